@@ -1,0 +1,246 @@
+//! The kernels, one file per instruction set, behind one table.
+//!
+//! A kernel computes a block of output rows and knows nothing of plans, files or threads. Every set returns the bits of [`scalar`], which is the
+//! reference and the fallback. Owning a [`Kernels`] value is the proof that the CPU has the set's instructions.
+
+mod detect;
+pub mod scalar;
+
+use crate::pack::Taps;
+use crate::quant::DataType;
+use core::fmt;
+
+/// A kernel set, named after the instructions it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Set {
+    /// Portable Rust.
+    Scalar,
+    /// x86 with AVX2.
+    Avx2,
+    /// x86 with AVX-VNNI (256-bit dot products without AVX-512).
+    AvxVnni,
+    /// x86 with AVX512-VNNI (and AVX512 F, BW, VL).
+    Avx512Vnni,
+}
+
+impl Set {
+    /// Every set that this version knows, the portable one first, then from slow to fast.
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+
+    /// The name as on the command line and in the file names.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
+            Self::Avx512Vnni => "avx512vnni",
+        }
+    }
+
+    /// The set of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The kernels of one set, on a CPU that has its instructions.
+#[derive(Clone, Copy)]
+pub struct Kernels {
+    set: Set,
+    table: &'static Table,
+}
+
+/// One row of the table of kernels.
+struct Table {
+    conv: unsafe fn(&mut ConvBlock<'_>),
+    max_pool: unsafe fn(&mut PoolRow<'_>),
+    average_pool: unsafe fn(&mut PoolRow<'_>, &[i32], u32),
+    add: unsafe fn(&mut AddRow<'_>),
+}
+
+/// Bytes that a convolution reads, with the distances between them.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The bytes; the first run of the first output pixel begins at 0.
+    pub bytes: &'a [u8],
+    /// Bytes from one output row to the next.
+    pub out_row: usize,
+    /// Bytes from one output pixel to the next.
+    pub out_pixel: usize,
+    /// Bytes from one run to the one below it.
+    pub tap_row: usize,
+    /// Bytes from one run to the one beside it.
+    pub tap_col: usize,
+    /// True if the bytes are s8 values XOR 0x80; the sums of the weights then correct the accumulators.
+    pub signed: bool,
+}
+
+impl Source<'_> {
+    /// Bytes that `rows` by `pixels` outputs read.
+    #[must_use]
+    pub const fn reach(&self, taps: &Taps, rows: usize, pixels: usize) -> usize {
+        (rows - 1) * self.out_row + (pixels - 1) * self.out_pixel + (taps.rows - 1) * self.tap_row + (taps.cols - 1) * self.tap_col + taps.groups * 4
+    }
+}
+
+/// The second operand of a convolution.
+#[derive(Clone, Copy)]
+pub enum BlockSecond<'a> {
+    /// There is none: `acc = bias + sum`.
+    None,
+    /// A tensor added with the factor K2: `acc = bias + sum + K2·skip`.
+    Skip {
+        /// The bytes; channel `-first` of the first pixel lies at 0.
+        bytes: &'a [u8],
+        /// Bytes from one output row to the next.
+        out_row: usize,
+        /// Bytes from one output pixel to the next.
+        out_pixel: usize,
+        /// Channel of the skip that meets lane 0 of the block; negative where channels were padded in front.
+        first: isize,
+        /// Channels of the skip; lanes that meet none of them take 0.
+        channels: usize,
+        /// True for S8, false for U8.
+        signed: bool,
+    },
+    /// Another convolution: `acc = bias + K1·sum + K2·sum2`.
+    Projection {
+        /// What it reads; its runs count from the same output pixels.
+        source: Source<'a>,
+        /// Its depth.
+        taps: Taps,
+        /// Its packed weights, panel by panel.
+        weights: &'a [[u8; 64]],
+    },
+}
+
+/// One call of the convolution kernel: `rows` by `pixels` output pixels, all panels of `params`.
+pub struct ConvBlock<'a> {
+    /// What is read.
+    pub source: Source<'a>,
+    /// The depth.
+    pub taps: Taps,
+    /// Packed weights: `taps.total()` cache lines a panel.
+    pub weights: &'a [[u8; 64]],
+    /// Rows of 16 little-endian words, [`crate::pack::params::rows`] a panel.
+    pub params: &'a [[u8; 64]],
+    /// What is added.
+    pub second: BlockSecond<'a>,
+    /// True if the weights keep the rule of [`crate::format::proof`] that makes `vpmaddubsw` exact.
+    pub pair_safe: bool,
+    /// Output rows.
+    pub rows: usize,
+    /// Output pixels of a row.
+    pub pixels: usize,
+    /// Where the results go; lane 0 of the first pixel lies at 0.
+    pub out: &'a mut [u8],
+    /// Bytes from one output row to the next.
+    pub out_row: usize,
+    /// Bytes from one output pixel to the next.
+    pub out_pixel: usize,
+    /// Channels that are written, a multiple of 4 (padding channels included).
+    pub channels: usize,
+    /// Type of the results.
+    pub kind: DataType,
+}
+
+impl ConvBlock<'_> {
+    /// Panels of the block.
+    #[must_use]
+    pub const fn panels(&self) -> usize {
+        self.channels.div_ceil(crate::pack::LANES)
+    }
+
+    /// Rows of `params` a panel.
+    #[must_use]
+    pub const fn param_rows(&self) -> usize {
+        crate::pack::params::rows(matches!(self.second, BlockSecond::Skip { .. }), matches!(self.second, BlockSecond::Projection { .. }))
+    }
+
+    /// Panics if the block would read or write outside its slices: kernels call it once and then rely on it.
+    pub(crate) fn check(&self) {
+        let (rows, pixels, panels) = (self.rows, self.pixels, self.panels());
+        assert!(rows > 0 && pixels > 0 && self.channels > 0 && self.taps.total() > 0);
+        assert!(self.source.bytes.len() >= self.source.reach(&self.taps, rows, pixels));
+        assert!(self.weights.len() >= panels * self.taps.total() && self.params.len() >= panels * self.param_rows());
+        assert!(self.out.len() >= (rows - 1) * self.out_row + (pixels - 1) * self.out_pixel + self.channels * self.kind.bytes());
+        match self.second {
+            BlockSecond::None => {}
+            BlockSecond::Skip { bytes, out_row, out_pixel, channels, .. } => assert!(bytes.len() >= (rows - 1) * out_row + (pixels - 1) * out_pixel + channels),
+            BlockSecond::Projection { source, taps, weights } => {
+                assert!(taps.total() > 0 && source.bytes.len() >= source.reach(&taps, rows, pixels));
+                assert!(weights.len() >= panels * taps.total());
+            }
+        }
+    }
+}
+
+/// One row of a pool's output, `[pixels][channels]`. Elements are bytes, U8 or S8.
+pub struct PoolRow<'a> {
+    /// The whole input view.
+    pub source: &'a [u8],
+    /// Bytes from one input row to the next, and from one input pixel to the next.
+    pub steps: [usize; 2],
+    /// Input rows `top..bottom` that the row of windows sees, border left out.
+    pub span: [usize; 2],
+    /// Width of the input in pixels.
+    pub width: usize,
+    /// Kernel width, stride and left padding.
+    pub horizontal: [usize; 3],
+    /// Vertical distance of the input rows in the window, and horizontal distance of its columns (dilation).
+    pub dilation: [usize; 2],
+    /// First output pixel of the row to compute.
+    pub first: usize,
+    /// Where the results go.
+    pub out: &'a mut [u8],
+    /// Bytes from one output pixel to the next.
+    pub out_pixel: usize,
+    /// Output pixels.
+    pub pixels: usize,
+    /// Channels, a multiple of 4.
+    pub channels: usize,
+    /// True for S8, false for U8.
+    pub signed: bool,
+    /// Type of an average pool's result.
+    pub kind: DataType,
+    /// True if an average pool divides by the whole window, borders included: entry `n-1` of its multipliers is then taken for this many taps.
+    pub count: Option<usize>,
+}
+
+/// One run of an element-wise addition `rdm((bias + K1·x + K2·y) << p, M)`.
+pub struct AddRow<'a> {
+    /// First operand, `[pixels][channels]`, and the bytes from one pixel to the next.
+    pub x: (&'a [u8], usize),
+    /// Second operand.
+    pub y: (&'a [u8], usize),
+    /// True where the operand is S8.
+    pub signed: [bool; 2],
+    /// Rows of 16 words, 5 a panel: bias, (unused), M, K2, K1.
+    pub params: &'a [[u8; 64]],
+    /// Binary places by which the sum is shifted left before it is rounded.
+    pub p: u32,
+    /// Where the results go, and the bytes from one pixel to the next.
+    pub out: (&'a mut [u8], usize),
+    /// Pixels.
+    pub pixels: usize,
+    /// Channels, a multiple of 4.
+    pub channels: usize,
+    /// Type of the results.
+    pub kind: DataType,
+}
+
+/// The 16 words of row `row` of a panel's parameters.
+#[inline(always)]
+pub(crate) fn words(line: &[u8; 64]) -> [i32; 16] {
+    let (words, _) = line.as_chunks::<4>();
+    core::array::from_fn(|i| i32::from_le_bytes(words[i]))
+}
