@@ -1,1 +1,7 @@
-fn main(){}
+//! The program `skipstone`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skipstone::cli::main()
+}

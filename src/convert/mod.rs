@@ -1,0 +1,3 @@
+//! ONNX to `.stone`: import, fold, calibrate, quantize, plan, emit.
+
+pub mod graph;

@@ -1,0 +1,1 @@
+//! Bytes of a camera or a picture to network input, in integers.
