@@ -1,9 +1,7 @@
 //! Quantized inference for residual networks on small machines.
-#![no_std]
+#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "std")]
-extern crate std;
 
 pub mod crc;
 pub mod pack;
