@@ -2,8 +2,8 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-
 pub mod crc;
+pub mod kernels;
 pub mod pack;
 pub mod quant;
 pub mod shape;

@@ -123,6 +123,9 @@ pub mod params {
     /// Sum of the projection's weights.
     pub const SUM2: usize = 5;
 
+    /// Rows of a panel of an addition: bias, (unused), multiplier, K2, K1.
+    pub const ADD_ROWS: usize = 5;
+
     /// Rows of a panel: 3 for a plain convolution, 4 with a skip, 6 with a projection.
     #[must_use]
     pub const fn rows(skip: bool, projection: bool) -> usize {

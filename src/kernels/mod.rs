@@ -4,7 +4,14 @@
 //! reference and the fallback. Owning a [`Kernels`] value is the proof that the CPU has the set's instructions.
 
 mod detect;
-pub mod scalar;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 
 use crate::pack::Taps;
 use crate::quant::DataType;
@@ -55,16 +62,98 @@ impl fmt::Display for Set {
 /// The kernels of one set, on a CPU that has its instructions.
 #[derive(Clone, Copy)]
 pub struct Kernels {
-    set: Set,
     table: &'static Table,
 }
 
 /// One row of the table of kernels.
-struct Table {
+///
+/// Each function may only be called on a CPU with the instructions of `set`; beyond that they are safe.
+pub(crate) struct Table {
+    set: Set,
     conv: unsafe fn(&mut ConvBlock<'_>),
     max_pool: unsafe fn(&mut PoolRow<'_>),
-    average_pool: unsafe fn(&mut PoolRow<'_>, &[i32], u32),
+    average_pool: unsafe fn(&mut PoolRow<'_>, Average<'_>),
     add: unsafe fn(&mut AddRow<'_>),
+}
+
+/// The sets that this build has, from slow to fast.
+static TABLES: &[&Table] = &[
+    &scalar::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avxvnni::TABLE,
+    #[cfg(target_arch = "x86_64")]
+    &avx512vnni::TABLE,
+];
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernels({})", self.set())
+    }
+}
+
+#[expect(unsafe_code, reason = "a kernel of a set is only called through the value that proves the set is there")]
+impl Kernels {
+    /// The kernels of `set`, or `None` if this CPU or this build lacks them.
+    #[must_use]
+    pub fn for_set(set: Set) -> Option<Self> {
+        TABLES.iter().find(|t| t.set == set && detect::has(set)).map(|table| Self { table })
+    }
+
+    /// The fastest kernels that this CPU has.
+    #[must_use]
+    pub fn detect() -> Self {
+        TABLES.iter().rev().find(|t| detect::has(t.set)).map_or_else(Self::scalar, |table| Self { table })
+    }
+
+    /// The fastest kernels that every CPU of the target has, without asking the CPU.
+    #[must_use]
+    pub fn baseline() -> Self {
+        TABLES.iter().rev().find(|t| detect::guaranteed(t.set)).map_or_else(Self::scalar, |table| Self { table })
+    }
+
+    /// The portable kernels.
+    #[must_use]
+    pub fn scalar() -> Self {
+        Self { table: &scalar::TABLE }
+    }
+
+    /// Every set of this build that this CPU has, the portable one first.
+    #[must_use = "the iterator does nothing by itself"]
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> {
+        TABLES.iter().filter(|t| detect::has(t.set)).map(|table| Self { table })
+    }
+
+    /// Which set this is.
+    #[must_use]
+    pub const fn set(self) -> Set {
+        self.table.set
+    }
+
+    /// Computes a block of a convolution.
+    pub fn conv(self, block: &mut ConvBlock<'_>) {
+        // SAFETY: `self` exists, so the CPU has the set's instructions.
+        unsafe { (self.table.conv)(block) }
+    }
+
+    /// Computes a row of a max pool.
+    pub fn max_pool(self, row: &mut PoolRow<'_>) {
+        // SAFETY: as above.
+        unsafe { (self.table.max_pool)(row) }
+    }
+
+    /// Computes a row of an average pool.
+    pub fn average_pool(self, row: &mut PoolRow<'_>, average: Average<'_>) {
+        // SAFETY: as above.
+        unsafe { (self.table.average_pool)(row, average) }
+    }
+
+    /// Adds two tensors.
+    pub fn add(self, row: &mut AddRow<'_>) {
+        // SAFETY: as above.
+        unsafe { (self.table.add)(row) }
+    }
 }
 
 /// Bytes that a convolution reads, with the distances between them.
@@ -184,35 +273,38 @@ impl ConvBlock<'_> {
     }
 }
 
-/// One row of a pool's output, `[pixels][channels]`. Elements are bytes, U8 or S8.
+/// One row of a pool's output, `[pixels][channels]` of bytes, U8 or S8.
 pub struct PoolRow<'a> {
-    /// The whole input view.
+    /// The input from the first row that the windows see, border left out.
     pub source: &'a [u8],
-    /// Bytes from one input row to the next, and from one input pixel to the next.
-    pub steps: [usize; 2],
-    /// Input rows `top..bottom` that the row of windows sees, border left out.
-    pub span: [usize; 2],
-    /// Width of the input in pixels.
-    pub width: usize,
-    /// Kernel width, stride and left padding.
-    pub horizontal: [usize; 3],
-    /// Vertical distance of the input rows in the window, and horizontal distance of its columns (dilation).
-    pub dilation: [usize; 2],
-    /// First output pixel of the row to compute.
+    /// Bytes from one row of the window to the next, and how many rows it has.
+    pub rows: (usize, usize),
+    /// Bytes from one input pixel to the next, and how many pixels an input row has.
+    pub cols: (usize, usize),
+    /// Kernel width, horizontal stride, horizontal dilation and left padding.
+    pub horizontal: [usize; 4],
+    /// The first output pixel to compute.
     pub first: usize,
-    /// Where the results go.
+    /// Output pixels to compute.
+    pub pixels: usize,
+    /// Where the results go; the first pixel lies at 0.
     pub out: &'a mut [u8],
     /// Bytes from one output pixel to the next.
     pub out_pixel: usize,
-    /// Output pixels.
-    pub pixels: usize,
     /// Channels, a multiple of 4.
     pub channels: usize,
-    /// True for S8, false for U8.
+    /// True for S8, false for U8, in and out.
     pub signed: bool,
-    /// Type of an average pool's result.
-    pub kind: DataType,
-    /// True if an average pool divides by the whole window, borders included: entry `n-1` of its multipliers is then taken for this many taps.
+}
+
+/// How an average pool divides: `rdm(sum << p, multipliers[n - 1])`, n the number of pixels that are counted.
+#[derive(Clone, Copy)]
+pub struct Average<'a> {
+    /// One little-endian word for each possible n.
+    pub multipliers: &'a [[u8; 4]],
+    /// Binary places by which the sum is shifted left.
+    pub p: u32,
+    /// n where it is the same everywhere because the border counts, else `None`: the pixels inside the picture.
     pub count: Option<usize>,
 }
 

@@ -1,0 +1,5 @@
+//! x86 kernels.
+
+use super::{Set, Table, scalar};
+
+pub(super) static TABLE: Table = Table { set: Set::Avx2, ..scalar::TABLE };

@@ -1,0 +1,180 @@
+//! The reference: what every other kernel set must return bit for bit, in plain Rust. It is also the fallback where a CPU has nothing better.
+
+use super::{AddRow, Average, BlockSecond, ConvBlock, PoolRow, Set, Source, Table, words};
+use crate::pack::{LANES, Taps, params};
+use crate::quant::{DataType, rdm};
+
+pub(super) static TABLE: Table = Table { set: Set::Scalar, conv, max_pool, average_pool, add };
+
+fn conv(block: &mut ConvBlock<'_>) {
+    block.check();
+    for row in 0..block.rows {
+        for pixel in 0..block.pixels {
+            for panel in 0..block.panels() {
+                let y = lanes(block, row, pixel, panel);
+                let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
+                store(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind);
+            }
+        }
+    }
+}
+
+/// The 16 results of one pixel and panel.
+fn lanes(block: &ConvBlock<'_>, row: usize, pixel: usize, panel: usize) -> [i32; LANES] {
+    let total = block.taps.total();
+    let weights = &block.weights[panel * total..][..total];
+    let rows = block.param_rows();
+    let params = &block.params[panel * rows..][..rows];
+    let mut acc = dot(&block.source, &block.taps, weights, words(&params[params::SUM]), row, pixel);
+    match &block.second {
+        BlockSecond::None => {}
+        BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
+            let k2 = words(&params[params::K2]);
+            for (lane, a) in acc.iter_mut().enumerate() {
+                let channel = (panel * LANES + lane).checked_add_signed(*first).filter(|c| c < channels);
+                let skip = channel.map_or(0, |c| byte(bytes[row * out_row + pixel * out_pixel + c], *signed));
+                *a = a.wrapping_add(skip.wrapping_mul(k2[lane]));
+            }
+        }
+        BlockSecond::Projection { source, taps, weights } => {
+            let (k1, k2) = (words(&params[params::K1]), words(&params[params::K2]));
+            let weights = &weights[panel * taps.total()..][..taps.total()];
+            let other = dot(source, taps, weights, words(&params[params::SUM2]), row, pixel);
+            for (lane, a) in acc.iter_mut().enumerate() {
+                *a = a.wrapping_mul(k1[lane]).wrapping_add(other[lane].wrapping_mul(k2[lane]));
+            }
+        }
+    }
+    let (bias, multiplier) = (words(&params[params::BIAS]), words(&params[params::MULTIPLIER]));
+    core::array::from_fn(|lane| rdm(acc[lane].wrapping_add(bias[lane]), multiplier[lane]))
+}
+
+/// The sums of products of one pixel with the 16 outputs of a panel.
+fn dot(source: &Source<'_>, taps: &Taps, weights: &[[u8; 64]], sums: [i32; LANES], row: usize, pixel: usize) -> [i32; LANES] {
+    let mut acc = if source.signed { sums.map(|s| s.wrapping_mul(-128)) } else { [0; LANES] };
+    let mut lines = weights.iter();
+    for tap_row in 0..taps.rows {
+        for tap_col in 0..taps.cols {
+            let at = row * source.out_row + pixel * source.out_pixel + tap_row * source.tap_row + tap_col * source.tap_col;
+            let (groups, _) = source.bytes[at..][..taps.groups * 4].as_chunks::<4>();
+            for (x, w) in groups.iter().zip(&mut lines) {
+                let x = x.map(i32::from);
+                let (w, _) = w.as_chunks::<4>();
+                for (a, w) in acc.iter_mut().zip(w) {
+                    let w = w.map(|v| i32::from(v.cast_signed()));
+                    *a = a.wrapping_add(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
+                }
+            }
+        }
+    }
+    acc
+}
+
+#[inline(always)]
+fn byte(value: u8, signed: bool) -> i32 {
+    if signed { i32::from(value.cast_signed()) } else { i32::from(value) }
+}
+
+/// Writes `values`, clamped to `kind`, to the front of `out`.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+pub(super) fn store(out: &mut [u8], values: &[i32], kind: DataType) {
+    match kind {
+        DataType::U8 | DataType::S8 => {
+            for (o, &v) in out.iter_mut().zip(values) {
+                *o = kind.clamp(v) as u8;
+            }
+        }
+        DataType::S16 => {
+            for (o, &v) in out.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+                *o = (kind.clamp(v) as i16).to_le_bytes();
+            }
+        }
+        DataType::I32 => {
+            for (o, &v) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *o = v.to_le_bytes();
+            }
+        }
+    }
+}
+
+/// The columns of a window inside the picture: the first one and how many.
+#[inline(always)]
+fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
+    let [kernel, stride, dilation, pad] = row.horizontal;
+    let start = (row.first + pixel) * stride;
+    let skipped = pad.saturating_sub(start).div_ceil(dilation);
+    let first = start + skipped * dilation - pad;
+    let inside = row.cols.1.saturating_sub(first).div_ceil(dilation);
+    (first, (kernel - skipped.min(kernel)).min(inside))
+}
+
+/// Portable body; other sets compile it with their own instructions.
+#[inline(always)]
+pub(super) fn max_pool(row: &mut PoolRow<'_>) {
+    let flip = if row.signed { 0x80 } else { 0 };
+    for pixel in 0..row.pixels {
+        let (first, count) = columns(row, pixel);
+        let out = &mut row.out[pixel * row.out_pixel..][..row.channels];
+        out.fill(0);
+        for y in 0..row.rows.1 {
+            for x in 0..count {
+                let at = y * row.rows.0 + (first + x * row.horizontal[2]) * row.cols.0;
+                for (o, &s) in out.iter_mut().zip(&row.source[at..][..row.channels]) {
+                    *o = (*o).max(s ^ flip);
+                }
+            }
+        }
+        if row.signed {
+            out.iter_mut().for_each(|o| *o ^= flip);
+        }
+    }
+}
+
+/// Portable body; other sets compile it with their own instructions.
+#[inline(always)]
+pub(super) fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+    let kind = if row.signed { DataType::S8 } else { DataType::U8 };
+    for pixel in 0..row.pixels {
+        let (first, count) = columns(row, pixel);
+        let n = average.count.unwrap_or(row.rows.1 * count);
+        let multiplier = n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m));
+        let out = &mut row.out[pixel * row.out_pixel..][..row.channels];
+        for (chunk, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sum = [0i32; LANES];
+            for y in 0..row.rows.1 {
+                for x in 0..count {
+                    let at = y * row.rows.0 + (first + x * row.horizontal[2]) * row.cols.0 + chunk * LANES;
+                    for (s, &v) in sum.iter_mut().zip(&row.source[at..][..out.len()]) {
+                        *s = s.wrapping_add(byte(v, row.signed));
+                    }
+                }
+            }
+            let sum = sum.map(|s| rdm(s.wrapping_shl(average.p), multiplier));
+            let len = out.len();
+            store(out, &sum[..len], kind);
+        }
+    }
+}
+
+/// Portable body; other sets compile it with their own instructions.
+#[inline(always)]
+pub(super) fn add(row: &mut AddRow<'_>) {
+    for pixel in 0..row.pixels {
+        for panel in 0..row.channels.div_ceil(LANES) {
+            let params = &row.params[panel * params::ADD_ROWS..][..params::ADD_ROWS];
+            let (bias, multiplier) = (words(&params[params::BIAS]), words(&params[params::MULTIPLIER]));
+            let (k1, k2) = (words(&params[params::K1]), words(&params[params::K2]));
+            let len = LANES.min(row.channels - panel * LANES);
+            let x = &row.x.0[pixel * row.x.1 + panel * LANES..][..len];
+            let y = &row.y.0[pixel * row.y.1 + panel * LANES..][..len];
+            let mut sum = [0; LANES];
+            for (lane, s) in sum[..len].iter_mut().enumerate() {
+                let acc = byte(x[lane], row.signed[0]).wrapping_mul(k1[lane]).wrapping_add(byte(y[lane], row.signed[1]).wrapping_mul(k2[lane]));
+                *s = rdm(acc.wrapping_add(bias[lane]).wrapping_shl(row.p), multiplier[lane]);
+            }
+            let at = pixel * row.out.1 + panel * LANES * row.kind.bytes();
+            store(&mut row.out.0[at..], &sum[..len], row.kind);
+        }
+    }
+}
