@@ -4,6 +4,7 @@
 
 pub mod crc;
 pub mod kernels;
+pub mod ops;
 pub mod pack;
 pub mod quant;
 pub mod shape;

@@ -1,0 +1,56 @@
+//! The addition that no convolution could take.
+
+use super::Units;
+use crate::kernels::{AddRow, Kernels};
+use crate::quant::DataType;
+use crate::shape::View;
+use core::ops::Range;
+
+/// `rdm((bias + K1·x + K2·y) << p, M)`, channel by channel, ready to run on any kernel set.
+#[derive(Clone, Copy, Debug)]
+pub struct Add<'a> {
+    /// First operand, U8 or S8.
+    pub x: View,
+    /// Second operand, of the same shape.
+    pub y: View,
+    /// What it makes.
+    pub output: View,
+    /// Rows of 16 words, [`crate::pack::params::ADD_ROWS`] a panel.
+    pub params: &'a [u8],
+    /// Binary places by which the sum is shifted left before it is rounded, at most 15.
+    pub p: u32,
+}
+
+impl Add<'_> {
+    /// How the output is divided.
+    #[must_use]
+    pub const fn units(&self) -> Units {
+        Units::of(&self.output, false)
+    }
+
+    /// Computes `units` of the output. `x` and `y` are the bytes of the operands' views, `out` those of the units.
+    ///
+    /// # Panics
+    /// If a slice is shorter than its view says; a plan that was validated never does that.
+    pub fn run(&self, kernels: Kernels, x: &[u8], y: &[u8], out: &mut [u8], units: Range<usize>) {
+        let width = self.output.w as usize;
+        let byte_of = |view: &View, pixel: usize| pixel / width * view.row + pixel % width * view.pixel;
+        let mut at = units.start;
+        while at < units.end {
+            let pixels = (width - at % width).min(units.end - at);
+            let to = byte_of(&self.output, at) - byte_of(&self.output, units.start);
+            kernels.add(&mut AddRow {
+                x: (&x[byte_of(&self.x, at)..], self.x.pixel),
+                y: (&y[byte_of(&self.y, at)..], self.y.pixel),
+                signed: [matches!(self.x.kind, DataType::S8), matches!(self.y.kind, DataType::S8)],
+                params: self.params.as_chunks().0,
+                p: self.p,
+                out: (&mut out[to..], self.output.pixel),
+                pixels,
+                channels: self.output.stored_channels(),
+                kind: self.output.kind,
+            });
+            at += pixels;
+        }
+    }
+}

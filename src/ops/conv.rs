@@ -1,0 +1,291 @@
+//! Convolution and dense layer with everything fused: batch normalization, ReLU, skip-add or projection shortcut.
+
+use super::Units;
+use super::rows::{Fill, Padded};
+use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source};
+use crate::pack::{Depth, LANES, Taps, params};
+use crate::quant::DataType;
+use crate::shape::{View, Window};
+use core::ops::Range;
+
+/// What a convolution adds before it rounds.
+#[derive(Clone, Copy, Debug)]
+pub enum Second<'a> {
+    /// Nothing.
+    None,
+    /// A tensor: channel `c` of pixel `(y, x)` takes channel `c - front` of pixel `(y·stride[0], x·stride[1])`, or 0 where there is none.
+    Skip {
+        /// The tensor, U8 or S8.
+        view: View,
+        /// Vertical and horizontal stride.
+        stride: [u32; 2],
+        /// Channels of zeros in front.
+        front: u32,
+    },
+    /// An unpadded convolution over a U8 tensor.
+    Projection {
+        /// The tensor.
+        view: View,
+        /// Its window.
+        window: Window,
+        /// Its packed weights.
+        weights: &'a [u8],
+    },
+}
+
+/// A convolution, ready to run on any kernel set.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv<'a> {
+    /// The window.
+    pub window: Window,
+    /// What it reads: U8 or S8.
+    pub input: View,
+    /// What it makes.
+    pub output: View,
+    /// Weights as [`crate::pack`] lays them out.
+    pub weights: &'a [u8],
+    /// Rows of 16 words a panel, see [`params`].
+    pub params: &'a [u8],
+    /// One border byte per input channel; empty for zeros.
+    pub padding: &'a [u8],
+    /// What is added.
+    pub second: Second<'a>,
+    /// True if the weights are proven exact for 16-bit pair sums.
+    pub pair_safe: bool,
+    /// Output rows that are computed together, at least 1.
+    pub block_rows: usize,
+}
+
+impl<'a> Conv<'a> {
+    /// True if the input is copied to rows with a border before it is used: with padding, for pictures and for signed inputs.
+    #[must_use]
+    pub const fn copies(&self) -> bool {
+        !self.window.unpadded() || self.input.is_picture() || matches!(self.input.kind, DataType::S8)
+    }
+
+    const fn padded(&self) -> Padded {
+        let block = if self.block_rows < self.output.h as usize { self.block_rows } else { self.output.h as usize };
+        Padded::new(&self.input, &self.window, self.output.w, block)
+    }
+
+    /// Bytes of scratch that a thread needs.
+    #[must_use]
+    pub const fn scratch(&self) -> usize {
+        if self.copies() { self.padded().bytes() } else { 0 }
+    }
+
+    /// How the output is divided.
+    #[must_use]
+    pub const fn units(&self) -> Units {
+        Units::of(&self.output, true)
+    }
+
+    /// Computes `units` of the output. `x` and `second` are the bytes of the operands' views, `out` those of the units.
+    ///
+    /// # Panics
+    /// If a slice is shorter than its view says; a plan that was validated never does that.
+    pub fn run(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], units: Range<usize>, scratch: &mut [u8]) {
+        if self.output.pixels() == 1 {
+            self.run_panels(kernels, x, second, out, units, scratch);
+        } else if self.flat() {
+            self.run_flat(kernels, x, second, out, units);
+        } else {
+            self.run_rows(kernels, x, second, out, units, scratch);
+        }
+    }
+
+    /// True if rows play no part: a 1x1 convolution of stride 1 whose operands all lie in one piece.
+    fn flat(&self) -> bool {
+        let second = match &self.second {
+            Second::None => true,
+            Second::Skip { view, stride, .. } => *stride == [1, 1] && view.is_dense(),
+            Second::Projection { view, window, .. } => *window == Window::point([1, 1]) && view.is_dense(),
+        };
+        self.window == Window::point([1, 1]) && !self.copies() && self.input.is_dense() && self.output.is_dense() && second
+    }
+
+    /// One output pixel: units are panels.
+    fn run_panels(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], panels: Range<usize>, scratch: &mut [u8]) {
+        let source = if self.copies() {
+            self.fill_rows(scratch, &self.padded(), 0, 1, 0, x);
+            self.scratch_source(scratch)
+        } else {
+            self.input_source(x)
+        };
+        self.block(kernels, source, self.second_at(second, 0, 0), out, [1, 1], panels);
+    }
+
+    fn run_flat(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], pixels: Range<usize>) {
+        let step = (self.block_rows * self.output.w as usize).max(1);
+        let second_pixel = match &self.second {
+            Second::None => 0,
+            Second::Skip { view, .. } | Second::Projection { view, .. } => view.pixel,
+        };
+        let mut first = pixels.start;
+        while first < pixels.end {
+            let count = step.min(pixels.end - first);
+            let out = &mut out[(first - pixels.start) * self.output.pixel..];
+            let operand = self.operand(second.get(first * second_pixel..).unwrap_or_default());
+            self.block(kernels, self.input_source(&x[first * self.input.pixel..]), operand, out, [1, count], self.all_panels());
+            first += count;
+        }
+    }
+
+    fn run_rows(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
+        let width = self.output.w as usize;
+        let padded = self.padded();
+        let mut at = pixels.start;
+        let mut filled = None;
+        while at < pixels.end {
+            let (y, left) = (at / width, at % width);
+            let whole = left == 0 && pixels.end - at >= width;
+            let (rows, count) = if whole { (((pixels.end - at) / width).min(self.block_rows.max(1)), width) } else { (1, (width - left).min(pixels.end - at)) };
+            let source = if self.copies() {
+                let kept = if filled == Some(y) { padded.kept } else { 0 };
+                self.fill_rows(scratch, &padded, y, rows, kept, x);
+                let source = self.scratch_source(scratch);
+                Source { bytes: &source.bytes[left * source.out_pixel..], ..source }
+            } else {
+                let source = self.input_source(x);
+                Source { bytes: &x[y * source.out_row + left * source.out_pixel..], ..source }
+            };
+            let to = &mut out[y * self.output.row + left * self.output.pixel - self.byte_of(pixels.start)..];
+            self.block(kernels, source, self.second_at(second, y, left), to, [rows, count], self.all_panels());
+            if self.copies() {
+                filled = self.keep(scratch, &padded, y, rows);
+            }
+            at += if whole { rows * width } else { count };
+        }
+    }
+
+    /// Byte of an output pixel, counted from the start of the output.
+    const fn byte_of(&self, pixel: usize) -> usize {
+        let width = self.output.w as usize;
+        pixel / width * self.output.row + pixel % width * self.output.pixel
+    }
+
+    const fn all_panels(&self) -> Range<usize> {
+        0..crate::pack::panels(self.output.stored_channels())
+    }
+
+    /// Fills the scratch with what `rows` output rows from `y` see; its first `kept` rows are there already.
+    fn fill_rows(&self, scratch: &mut [u8], padded: &Padded, y: usize, rows: usize, kept: usize, x: &[u8]) {
+        let needed = (rows - 1) * self.window.stride[0] as usize + self.window.extent()[0] as usize;
+        let first = (y * self.window.stride[0] as usize + kept).cast_signed() - (self.window.pads[0] as usize).cast_signed();
+        let flip = if matches!(self.input.kind, DataType::S8) { 0x80 } else { 0 };
+        Fill { padded, input: &self.input, left: self.window.pads[1] as usize, border: self.padding, flip }.rows(scratch, kept..needed, first, x);
+    }
+
+    /// Moves the rows that the next block sees again to the front; gives the output row for which they stand there.
+    fn keep(&self, scratch: &mut [u8], padded: &Padded, y: usize, rows: usize) -> Option<usize> {
+        let from = rows * self.window.stride[0] as usize;
+        if padded.kept > 0 {
+            scratch.copy_within(from * padded.pitch..(from + padded.kept) * padded.pitch, 0);
+        }
+        Some(y + rows)
+    }
+
+    fn depth(&self) -> Depth {
+        Depth::new(&self.window, self.input.stored_channels())
+    }
+
+    fn scratch_source<'b>(&self, scratch: &'b [u8]) -> Source<'b> {
+        let padded = self.padded();
+        self.source(scratch, padded.pitch, padded.pixel)
+    }
+
+    fn input_source<'b>(&self, x: &'b [u8]) -> Source<'b> {
+        self.source(x, self.input.row, self.input.pixel)
+    }
+
+    fn source<'b>(&self, bytes: &'b [u8], row: usize, pixel: usize) -> Source<'b> {
+        source(&self.window, bytes, row, pixel, matches!(self.input.kind, DataType::S8))
+    }
+
+    /// True if a kernel row of the source lies in adjacent bytes.
+    fn adjacent(&self) -> bool {
+        adjacent(&self.window, &self.input, self.copies())
+    }
+
+    fn second_at<'b>(&self, bytes: &'b [u8], y: usize, left: usize) -> BlockSecond<'b>
+    where
+        'a: 'b,
+    {
+        let (view, stride) = match &self.second {
+            Second::None => return BlockSecond::None,
+            Second::Skip { view, stride, .. } => (view, *stride),
+            Second::Projection { view, window, .. } => (view, window.stride),
+        };
+        self.operand(&bytes[y * stride[0] as usize * view.row + left * stride[1] as usize * view.pixel..])
+    }
+
+    fn operand<'b>(&self, bytes: &'b [u8]) -> BlockSecond<'b>
+    where
+        'a: 'b,
+    {
+        match &self.second {
+            Second::None => BlockSecond::None,
+            Second::Skip { view, stride, front } => BlockSecond::Skip {
+                bytes,
+                out_row: stride[0] as usize * view.row,
+                out_pixel: stride[1] as usize * view.pixel,
+                first: -(*front as usize).cast_signed(),
+                channels: view.c as usize,
+                signed: matches!(view.kind, DataType::S8),
+            },
+            Second::Projection { view, window, weights } => BlockSecond::Projection {
+                source: source(window, bytes, view.row, view.pixel, false),
+                taps: Depth::new(window, view.stored_channels()).taps(adjacent(window, view, false)),
+                weights: weights.as_chunks().0,
+            },
+        }
+    }
+
+    /// Calls the kernel for `rows` by `pixels` outputs of a range of panels.
+    fn block(&self, kernels: Kernels, source: Source<'_>, second: BlockSecond<'_>, out: &mut [u8], [rows, pixels]: [usize; 2], panels: Range<usize>) {
+        if panels.is_empty() {
+            return;
+        }
+        let taps: Taps = self.depth().taps(self.adjacent());
+        let param_rows = params::rows(matches!(second, BlockSecond::Skip { .. }), matches!(second, BlockSecond::Projection { .. }));
+        let first = panels.start;
+        let second = match second {
+            BlockSecond::Skip { bytes, out_row, out_pixel, first: lane, channels, signed } => {
+                BlockSecond::Skip { bytes, out_row, out_pixel, first: lane + (first * LANES).cast_signed(), channels, signed }
+            }
+            BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[first * taps.total()..] },
+            BlockSecond::None => BlockSecond::None,
+        };
+        kernels.conv(&mut ConvBlock {
+            source,
+            taps,
+            weights: &self.weights.as_chunks().0[first * taps.total()..],
+            params: &self.params.as_chunks().0[first * param_rows..],
+            second,
+            pair_safe: self.pair_safe,
+            rows,
+            pixels,
+            out,
+            out_row: self.output.row,
+            out_pixel: self.output.pixel,
+            channels: self.output.stored_channels().min(panels.end * LANES) - first * LANES,
+            kind: self.output.kind,
+        });
+    }
+}
+
+/// True if a kernel row lies in adjacent bytes: no dilation, and no foreign channels between the pixels.
+const fn adjacent(window: &Window, view: &View, copied: bool) -> bool {
+    window.dilation[1] == 1 && (copied || window.kernel[1] == 1 || view.pixel == view.stored_channels() * view.kind.bytes())
+}
+
+const fn source<'b>(window: &Window, bytes: &'b [u8], row: usize, pixel: usize, signed: bool) -> Source<'b> {
+    Source {
+        bytes,
+        out_row: window.stride[0] as usize * row,
+        out_pixel: window.stride[1] as usize * pixel,
+        tap_row: window.dilation[0] as usize * row,
+        tap_col: window.dilation[1] as usize * pixel,
+        signed,
+    }
+}
