@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod crc;
+pub mod format;
 pub mod kernels;
 pub mod ops;
 pub mod pack;

@@ -1,6 +1,6 @@
 //! The addition that no convolution could take.
 
-use super::Units;
+use super::{Units, byte_of};
 use crate::kernels::{AddRow, Kernels};
 use crate::quant::DataType;
 use crate::shape::View;
@@ -34,7 +34,6 @@ impl Add<'_> {
     /// If a slice is shorter than its view says; a plan that was validated never does that.
     pub fn run(&self, kernels: Kernels, x: &[u8], y: &[u8], out: &mut [u8], units: Range<usize>) {
         let width = self.output.w as usize;
-        let byte_of = |view: &View, pixel: usize| pixel / width * view.row + pixel % width * view.pixel;
         let mut at = units.start;
         while at < units.end {
             let pixels = (width - at % width).min(units.end - at);

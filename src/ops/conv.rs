@@ -1,7 +1,7 @@
 //! Convolution and dense layer with everything fused: batch normalization, ReLU, skip-add or projection shortcut.
 
-use super::Units;
 use super::rows::{Fill, Padded};
+use super::{Units, byte_of};
 use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source};
 use crate::pack::{Depth, LANES, Taps, params};
 use crate::quant::DataType;
@@ -149,19 +149,13 @@ impl<'a> Conv<'a> {
                 let source = self.input_source(x);
                 Source { bytes: &x[y * source.out_row + left * source.out_pixel..], ..source }
             };
-            let to = &mut out[y * self.output.row + left * self.output.pixel - self.byte_of(pixels.start)..];
+            let to = &mut out[byte_of(&self.output, at) - byte_of(&self.output, pixels.start)..];
             self.block(kernels, source, self.second_at(second, y, left), to, [rows, count], self.all_panels());
             if self.copies() {
                 filled = self.keep(scratch, &padded, y, rows);
             }
             at += if whole { rows * width } else { count };
         }
-    }
-
-    /// Byte of an output pixel, counted from the start of the output.
-    const fn byte_of(&self, pixel: usize) -> usize {
-        let width = self.output.w as usize;
-        pixel / width * self.output.row + pixel % width * self.output.pixel
     }
 
     const fn all_panels(&self) -> Range<usize> {

@@ -17,26 +17,27 @@ use core::ops::Range;
 pub struct Units {
     /// How many units there are.
     pub count: usize,
-    /// Bytes from the start of one unit to the next.
-    pub bytes: usize,
+    by_panel: bool,
 }
 
 impl Units {
     /// The units of an output: pixels, or the panels of a single pixel if `by_panel`.
     #[must_use]
     pub const fn of(output: &View, by_panel: bool) -> Self {
-        if by_panel && output.pixels() == 1 {
-            Self { count: panels(output.stored_channels()), bytes: LANES * output.kind.bytes() }
-        } else {
-            Self { count: output.pixels(), bytes: output.pixel }
-        }
+        let by_panel = by_panel && output.pixels() == 1;
+        Self { count: if by_panel { panels(output.stored_channels()) } else { output.pixels() }, by_panel }
     }
 
-    /// The bytes, counted from the start of the output view, of a range of units. The last unit ends with the view.
+    /// The byte of the output view at which unit `i` begins; the end of the view behind the last one.
     #[must_use]
-    pub const fn range(&self, output: &View, units: &Range<usize>) -> Range<usize> {
-        let end = if units.end == self.count { output.bytes() } else { units.end * self.bytes };
-        units.start * self.bytes..end
+    pub const fn start(&self, output: &View, i: usize) -> usize {
+        if i >= self.count {
+            output.bytes()
+        } else if self.by_panel {
+            i * LANES * output.kind.bytes()
+        } else {
+            byte_of(output, i)
+        }
     }
 
     /// The units of part `i` of `n` nearly equal parts.
@@ -44,4 +45,10 @@ impl Units {
     pub const fn part(&self, i: usize, n: usize) -> Range<usize> {
         self.count * i / n..self.count * (i + 1) / n
     }
+}
+
+/// The byte of a view at which a pixel, counted row by row, begins.
+const fn byte_of(view: &View, pixel: usize) -> usize {
+    let width = view.w as usize;
+    pixel / width * view.row + pixel % width * view.pixel
 }

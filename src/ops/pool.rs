@@ -1,6 +1,6 @@
 //! Max pool and average pool.
 
-use super::Units;
+use super::{Units, byte_of};
 use crate::kernels::{Average, Kernels, PoolRow};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
@@ -41,7 +41,6 @@ impl Pool<'_> {
     /// If a slice is shorter than its view says; a plan that was validated never does that.
     pub fn run(&self, kernels: Kernels, x: &[u8], out: &mut [u8], units: Range<usize>) {
         let width = self.output.w as usize;
-        let byte_of = |pixel: usize| pixel / width * self.output.row + pixel % width * self.output.pixel;
         let mut at = units.start;
         while at < units.end {
             let (y, first) = (at / width, at % width);
@@ -54,7 +53,7 @@ impl Pool<'_> {
                 horizontal: [self.window.kernel[1], self.window.stride[1], self.window.dilation[1], self.window.pads[1]].map(|v| v as usize),
                 first,
                 pixels,
-                out: &mut out[byte_of(at) - byte_of(units.start)..],
+                out: &mut out[byte_of(&self.output, at) - byte_of(&self.output, units.start)..],
                 out_pixel: self.output.pixel,
                 channels: self.output.stored_channels(),
                 signed: matches!(self.input.kind, DataType::S8),

@@ -1,0 +1,309 @@
+//! The one check of a file: after it every offset, size and alias of every plan is known to be in bounds.
+
+use super::plan::{Operation, Plan, PlanKind};
+use super::view::{Fault, Model, ParseError, word};
+use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, origin, section, step, tensor};
+use crate::crc::crc32;
+use crate::ops::conv::{Conv, Second};
+use crate::ops::{add::Add, pool};
+use crate::pack::{Depth, panels, params};
+use crate::quant::DataType;
+use crate::shape::{View, Window};
+
+/// Heights, widths, channels, strides and the like are at most this.
+const SIZE_LIMIT: u32 = 1 << 16;
+/// Bytes of an arena, of a depth and of a scratch are at most this.
+const BYTE_LIMIT: u64 = 1 << 31;
+const SECTION_LIMIT: usize = 64;
+
+type Result<T> = core::result::Result<T, ParseError>;
+
+const fn fail<T>(byte: usize, part: &'static str, what: &'static str) -> Result<T> {
+    Err(ParseError { byte, fault: Fault::Part(part, what) })
+}
+
+pub fn parse(bytes: &[u8]) -> Result<Model<'_>> {
+    if bytes.get(..MAGIC.len()) != Some(&MAGIC) {
+        return Err(ParseError { byte: 0, fault: Fault::NotStone });
+    }
+    if bytes.len() < HEADER + 4 {
+        return Err(ParseError { byte: bytes.len(), fault: Fault::Length });
+    }
+    let version = word(bytes, header::VERSION / 4);
+    if version != VERSION {
+        return Err(ParseError { byte: header::VERSION, fault: Fault::Version(version) });
+    }
+    if word(bytes, header::BYTES / 4) as usize != bytes.len() {
+        return Err(ParseError { byte: header::BYTES, fault: Fault::Length });
+    }
+    let (content, sum) = bytes.split_at(bytes.len() - 4);
+    if crc32(content).to_le_bytes() != sum {
+        return Err(ParseError { byte: content.len(), fault: Fault::Checksum });
+    }
+    let model = sections(bytes, content)?;
+    check_network(&model)?;
+    for plan in model.plans() {
+        check_plan(&plan)?;
+    }
+    Ok(model)
+}
+
+/// Finds the sections; unknown ones are skipped.
+fn sections<'a>(bytes: &'a [u8], content: &'a [u8]) -> Result<Model<'a>> {
+    let count = word(bytes, header::SECTIONS / 4) as usize;
+    if count > SECTION_LIMIT || content.len() < HEADER + count * SECTION {
+        return fail(header::SECTIONS, "header", "the table of sections does not fit into the file");
+    }
+    let mut model = Model { bytes, network: &[], names: "", plans: &[], tensors: &[], steps: &[], weights: &[], checks: &[], labels: &[], origin: &[] };
+    for i in 0..count {
+        let at = HEADER + i * SECTION;
+        let entry = &bytes[at..at + SECTION];
+        let (first, len) = (word(entry, 4) as usize, word(entry, 5) as usize);
+        let Some(data) = first.checked_add(len).and_then(|end| content.get(first..end)) else {
+            return fail(at, "section", "it does not lie inside the file");
+        };
+        if first % 64 != 0 {
+            return fail(at, "section", "it does not begin at a multiple of 64");
+        }
+        if entry[8..16] != [0; 8] {
+            continue;
+        }
+        let mut name = [0; 8];
+        name.copy_from_slice(&entry[..8]);
+        match name {
+            section::NETWORK => model.network = data,
+            section::NAMES => match core::str::from_utf8(data) {
+                Ok(names) => model.names = names,
+                Err(_) => return fail(first, "names", "they are no UTF-8 text"),
+            },
+            section::PLANS => model.plans = data.as_chunks().0,
+            section::TENSORS => model.tensors = data.as_chunks().0,
+            section::STEPS => model.steps = data.as_chunks().0,
+            section::WEIGHTS => model.weights = data,
+            section::CHECKS => model.checks = data.as_chunks().0,
+            section::LABELS => model.labels = data,
+            section::ORIGIN => model.origin = data,
+            _ => {}
+        }
+    }
+    Ok(model)
+}
+
+/// Where a part of the file begins.
+fn byte_of(model: &Model<'_>, part: &[u8]) -> usize {
+    (part.as_ptr() as usize).saturating_sub(model.bytes.as_ptr() as usize)
+}
+
+fn check_network(model: &Model<'_>) -> Result<()> {
+    if model.network.len() != network::BYTES || model.origin.len() != origin::BYTES {
+        return fail(HEADER, "network", "the section is missing or of another size");
+    }
+    let at = byte_of(model, model.network);
+    let preprocess = model.preprocess();
+    if word(model.network, network::INPUT_KIND) > 1 || word(model.network, network::RANK) != 3 {
+        return fail(at, "network", "this kind of input is not known");
+    }
+    let [h, w, c] = model.input_shape();
+    if [h, w, c].iter().any(|&v| v == 0 || v > SIZE_LIMIT) {
+        return fail(at, "network", "the input has no pixels or too many");
+    }
+    if preprocess.crop.is_some_and(|crop| crop != [h, w]) || word(model.network, network::RESIZE) > 2 || word(model.network, network::RESIZE_TO) > SIZE_LIMIT {
+        return fail(at, "network", "the preprocessing does not fit the input");
+    }
+    if model.plans.is_empty() || model.plans.len() > PlanKind::ALL.len() || model.checks.len() != model.steps.len() {
+        return fail(at, "network", "a plan needs steps and their check values");
+    }
+    Ok(())
+}
+
+fn check_plan(plan: &Plan<'_>) -> Result<()> {
+    let (model, at) = (plan.model(), byte_of(&plan.model(), plan.record));
+    let ranges = [(layout::TENSORS, model.tensors.len()), (layout::STEPS, model.steps.len())];
+    for (index, len) in ranges {
+        let (first, count) = (word(plan.record, index) as usize, word(plan.record, index + 1) as usize);
+        if count == 0 || first.checked_add(count).is_none_or(|end| end > len) {
+            return fail(at, "plan", "its tensors or steps are not in the file");
+        }
+    }
+    if word(plan.record, layout::KIND) > 1 || plan.tensor_bytes() as u64 > BYTE_LIMIT || plan.scratch_bytes() as u64 > BYTE_LIMIT {
+        return fail(at, "plan", "its kind or size is not known");
+    }
+    let (input, output) = (word(plan.record, layout::INPUT) as usize, word(plan.record, layout::OUTPUT) as usize);
+    if input >= plan.tensor_count() || output >= plan.tensor_count() {
+        return fail(at, "plan", "it has no input or no scores");
+    }
+    for i in 0..plan.tensor_count() {
+        check_tensor(plan, i, i == input)?;
+    }
+    let scores = plan.output().view();
+    if scores.kind != DataType::I32 || scores.pixels() != 1 || scores.c != model.classes() {
+        return fail(at, "plan", "the scores are not one 32-bit number a class");
+    }
+    let picture = plan.input().view();
+    if [picture.h, picture.w, picture.c] != model.input_shape() || !matches!(picture.kind, DataType::U8 | DataType::S8) || !picture.is_dense() {
+        return fail(at, "plan", "its input is not that of the network");
+    }
+    if picture.pixel != picture.stored_channels() {
+        return fail(at, "plan", "the pixels of the input do not follow each other");
+    }
+    for record in plan.steps() {
+        let at = byte_of(&model, record.record());
+        let mut operands = [Some(record.input()), record.second(), Some(record.output())].into_iter().flatten();
+        if operands.any(|i| i >= plan.tensor_count()) {
+            return fail(at, "step", "it names a tensor that is not in the plan");
+        }
+        check_step(plan, &record, at)?;
+    }
+    Ok(())
+}
+
+fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
+    let record = plan.tensor(index);
+    let at = byte_of(&plan.model(), record.record());
+    let view = record.view();
+    let sizes = [view.h, view.w, view.c];
+    if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 || record.word(tensor::ZERO) != 0 {
+        return fail(at, "tensor", "its shape or type is not known");
+    }
+    let element = view.kind.bytes() as u64;
+    let padded = u64::from(view.c).next_multiple_of(4) * element;
+    let (pixel, row) = (view.pixel as u64, view.row as u64);
+    let stored = if pixel < padded { u64::from(view.c) * element } else { padded };
+    if pixel < stored || (pixel < padded && !(is_input && view.kind == DataType::U8)) || row < (u64::from(view.w) - 1) * pixel + stored {
+        return fail(at, "tensor", "its pixels overlap");
+    }
+    let span = |n: u32, pitch: u64| (u64::from(n) - 1).checked_mul(pitch);
+    let end = span(view.h, row).zip(span(view.w, pixel)).and_then(|(a, b)| a.checked_add(b)?.checked_add(stored)?.checked_add(view.offset as u64));
+    if end.is_none_or(|end| end > plan.tensor_bytes() as u64) {
+        return fail(at, "tensor", "it does not lie inside the arena");
+    }
+    Ok(())
+}
+
+/// True if every field of the window is in range; the output then has the given size.
+fn fits(window: &Window, input: &View, output: &View) -> bool {
+    window.output(input.h, input.w) == Some([output.h, output.w])
+}
+
+fn overlap(a: &View, b: &View) -> bool {
+    a.range().start < b.range().end && b.range().start < a.range().end
+}
+
+const fn bytes_type(view: &View) -> bool {
+    matches!(view.kind, DataType::U8 | DataType::S8)
+}
+
+fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Result<()> {
+    if record.word(step::OP) > op::ADD || record.word(step::GROUPS) != 1 || record.word(step::TABLE) != NONE || record.word(step::P) > 15 {
+        return fail(at, "step", "this version does not know the operation");
+    }
+    let view = |i: usize| plan.tensor(i).view();
+    let (input, output, second) = (view(record.input()), view(record.output()), record.second().map(view));
+    if overlap(&input, &output) || second.is_some_and(|s| overlap(&s, &output)) {
+        return fail(at, "step", "its output lies on one of its inputs");
+    }
+    if !bytes_type(&input) || second.is_some_and(|s| !bytes_type(&s)) || output.is_picture() {
+        return fail(at, "step", "it cannot read or write tensors of this type");
+    }
+    match record.word(step::OP) {
+        op::ADD if second.is_none() => return fail(at, "step", "an addition needs two operands"),
+        op::ADD => {}
+        _ if !fits(&record.window(), &input, &output) => return fail(at, "step", "its window does not give its output"),
+        _ => {}
+    }
+    // Sizes are in range from here on, so that the operation can be built without overflow.
+    let depth = |w: &Window, v: &View| [w.kernel[0], w.kernel[1], v.c].iter().try_fold(1u64, |n, &f| n.checked_mul(u64::from(f.next_multiple_of(4))));
+    if record.word(step::OP) != op::ADD && depth(&record.window(), &input).is_none_or(|d| d > BYTE_LIMIT) {
+        return fail(at, "step", "its window is too large");
+    }
+    if let Some(second) = &second {
+        let window = record.second_window();
+        if window.output(second.h, second.w).is_none() || depth(&window, second).is_none_or(|d| d > BYTE_LIMIT) {
+            return fail(at, "step", "the window of its second operand does not fit");
+        }
+    }
+    match record.operation() {
+        Operation::Conv(conv) => check_conv(plan, record, &conv, at),
+        Operation::Pool(pool) => check_pool(&pool, at),
+        Operation::Add(add) => check_add(&add, at),
+    }
+}
+
+/// Bytes of packed weights, or none where they would not fit into a file.
+fn packed(window: &Window, view: &View, output: &View) -> Option<usize> {
+    let depth = Depth::new(window, view.stored_channels()).len() as u64;
+    let bytes = depth.checked_mul(panels(output.stored_channels()) as u64 * 16)?;
+    usize::try_from(bytes).ok().filter(|&b| b as u64 <= BYTE_LIMIT)
+}
+
+fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, at: usize) -> Result<()> {
+    let kind = record.word(step::SECOND_KIND);
+    if kind > 2 || (kind > 0) != record.second().is_some() {
+        return fail(at, "convolution", "its second operand is missing or not known");
+    }
+    if packed(&conv.window, &conv.input, &conv.output) != Some(conv.weights.len()) {
+        return fail(at, "convolution", "its weights are not in the file");
+    }
+    if conv.params.len() != panels(conv.output.stored_channels()) * params::rows(kind == 1, kind == 2) * 64 {
+        return fail(at, "convolution", "its parameters are not in the file");
+    }
+    if record.word(step::PADDING) != NONE && conv.padding.len() != conv.input.c as usize {
+        return fail(at, "convolution", "its padding bytes are not in the file");
+    }
+    if record.word(step::BLOCK_ROWS) == 0 || record.word(step::BLOCK_ROWS) > SIZE_LIMIT {
+        return fail(at, "convolution", "it has no block of rows");
+    }
+    match &conv.second {
+        Second::None => {}
+        Second::Skip { view, stride, front } => {
+            let reach = |out: u32, stride: u32, size: u32| u64::from(out - 1) * u64::from(stride) < u64::from(size);
+            if !reach(conv.output.h, stride[0], view.h) || !reach(conv.output.w, stride[1], view.w) || *front > SIZE_LIMIT {
+                return fail(at, "convolution", "the skip is smaller than the output");
+            }
+        }
+        Second::Projection { view, window, weights } => {
+            let size = window.output(view.h, view.w).unwrap_or_default();
+            if size[0] < conv.output.h || size[1] < conv.output.w || view.kind != DataType::U8 || view.is_picture() {
+                return fail(at, "convolution", "the projection does not give the output");
+            }
+            if packed(window, view, &conv.output) != Some(weights.len()) {
+                return fail(at, "convolution", "the projection's weights are not in the file");
+            }
+        }
+    }
+    let width = u64::from(conv.output.w) * u64::from(conv.window.stride[1]) + u64::from(conv.window.extent()[1]);
+    let rows = u64::from(conv.output.h) * u64::from(conv.window.stride[0]) + u64::from(conv.window.extent()[0]);
+    let limit = (width * conv.input.stored_channels() as u64 + 64).checked_mul(rows);
+    if conv.copies() && (limit.is_none_or(|l| l > 8 * BYTE_LIMIT) || conv.scratch() > plan.scratch_bytes()) {
+        return fail(at, "convolution", "its scratch does not fit into the plan's");
+    }
+    Ok(())
+}
+
+fn check_pool(pool: &pool::Pool<'_>, at: usize) -> Result<()> {
+    let (input, output) = (&pool.input, &pool.output);
+    if input.kind != output.kind || input.c != output.c || input.stored_channels() != output.stored_channels() {
+        return fail(at, "pool", "its output has other channels than its input");
+    }
+    let extent = pool.window.extent();
+    if (0..4).any(|i| pool.window.pads[i] >= extent[i % 2]) {
+        return fail(at, "pool", "its border is wider than its window");
+    }
+    if let pool::Kind::Average(average) = &pool.kind
+        && average.multipliers.len() as u64 != u64::from(pool.window.kernel[0]) * u64::from(pool.window.kernel[1])
+    {
+        return fail(at, "pool", "its multipliers are not in the file");
+    }
+    Ok(())
+}
+
+fn check_add(add: &Add<'_>, at: usize) -> Result<()> {
+    let shape = |v: &View| (v.h, v.w, v.c, v.stored_channels());
+    if shape(&add.x) != shape(&add.output) || shape(&add.y) != shape(&add.output) {
+        return fail(at, "addition", "its operands have other shapes than its output");
+    }
+    if add.params.len() != panels(add.output.stored_channels()) * params::ADD_ROWS * 64 {
+        return fail(at, "addition", "its parameters are not in the file");
+    }
+    Ok(())
+}
