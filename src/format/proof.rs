@@ -139,7 +139,8 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
 fn prove_pool(pool: &Pool<'_>) -> Proof {
     let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true };
     if let Kind::Average(average) = &pool.kind {
-        proof.accumulator = (average.multipliers.len() as i64 * largest(pool.input.kind)) << average.p;
+        let taps = i64::from(pool.window.kernel[0]) * i64::from(pool.window.kernel[1]);
+        proof.accumulator = (taps * largest(pool.input.kind)) << average.p;
         proof.factors = average.multipliers.iter().all(|m| (0..MULTIPLIER_LIMIT).contains(&i32::from_le_bytes(*m)));
     }
     proof
