@@ -23,3 +23,16 @@ pub mod convert;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+
+/// The bytes of a `.stone` file, part of the program and aligned to a cache line: `static FILE: &[u8] = include_model!("net.stone");`
+///
+/// The path is taken as by [`include_bytes!`].
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr) => {{
+        #[repr(C, align(64))]
+        struct Aligned<T: ?Sized>(T);
+        const FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &FILE.0
+    }};
+}
