@@ -13,7 +13,8 @@ fn main() -> TractResult<()> {
     };
     let mut network = onnx().model_for_path(path)?;
     let fact = network.input_fact(0)?.clone();
-    let shape: Vec<usize> = fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_usize().ok()).unwrap_or(1)).collect();
+    let shape: Vec<usize> =
+        fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_i64().ok().and_then(|d| usize::try_from(d).ok())).unwrap_or(1)).collect();
     network.set_input_fact(0, f32::fact(&shape).into())?;
     let runnable = network.into_optimized()?.into_runnable()?;
     let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 7 % 13) as f32 - 6.0).collect();
