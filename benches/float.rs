@@ -1,6 +1,7 @@
 //! Times the float network in tract: `float NET.onnx SECONDS` prints the milliseconds of each run as JSON. `benches/peers.py` calls it.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 use tract_onnx::onnx;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
