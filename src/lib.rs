@@ -14,9 +14,18 @@ pub mod shape;
 
 pub mod picture;
 
+#[cfg(feature = "std")]
+pub mod count;
+#[cfg(feature = "std")]
+pub mod os;
+#[cfg(feature = "std")]
+pub mod threads;
+
 pub use format::{Model, PlanKind, arena_bytes};
 pub use kernels::{Kernels, Set};
 pub use session::{Arena, Session};
+#[cfg(feature = "std")]
+pub use threads::Pool;
 
 #[cfg(feature = "convert")]
 pub mod convert;
