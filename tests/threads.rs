@@ -1,0 +1,181 @@
+//! The pool: the same bits at any number of threads, no allocation, no lost wake-up.
+#![cfg(feature = "std")]
+
+#[path = "support/tiny.rs"]
+mod tiny;
+
+use skipstone::session::Workers;
+use skipstone::{Kernels, Model, PlanKind, Pool, Session, count, os};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: count::Counting = count::Counting;
+
+/// The counter counts all threads of the process: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn scores(model: &Model<'_>, kernels: Kernels, plan: PlanKind, pool: &Pool, runs: usize) -> Vec<i32> {
+    let mut arena = os::buffer(model.plan(plan).expect("there").arena_bytes(pool.count())).expect("memory");
+    let mut session = Session::threaded(model, kernels, plan, &mut arena, pool).expect("it fits");
+    let mut all = Vec::new();
+    for run in 0..runs {
+        skipstone::format::check::check_input(u32::try_from(run).expect("few"), model.input_shape(), session.input());
+        all.extend(session.run().iter());
+    }
+    all
+}
+
+#[test]
+fn every_number_of_threads_gives_the_same_bits() {
+    let _one = alone();
+    for seed in 0..4 {
+        let file = tiny::file(tiny::Options { seed, small: true, size: [14, 9], block_rows: 3 });
+        let model = Model::parse(&file).expect("valid");
+        let known = scores(&model, Kernels::scalar(), PlanKind::Fast, &Pool::new(1, &[]).expect("a pool"), 20);
+        for kernels in Kernels::all() {
+            for threads in 1..=5 {
+                let pool = Pool::new(threads, &[]).expect("a pool");
+                for plan in PlanKind::ALL {
+                    assert_eq!(scores(&model, kernels, plan, &pool, 20), known, "{kernels:?}, {threads} threads, {plan:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn runs_do_not_allocate() {
+    let _one = alone();
+    let file = tiny::file(tiny::Options::default());
+    let model = Model::parse(&file).expect("valid");
+    for threads in 1..=3 {
+        let pool = Pool::new(threads, &[]).expect("a pool");
+        let mut arena = os::buffer(model.plan(PlanKind::Fast).expect("there").arena_bytes(threads)).expect("memory");
+        let mut session = Session::threaded(&model, Kernels::detect(), PlanKind::Fast, &mut arena, &pool).expect("it fits");
+        session.run();
+        let before = count::allocations();
+        for _ in 0..300 {
+            session.input().fill(9);
+            session.run();
+        }
+        assert_eq!(count::allocations() - before, 0, "{threads} threads");
+        drop(vec![1u8; 100]);
+        assert!(count::allocations() > before, "the allocator counts");
+    }
+}
+
+/// Every byte of the output is written once by the worker to whom it belongs, and the scratch is divided evenly, whatever the cuts.
+#[test]
+fn parts_are_disjoint_and_complete() {
+    let _one = alone();
+    for threads in 1..=6 {
+        let pool = Pool::new(threads, &[]).expect("a pool");
+        for len in [0usize, 1, 5, 64, 1000] {
+            let (mut out, mut scratch) = (vec![0u8; len + 3], vec![0u8; threads * 8]);
+            for round in 0..200 {
+                out.fill(0);
+                let cut = |i: usize| 2.min(len) + (len - 2.min(len)) * i / threads;
+                pool.share(&mut out, &cut, &mut scratch, &|i, out, scratch| {
+                    out.iter_mut().for_each(|b| *b += 1 + u8::try_from(i).expect("few"));
+                    assert_eq!(scratch.len(), 8);
+                    scratch.fill(u8::try_from(i).expect("few"));
+                });
+                for (at, &byte) in out.iter().enumerate() {
+                    let owner = (0..threads).find(|&i| (cut(i)..cut(i + 1)).contains(&at));
+                    assert_eq!(usize::from(byte), owner.map_or(0, |i| i + 1), "byte {at} of {len}, {threads} threads, round {round}");
+                }
+                assert!(scratch.iter().enumerate().all(|(at, &b)| at / 8 == usize::from(b)));
+            }
+        }
+    }
+}
+
+/// Pauses between the steps let workers and caller fall asleep at every possible point.
+#[test]
+fn no_wake_up_is_lost() {
+    let _one = alone();
+    for threads in [2, 3, 8] {
+        let pool = Pool::new(threads, &[]).expect("a pool");
+        let done = AtomicUsize::new(0);
+        let rounds = 3000;
+        for round in 0..rounds {
+            pool.share(&mut [], &|_| 0, &mut [], &|i, _, _| {
+                if (round + i) % 97 == 0 {
+                    std::thread::sleep(Duration::from_micros(60));
+                }
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.load(Ordering::Relaxed), (round + 1) * threads, "every worker is done when share returns");
+            if round % 101 == 0 {
+                std::thread::sleep(Duration::from_micros(80));
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_may_share_a_pool() {
+    let _one = alone();
+    let file = tiny::file(tiny::Options::default());
+    let model = Model::parse(&file).expect("valid");
+    let pool = Pool::new(2, &[]).expect("a pool");
+    let known = scores(&model, Kernels::scalar(), PlanKind::Fast, &pool, 50);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| assert_eq!(scores(&model, Kernels::detect(), PlanKind::Fast, &pool, 50), known));
+        }
+    });
+}
+
+#[test]
+fn bad_cuts_and_panics_reach_the_caller() {
+    let _one = alone();
+    let pool = Pool::new(2, &[]).expect("a pool");
+    let share = |cuts: [usize; 3], bad: Option<usize>| {
+        let mut out = [0u8; 8];
+        catch_unwind(AssertUnwindSafe(|| pool.share(&mut out, &|i| cuts[i], &mut [], &|i, _, _| assert_ne!(Some(i), bad)))).is_err()
+    };
+    assert!(share([0, 9, 9], None), "a cut outside the output");
+    assert!(share([4, 2, 8], None), "cuts that fall");
+    assert!(share([0, 4, 8], Some(0)) && share([0, 4, 8], Some(1)), "a panic of any worker");
+    assert!(!share([0, 4, 8], None), "the pool goes on after all that");
+}
+
+#[test]
+fn pools_come_and_go() {
+    let _one = alone();
+    for round in 0..100 {
+        let pool = Pool::new(4, &[]).expect("a pool");
+        assert_eq!(pool.count(), 4);
+        if round % 2 == 0 {
+            pool.share(&mut [], &|_| 0, &mut [], &|_, _, _| {});
+        }
+    }
+    assert_eq!(Pool::new(0, &[]).expect("a pool").count(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_are_bound_where_asked() {
+    let _one = alone();
+    std::thread::spawn(|| {
+        let allowed = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").expect("readable");
+            status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).expect("a line").trim().to_owned()
+        };
+        let pool = Pool::new(2, &[0]).expect("core 0 is there");
+        let seen = Mutex::new(Vec::new());
+        pool.share(&mut [], &|_| 0, &mut [], &|_, _, _| seen.lock().expect("unbroken").push(allowed()));
+        assert_eq!(seen.into_inner().expect("unbroken"), ["0", "0"]);
+        assert!(Pool::new(2, &[100_000]).is_err());
+    })
+    .join()
+    .expect("bound as asked");
+}
