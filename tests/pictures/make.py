@@ -1,7 +1,7 @@
 """Makes the vectors of tests/picture.rs and tests/datasets.rs with Pillow: `python tests/pictures/make.py`."""
 
 import io, os, random, struct, zlib
-from PIL import Image
+from PIL import Image, ImageOps
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -77,6 +77,88 @@ def small():
         yield f"{w} {h} {ow} {oh} {seed} {picture(w, h, seed).resize((ow, oh), Image.Resampling.BILINEAR).tobytes().hex()}"
 
 
+def smooth(w, h):
+    """soft colours with an edge, so that JPEGs of it are ordinary"""
+    im = Image.frombytes("RGB", (5, 4), noise(60, 99)).resize((w, h), Image.Resampling.BICUBIC)
+    im.paste((250, 240, 30), (w // 2, h // 3, w // 2 + 5, h // 3 + 6))
+    return im
+
+
+def png(name, w, h, depth, kind, rows):
+    """a PNG of a kind that Pillow does not write"""
+    chunk = lambda t, b: struct.pack(">I", len(b)) + t + b + struct.pack(">I", zlib.crc32(t + b))
+    data = zlib.compress(b"".join(b"\0" + row for row in rows), 9)
+    save(name, b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, depth, kind, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+def save(name, data):
+    with open(os.path.join(HERE, "decode", name), "wb") as f:
+        f.write(data)
+
+
+def encoded(im, kind, **how):
+    b = io.BytesIO()
+    im.save(b, kind, **how)
+    return b.getvalue()
+
+
+def segment(data, marker):
+    """where a segment of a JPEG's header begins and ends"""
+    at = 2
+    while data[at + 1] != marker:
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return at, at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def files():
+    w, h = 21, 18
+    rgb = smooth(w, h)
+    alpha = Image.frombytes("L", (w, h), noise(w * h, 5))
+    for name, im in {"rgb": rgb, "grey": rgb.convert("L"), "bilevel": rgb.convert("1"), "rgba": Image.merge("RGBA", (*rgb.split(), alpha)), "grey-alpha": Image.merge("LA", (rgb.convert("L"), alpha)), "palette": rgb.quantize(100), "palette4": rgb.quantize(13)}.items():
+        save(name + ".png", encoded(im, "PNG"))
+    save("palette-alpha.png", encoded(rgb.quantize(50), "PNG", transparency=bytes(range(50))))
+    save("grey-key.png", encoded(rgb.convert("L"), "PNG", transparency=200))
+    deep = noise(w * h * 6, 17)
+    png("rgb16.png", w, h, 16, 2, [deep[y * w * 6 : (y + 1) * w * 6] for y in range(h)])
+    png("grey16.png", w, h, 16, 0, [deep[y * w * 2 : (y + 1) * w * 2] for y in range(h)])
+    png("grey-alpha16.png", w, h, 16, 4, [deep[y * w * 4 : (y + 1) * w * 4] for y in range(h)])
+    png("grey2.png", w, h, 2, 0, [deep[y * 6 : (y + 1) * 6] for y in range(h)])
+
+    save("grey.jpg", encoded(rgb.convert("L"), "JPEG", quality=85))
+    save("rgb444.jpg", encoded(rgb, "JPEG", quality=92, subsampling=0))
+    save("rgb422.jpg", encoded(rgb, "JPEG", quality=85, subsampling=1))
+    save("rgb420.jpg", encoded(rgb, "JPEG", quality=85, subsampling=2))
+    save("restarts.jpg", encoded(rgb, "JPEG", quality=85, restart_marker_blocks=1))
+    save("progressive.jpg", encoded(rgb, "JPEG", quality=85, progressive=True))
+    save("plain-rgb.jpg", encoded(rgb, "JPEG", quality=92, keep_rgb=True))
+    ink = Image.merge("CMYK", (*[Image.eval(band, lambda v: 255 - v) for band in rgb.split()], alpha.resize((3, 3)).resize((w, h), Image.Resampling.BICUBIC)))
+    cmyk = encoded(ink, "JPEG", quality=90)
+    save("cmyk.jpg", cmyk)
+    start, end = segment(cmyk, 0xEE)
+    save("cmyk-no-adobe.jpg", cmyk[:start] + cmyk[end:])
+    save("ycck.jpg", cmyk[: end - 1] + b"\2" + cmyk[end:])
+    for k in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = k
+        save(f"exif{k}.jpg", encoded(smooth(9, 7), "JPEG", quality=85, exif=exif))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save("exif6.png", encoded(smooth(9, 7), "PNG", exif=exif))
+
+
+def decoded():
+    """name, width, height, the RGB bytes that Pillow reads, with and for exif*: turned"""
+    for name in sorted(os.listdir(os.path.join(HERE, "decode"))):
+        im = Image.open(os.path.join(HERE, "decode", name))
+        if name == "grey16.png":  # Pillow clips these to white; ours is the high byte
+            im = Image.frombytes("L", im.size, bytes(v >> 8 for v in struct.unpack(f"<{im.width * im.height}H", im.tobytes())))
+        rgb = im.convert("RGB")
+        yield f"{name} plain {rgb.width} {rgb.height} {rgb.tobytes().hex()}"
+        if name.startswith("exif"):
+            turned = ImageOps.exif_transpose(im).convert("RGB")
+            yield f"{name} turned {turned.width} {turned.height} {turned.tobytes().hex()}"
+
+
 def write(name, lines):
     with open(os.path.join(HERE, name), "w") as f:
         f.writelines(line + "\n" for line in lines)
@@ -86,3 +168,6 @@ if __name__ == "__main__":
     write("resize.txt", resizes())
     write("crop.txt", crops())
     write("small.txt", small())
+    os.makedirs(os.path.join(HERE, "decode"), exist_ok=True)
+    files()
+    write("decode.txt", decoded())
