@@ -211,8 +211,8 @@ fn truth_gives_classes() {
         let csv = folder.write("truth.csv", text.as_bytes());
         DataSet::open(&folder.0, Some(&csv), None, None).map(|set| classes(&set))
     };
-    assert_eq!(truth("p/a.png,1\nq/a.png,2\nb.png,3\nmore.png,9\n"), Ok(vec![Some(1), Some(2), Some(3)]));
-    assert_eq!(truth("file,class\r\n./p/a.png, 1\r\n\r\nq\\a.png,2,x\r\nelsewhere/b.png,3"), Ok(vec![Some(1), Some(2), Some(3)]));
+    assert_eq!(truth("\u{feff}p/a.png,1\nq/a.png,2\nb.png,3\nmore.png,9\n"), Ok(vec![Some(1), Some(2), Some(3)]));
+    assert_eq!(truth("\u{feff}file,class\r\n./p/a.png, 1\r\n\r\nq\\a.png,2,x\r\nelsewhere/b.png,3"), Ok(vec![Some(1), Some(2), Some(3)]));
     assert_eq!(truth("a.png,7\nb.png,8\n"), Ok(vec![Some(7), Some(7), Some(8)]));
     let csv = folder.0.join("truth.csv");
     let missing = |name: &str| DataError::NoTruth(folder.0.join(name).display().to_string(), csv.clone());

@@ -182,6 +182,7 @@ fn yuv420_converts_as_documented() {
             assert!((f64::from(*got) - exact.clamp(0.0, 255.0)).abs() < 1.5, "pixel {k}: {got} for {exact}");
         }
     }
+    assert_eq!(["rgb24", "gray8", "yuv420", "nv12"].map(Format::named), [Some(Format::Rgb24), Some(Format::Gray8), Some(Format::Yuv420), None]);
     let one = |y, u, v| made(&[y, u, v], [1, 1], Format::Yuv420, &NONE, [1, 1, 3]);
     assert_eq!(
         [one(16, 128, 128), one(235, 128, 128), one(81, 90, 240), one(145, 54, 34), one(41, 240, 110)],

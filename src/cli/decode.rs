@@ -14,6 +14,8 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use crate::picture::{Format, Picture};
+
 /// Most pixels of a picture.
 const MAX_PIXELS: u64 = 1 << 26;
 /// Longest side of a picture.
@@ -30,6 +32,14 @@ pub struct Decoded {
     pub height: u32,
     /// Red, green and blue of each pixel, `[height][width][3]`.
     pub rgb: Vec<u8>,
+}
+
+impl Decoded {
+    /// The picture as [`fill`](crate::picture::fill) takes it.
+    #[must_use]
+    pub fn picture(&self) -> Picture<'_> {
+        Picture { bytes: &self.rgb, width: self.width, height: self.height, format: Format::Rgb24 }
+    }
 }
 
 /// Why bytes could not be decoded.

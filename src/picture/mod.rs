@@ -11,14 +11,16 @@
 //! ```
 //! use skipstone::picture::{Format, Geometry, Picture, Resize, fill, scratch_bytes};
 //!
-//! let camera = [90u8; 160 * 120 * 3];
-//! let geometry = Geometry { resize: Resize::Shorter(36), crop: Some([32, 32]), bgr: false };
-//! let frame = Picture { bytes: &camera, width: 160, height: 120, format: Format::Rgb24 };
+//! const GEOMETRY: Geometry = Geometry { resize: Resize::Shorter(36), crop: Some([32, 32]), bgr: false };
+//! const SCRATCH: usize = match scratch_bytes(160, 120, &GEOMETRY, [32, 32, 3]) {
+//!     Ok(bytes) => bytes,
+//!     Err(_) => panic!("this camera does not fit this network"),
+//! };
 //!
-//! let mut scratch = [0; 4096];
-//! assert!(scratch_bytes(160, 120, &geometry, [32, 32, 3])? <= scratch.len());
-//! let mut input = [0; 32 * 32 * 3];
-//! fill(&mut input, &frame, &geometry, [32, 32, 3], &mut scratch)?;
+//! let camera = [90u8; 160 * 120 * 3];
+//! let frame = Picture { bytes: &camera, width: 160, height: 120, format: Format::Rgb24 };
+//! let (mut input, mut scratch) = ([0; 32 * 32 * 3], [0; SCRATCH]);
+//! fill(&mut input, &frame, &GEOMETRY, [32, 32, 3], &mut scratch)?;
 //! assert_eq!(input, [90; 32 * 32 * 3]);
 //! # Ok::<(), skipstone::picture::PictureError>(())
 //! ```
@@ -44,6 +46,17 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of this name: `rgb24`, `gray8` or `yuv420`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "rgb24" => Self::Rgb24,
+            "gray8" => Self::Gray8,
+            "yuv420" => Self::Yuv420,
+            _ => return None,
+        })
+    }
+
     /// Bytes of a picture of this size.
     #[must_use]
     pub const fn bytes(self, width: u32, height: u32) -> u64 {
