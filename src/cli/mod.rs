@@ -1,5 +1,10 @@
 //! The command line.
 
+pub mod dataset;
+pub mod decode;
+pub mod npy;
+pub mod truth;
+
 use std::process::ExitCode;
 
 /// Runs the program with the arguments of the process.

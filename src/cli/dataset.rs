@@ -1,0 +1,366 @@
+//! The pictures that the user names with `--calib`, `--data` or `--eval`.
+//!
+//! A data set is one of
+//! * a JPEG or PNG;
+//! * a folder, searched recursively, its pictures in the order of their paths, with classes from `--truth` or, where no picture lies in the folder
+//!   itself but some in two or more of its sub-folders, from these: the class is the number of the sub-folder in the order of their names;
+//! * a CIFAR-10 binary file (`.bin`): records of a class and 3,072 bytes, the planes red, green and blue of 32x32 pixels;
+//! * an `.npy` of u8 `[n, h, w, 3]`.
+
+use core::fmt;
+use core::str::FromStr;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::decode::{DecodeError, Decoded, decode};
+use super::npy::{self, NpyError};
+use super::truth::{Truth, TruthError};
+
+const CIFAR_SIDE: u32 = 32;
+const CIFAR_PLANE: usize = 1024;
+const CIFAR_RECORD: u64 = 1 + 3 * CIFAR_PLANE as u64;
+const CIFAR_CLASSES: u8 = 10;
+/// Largest file that is read as a picture.
+const MAX_FILE: u64 = 1 << 30;
+
+/// Every `count`-th picture, from number `index`: shards with the same count are disjoint and together everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Number of the first picture, below `count`.
+    pub index: usize,
+    /// Distance between pictures, at least 1.
+    pub count: usize,
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    /// Reads `I/N` with `I` from 0 to `N` - 1.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some(Self { index: i.parse().ok()?, count: n.parse().ok()? }));
+        parts.filter(|shard| shard.index < shard.count).ok_or("a shard is I/N with I from 0 to N-1")
+    }
+}
+
+/// Pictures in a fixed order, with their classes where these are known. May be read by several threads at once.
+#[derive(Debug)]
+pub struct DataSet {
+    path: PathBuf,
+    source: Source,
+    /// Numbers of the pictures within the source, after limit and shard.
+    chosen: Vec<usize>,
+    /// Classes of the chosen pictures.
+    labels: Option<Vec<u32>>,
+    exif: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Files(Vec<PathBuf>),
+    Cifar { file: Mutex<File>, count: u64 },
+    Npy { file: Mutex<File>, data: u64, count: u64, height: u32, width: u32 },
+}
+
+/// Why a data set or one of its pictures cannot be used. Each names the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataError {
+    /// A file or folder cannot be read.
+    Read(PathBuf, String),
+    /// There is no picture in it, or none in the part that limit and shard leave.
+    Empty(PathBuf),
+    /// A picture (by its name) cannot be decoded.
+    Picture(String, DecodeError),
+    /// The size of a `.bin` is no number of CIFAR-10 records.
+    CifarSize(PathBuf, u64),
+    /// A record of a `.bin` has a class over 9.
+    CifarClass(String, u8),
+    /// An `.npy` cannot be read.
+    Npy(PathBuf, NpyError),
+    /// An `.npy` is no u8 `[n, h, w, 3]` with as much data as that says.
+    NpyShape(PathBuf, String, Vec<u64>),
+    /// The file of `--truth` cannot be used.
+    Truth(PathBuf, TruthError),
+    /// A picture (by its name) has no line in the file of `--truth`.
+    NoTruth(String, PathBuf),
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, why) => write!(f, "cannot read {}: {why}", path.display()),
+            Self::Empty(path) => write!(f, "no pictures in {}", path.display()),
+            Self::Picture(name, error) => write!(f, "{name}: {error}"),
+            Self::CifarSize(path, bytes) => write!(f, "{}: {bytes} bytes are no CIFAR-10 records of {CIFAR_RECORD} bytes", path.display()),
+            Self::CifarClass(name, class) => write!(f, "{name}: class {class}, CIFAR-10 has 0 to 9"),
+            Self::Npy(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NpyShape(path, kind, shape) => write!(f, "{}: an array of {kind} {shape:?} is no u8 [n, h, w, 3], or not all of it is there", path.display()),
+            Self::Truth(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NoTruth(name, truth) => write!(f, "no class for {name} in {}", truth.display()),
+        }
+    }
+}
+
+impl DataError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::Read(..) => "check the path and that it may be read",
+            Self::Empty(..) => "give a JPEG, a PNG, a folder of them, a CIFAR-10 .bin or an .npy; check --limit and --shard",
+            Self::Picture(_, error) => error.help(),
+            Self::CifarSize(..) | Self::CifarClass(..) => "give a file of the CIFAR-10 binary version (not CIFAR-100, and unpacked)",
+            Self::Npy(..) => "save it anew with numpy.save(file, numpy.ascontiguousarray(array))",
+            Self::NpyShape(..) => "save bytes 0..255 as numpy.uint8 with the shape [pictures, height, width, 3]",
+            Self::Truth(..) => "write one `file,class` a line (for .npy and .bin `index,class`), the class as a number from 0",
+            Self::NoTruth(..) => "name each picture by its path in the folder or by its file name, then a comma and its class",
+        }
+    }
+}
+
+impl core::error::Error for DataError {}
+
+impl DataSet {
+    /// Opens a data set; pictures are read when they are loaded. `limit` takes the first so many, of these `shard` its part.
+    ///
+    /// # Errors
+    /// If there is nothing to read, a file is no data set, or `truth` does not know one of the pictures.
+    pub fn open(path: &Path, truth: Option<&Path>, limit: Option<usize>, shard: Option<Shard>) -> Result<Self, DataError> {
+        let unreadable = |error: io::Error| DataError::Read(path.to_owned(), error.to_string());
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        let source = match extension(path).as_str() {
+            _ if metadata.is_dir() => Source::Files(pictures_in(path)?),
+            "bin" => cifar(path, metadata.len())?,
+            "npy" => array(path, metadata.len())?,
+            _ => Source::Files(vec![path.to_owned()]),
+        };
+        let shard = shard.unwrap_or(Shard { index: 0, count: 1 });
+        let chosen: Vec<usize> = (0..source.count()).take(limit.unwrap_or(usize::MAX)).skip(shard.index).step_by(shard.count.max(1)).collect();
+        if chosen.is_empty() {
+            return Err(DataError::Empty(path.to_owned()));
+        }
+        let mut set = Self { path: path.to_owned(), source, chosen, labels: None, exif: false };
+        set.labels = match truth {
+            Some(file) => Some(set.classes_from(file)?),
+            None => set.classes_within()?,
+        };
+        Ok(set)
+    }
+
+    /// The same pictures, turned as their EXIF orientation says.
+    #[must_use]
+    pub fn with_exif(self, exif: bool) -> Self {
+        Self { exif, ..self }
+    }
+
+    /// Number of pictures, at least 1.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
+    pub fn len(&self) -> usize {
+        self.chosen.len()
+    }
+
+    /// The name of picture `i`: its path, or the file and its number there, as in `test.bin[12]`.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    #[must_use]
+    pub fn name(&self, i: usize) -> String {
+        match &self.source {
+            Source::Files(files) => files[self.chosen[i]].display().to_string(),
+            Source::Cifar { .. } | Source::Npy { .. } => format!("{}[{}]", self.path.display(), self.chosen[i]),
+        }
+    }
+
+    /// True if the classes are known.
+    #[must_use]
+    pub const fn has_labels(&self) -> bool {
+        self.labels.is_some()
+    }
+
+    /// The class of picture `i`, where classes are known.
+    #[must_use]
+    pub fn label(&self, i: usize) -> Option<u32> {
+        self.labels.as_ref()?.get(i).copied()
+    }
+
+    /// Reads picture `i`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or decoded.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn load(&self, i: usize) -> Result<Decoded, DataError> {
+        let k = self.chosen[i] as u64;
+        match &self.source {
+            Source::Files(files) => load_picture(&files[self.chosen[i]], self.exif),
+            Source::Cifar { file, .. } => {
+                let mut planes = vec![0; 3 * CIFAR_PLANE];
+                self.read_at(file, k * CIFAR_RECORD + 1, &mut planes)?;
+                let rgb = (0..CIFAR_PLANE).flat_map(|p| [planes[p], planes[CIFAR_PLANE + p], planes[2 * CIFAR_PLANE + p]]).collect();
+                Ok(Decoded { width: CIFAR_SIDE, height: CIFAR_SIDE, rgb })
+            }
+            Source::Npy { file, data, height, width, .. } => {
+                let mut rgb = vec![0; *height as usize * *width as usize * 3];
+                self.read_at(file, data + k * rgb.len() as u64, &mut rgb)?;
+                Ok(Decoded { width: *width, height: *height, rgb })
+            }
+        }
+    }
+
+    /// As [`load`](Self::load), but with `skip_bad` a picture that cannot be decoded is `None` and named in a warning on stderr.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    ///
+    /// # Panics
+    /// As [`load`](Self::load).
+    pub fn load_unless_bad(&self, i: usize, skip_bad: bool) -> Result<Option<Decoded>, DataError> {
+        match self.load(i) {
+            Ok(picture) => Ok(Some(picture)),
+            Err(error) if skip_bad => {
+                eprintln!("warning: skipped {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_at(&self, file: &Mutex<File>, at: u64, out: &mut [u8]) -> Result<(), DataError> {
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(out));
+        read.map_err(|error| DataError::Read(self.path.clone(), error.to_string()))
+    }
+
+    /// Classes that the file of `--truth` gives.
+    fn classes_from(&self, file: &Path) -> Result<Vec<u32>, DataError> {
+        let truth = Truth::read(file).map_err(|error| DataError::Truth(file.to_owned(), error))?;
+        let key = |k: usize| match &self.source {
+            Source::Files(files) if files[k] == self.path => files[k].file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Source::Files(files) => files[k].strip_prefix(&self.path).unwrap_or(&files[k]).to_string_lossy().into_owned(),
+            Source::Cifar { .. } | Source::Npy { .. } => k.to_string(),
+        };
+        let class = |(i, &k): (usize, &usize)| truth.class(&key(k)).ok_or_else(|| DataError::NoTruth(self.name(i), file.to_owned()));
+        self.chosen.iter().enumerate().map(class).collect()
+    }
+
+    /// Classes that the data set itself gives.
+    fn classes_within(&self) -> Result<Option<Vec<u32>>, DataError> {
+        match &self.source {
+            Source::Files(files) => Ok(folder_classes(&self.path, files)?.map(|all| self.chosen.iter().map(|&k| all[k]).collect())),
+            Source::Npy { .. } => Ok(None),
+            Source::Cifar { file, .. } => {
+                let class = |(i, &k): (usize, &usize)| {
+                    let mut class = [0];
+                    self.read_at(file, k as u64 * CIFAR_RECORD, &mut class)?;
+                    let [class] = class;
+                    if class < CIFAR_CLASSES { Ok(u32::from(class)) } else { Err(DataError::CifarClass(self.name(i), class)) }
+                };
+                self.chosen.iter().enumerate().map(class).collect::<Result<_, _>>().map(Some)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn count(&self) -> usize {
+        match self {
+            Self::Files(files) => files.len(),
+            Self::Cifar { count, .. } | Self::Npy { count, .. } => usize::try_from(*count).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+/// Reads and decodes one file; with `exif` it is turned as its EXIF orientation says.
+///
+/// # Errors
+/// If the file cannot be read or decoded.
+pub fn load_picture(path: &Path, exif: bool) -> Result<Decoded, DataError> {
+    let unreadable = |error: io::Error| DataError::Read(path.to_owned(), error.to_string());
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
+    decode(&bytes, exif).map_err(|error| DataError::Picture(path.display().to_string(), error))
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
+}
+
+fn cifar(path: &Path, bytes: u64) -> Result<Source, DataError> {
+    if bytes == 0 || !bytes.is_multiple_of(CIFAR_RECORD) {
+        return Err(DataError::CifarSize(path.to_owned(), bytes));
+    }
+    let file = File::open(path).map_err(|error| DataError::Read(path.to_owned(), error.to_string()))?;
+    Ok(Source::Cifar { file: Mutex::new(file), count: bytes / CIFAR_RECORD })
+}
+
+fn array(path: &Path, bytes: u64) -> Result<Source, DataError> {
+    let mut file = File::open(path).map_err(|error| DataError::Read(path.to_owned(), error.to_string()))?;
+    let header = npy::header(&mut file).map_err(|error| DataError::Npy(path.to_owned(), error))?;
+    let complete = header.elements().and_then(|n| n.checked_add(header.data)) == Some(bytes);
+    let bytes_each = ["|u1", "<u1", ">u1"].contains(&header.kind.as_str());
+    match (header.shape.as_slice(), complete && bytes_each) {
+        (&[count, height @ 1..=65_535, width @ 1..=65_535, 3], true) if count > 0 => {
+            let [height, width] = [height, width].map(|side| u32::try_from(side).unwrap_or(0));
+            Ok(Source::Npy { file: Mutex::new(file), data: header.data, count, height, width })
+        }
+        _ => Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape)),
+    }
+}
+
+/// The entries of a folder without hidden ones, in the order of their names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let unreadable = |error: io::Error| DataError::Read(folder.to_owned(), error.to_string());
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The pictures of a folder and all folders in it, in the order of their paths.
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut found = Vec::new();
+    collect(folder, &mut Vec::new(), &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+/// `above` are the real paths of the folders around, so that a link to one of them is not followed in circles.
+fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    let real = fs::canonicalize(folder).map_err(|error| DataError::Read(folder.to_owned(), error.to_string()))?;
+    if above.contains(&real) {
+        return Ok(());
+    }
+    above.push(real);
+    for path in entries(folder)? {
+        if path.is_dir() {
+            collect(&path, above, found)?;
+        } else if ["jpg", "jpeg", "png"].contains(&extension(&path).as_str()) {
+            found.push(path);
+        }
+    }
+    above.pop();
+    Ok(())
+}
+
+/// The class of each file by the sub-folder it lies in, if the pictures are sorted into sub-folders.
+fn folder_classes(folder: &Path, files: &[PathBuf]) -> Result<Option<Vec<u32>>, DataError> {
+    if files == [folder] {
+        return Ok(None);
+    }
+    let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
+    let numbers: HashMap<PathBuf, u32> = folders.zip(0..).collect();
+    let top = |file: &PathBuf| Some(folder.join(file.strip_prefix(folder).ok()?.components().next()?));
+    let class = |file: &PathBuf| numbers.get(&top(file)?).copied();
+    let classes: Option<Vec<u32>> = files.iter().map(class).collect();
+    Ok(classes.filter(|classes| classes.first() != classes.last()))
+}

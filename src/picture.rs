@@ -1,1 +1,0 @@
-//! Bytes of a camera or a picture to network input, in integers.
