@@ -128,6 +128,9 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
     if word(plan.record, layout::KIND) > 1 || plan.tensor_bytes() as u64 > BYTE_LIMIT || plan.scratch_bytes() as u64 > BYTE_LIMIT {
         return fail(at, "plan", "its kind or size is not known");
     }
+    if model.plans().filter(|p| p.kind() == plan.kind()).count() > 1 {
+        return fail(at, "plan", "there is another one of its kind");
+    }
     let (input, output) = (word(plan.record, layout::INPUT) as usize, word(plan.record, layout::OUTPUT) as usize);
     if input >= plan.tensor_count() || output >= plan.tensor_count() {
         return fail(at, "plan", "it has no input or no scores");

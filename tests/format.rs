@@ -1,0 +1,190 @@
+//! The file: every truncation is refused, no change of its bytes makes the library panic, and what its plan says of memory holds.
+
+#[path = "support/tiny.rs"]
+mod tiny;
+
+use skipstone::crc::crc32;
+use skipstone::format::check::check_input;
+use skipstone::format::view::Fault;
+use skipstone::format::{Plan, proof};
+use skipstone::{Kernels, Model, PlanKind, Session};
+
+const MUTATIONS: u32 = 100_000;
+/// A changed plan may ask for more memory than a test should take.
+const ARENA_LIMIT: usize = 8 << 20;
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() >> 11).unwrap() % n
+    }
+}
+
+fn small_file() -> Vec<u8> {
+    tiny::file(tiny::Options { size: [8, 8], small: true, ..tiny::Options::default() })
+}
+
+fn seal(file: &mut [u8]) {
+    let end = file.len() - 4;
+    let sum = crc32(&file[..end]);
+    file[end..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Runs every plan of a model; false if it needs too much memory.
+fn run(model: &Model<'_>, kernels: Kernels) -> bool {
+    let fits = |p: &Plan<'_>| p.arena_bytes(1) <= ARENA_LIMIT;
+    for plan in model.plans().filter(fits) {
+        let mut arena = vec![0; plan.arena_bytes(1)];
+        let mut session = Session::new(model, kernels, plan.kind(), &mut arena).unwrap();
+        check_input(model.seed(), model.input_shape(), session.input());
+        let scores = session.run();
+        std::hint::black_box(scores.iter().max());
+        std::hint::black_box(model.label(3));
+        for step in plan.steps() {
+            std::hint::black_box(proof::check(&step)).ok();
+        }
+    }
+    model.plans().all(|p| fits(&p))
+}
+
+#[test]
+fn a_file_comes_back() {
+    let file = small_file();
+    let model = Model::parse(&file).unwrap();
+    assert_eq!(model.plans().count(), 2);
+    for plan in model.plans() {
+        let mut arena = vec![0; plan.arena_bytes(1)];
+        let mut session = Session::new(&model, Kernels::scalar(), plan.kind(), &mut arena).unwrap();
+        check_input(model.seed(), model.input_shape(), session.input());
+        session.run_with(|step, session| {
+            let output = session.plan().tensor(step.output());
+            assert_eq!(session.tensor(&output).crc32(), step.check(), "{}", step.name());
+            proof::check(&step).unwrap();
+        });
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let file = small_file();
+    for len in 0..file.len() {
+        assert!(Model::parse(&file[..len]).is_err(), "{len} bytes");
+        // With the length and the checksum made right the sections no longer fit.
+        if len >= 68 {
+            let mut cut = file[..len].to_vec();
+            cut[12..16].copy_from_slice(&u32::try_from(len).unwrap().to_le_bytes());
+            seal(&mut cut);
+            assert!(Model::parse(&cut).is_err(), "{len} bytes, sealed");
+        }
+    }
+}
+
+#[test]
+fn damage_is_named() {
+    let mut file = small_file();
+    let fault = |file: &[u8]| Model::parse(file).unwrap_err().fault;
+    assert_eq!(fault(b"GIF89a"), Fault::NotStone);
+    let at = file.len() / 2;
+    file[at] ^= 1;
+    assert_eq!(fault(&file), Fault::Checksum);
+    file[at] ^= 1;
+    file.push(0);
+    assert_eq!(fault(&file), Fault::Length);
+    file.pop();
+    file[8] = 7;
+    assert_eq!(fault(&file), Fault::Version(7));
+}
+
+#[test]
+fn no_mutation_makes_it_panic() {
+    let good = small_file();
+    let weights = good.len() * 2 / 3;
+    let (mut random, mut accepted, mut refused, mut large) = (Random(0x5EED_0001), 0, 0, 0);
+    let sets: Vec<_> = Kernels::all().collect();
+    for i in 0..MUTATIONS {
+        let mut file = good.clone();
+        for _ in 0..=random.below(3) {
+            // Three of four changes hit the records in front of the weights.
+            let span = if random.below(4) == 0 { file.len() } else { weights };
+            let at = random.below(span);
+            match random.below(4) {
+                0 => file[at] ^= 1 << random.below(8),
+                1 => file[at] = random.next().to_le_bytes()[0],
+                2 => {
+                    let at = (at & !3).min(file.len() - 8);
+                    let value = [0, 1, 0x7FFF_FFFF, 0x8000_0000, u32::MAX, 0x0001_0000, 64, 3][random.below(8)];
+                    file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+                }
+                _ => {
+                    let at = (at & !3).min(file.len() - 8);
+                    let word = u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+                    let change = [1, u32::MAX, 4, 64, word][random.below(5)];
+                    file[at..at + 4].copy_from_slice(&word.wrapping_add(change).to_le_bytes());
+                }
+            }
+        }
+        if i % 2 == 0 {
+            seal(&mut file);
+        }
+        match Model::parse(&file) {
+            Ok(model) => {
+                accepted += 1;
+                large += u32::from(!run(&model, sets[random.below(sets.len())]));
+            }
+            Err(error) => {
+                refused += 1;
+                std::hint::black_box(error.to_string());
+            }
+        }
+    }
+    eprintln!("{accepted} accepted and run ({large} of them asked for more than {ARENA_LIMIT} bytes and were not), {refused} refused");
+    assert!(accepted > MUTATIONS / 20 && refused > MUTATIONS / 2);
+}
+
+#[test]
+fn live_tensors_do_not_overlap() {
+    let file = small_file();
+    let model = Model::parse(&file).unwrap();
+    for plan in model.plans() {
+        live_ranges(&plan);
+    }
+}
+
+/// Panics if two tensors that are needed at the same time share a byte.
+fn live_ranges(plan: &Plan<'_>) {
+    let last = |tensor: usize| plan.steps().enumerate().filter(|(_, s)| s.input() == tensor || s.second() == Some(tensor)).map(|(i, _)| i).last();
+    let mut live: Vec<(usize, usize)> = Vec::new();
+    let input = (0..plan.tensor_count()).find(|&t| plan.tensor(t).view() == plan.input().view() && plan.tensor(t).name() == plan.input().name()).unwrap();
+    live.push((input, last(input).unwrap()));
+    for (i, step) in plan.steps().enumerate() {
+        live.retain(|(_, end)| *end >= i);
+        let output = plan.tensor(step.output()).view().range();
+        for (tensor, _) in &live {
+            let other = plan.tensor(*tensor).view().range();
+            assert!(output.end <= other.start || other.end <= output.start, "{} overwrites {}", step.name(), plan.tensor(*tensor).name());
+        }
+        live.push((step.output(), last(step.output()).unwrap_or(usize::MAX)));
+    }
+}
+
+#[test]
+fn the_arena_is_a_constant() {
+    let file = small_file();
+    let model = Model::parse(&file).unwrap();
+    for kind in PlanKind::ALL {
+        for threads in 1..4 {
+            let bytes = skipstone::arena_bytes(&file, skipstone::Set::Scalar, threads, kind);
+            assert_eq!(bytes, model.plan(kind).unwrap().arena_bytes(threads));
+            let mut arena = vec![0; bytes];
+            assert!(Session::new(&model, Kernels::scalar(), kind, &mut arena[..model.plan(kind).unwrap().arena_bytes(1) - 1]).is_err());
+        }
+    }
+}
