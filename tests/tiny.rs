@@ -37,3 +37,14 @@ fn no_step_is_dead() {
     let checks: HashSet<_> = plan.steps().map(|s| s.check()).collect();
     assert_eq!(checks.len(), plan.len());
 }
+
+/// The file that the documentation's examples read. To make it again after a change of the format: `BLESS=1 cargo test --release --test tiny`.
+#[test]
+fn the_committed_file_is_this_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/tiny.stone");
+    let file = tiny::file(tiny::Options { size: [8, 8], small: true, ..Default::default() });
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &file).expect("it can be written");
+    }
+    assert!(std::fs::read(path).expect("it is committed") == file, "tests/files/tiny.stone is out of date");
+}

@@ -126,7 +126,8 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
                     let (k1, k2) = (row(params::K1)[lane], row(params::K2)[lane]);
                     proof.pair_safe &= safe;
                     proof.factors &= (0..=FACTOR_LIMIT).contains(&k1) && (0..=FACTOR_LIMIT).contains(&k2);
-                    accumulator += own * i64::from(k1).abs() + magnitude(view.kind, (positive, negative)) * i64::from(k2).abs();
+                    let other = magnitude(view.kind, (positive, negative)).saturating_mul(i64::from(k2).abs());
+                    accumulator = accumulator.saturating_add(own.saturating_mul(i64::from(k1).abs())).saturating_add(other);
                 }
             }
             proof.own = proof.own.max(own);
@@ -155,7 +156,8 @@ fn prove_add(add: &Add<'_>) -> Proof {
             let term = |k: i32, kind| i64::from(k).abs() * largest(kind);
             let sum = i64::from(row(params::BIAS)[lane]).abs() + term(k1, add.x.kind) + term(k2, add.y.kind);
             proof.accumulator = proof.accumulator.max(sum << add.p);
-            proof.factors &= [k1, k2].iter().all(|k| k.abs() <= FACTOR_LIMIT) && (0..MULTIPLIER_LIMIT).contains(&row(params::MULTIPLIER)[lane]);
+            proof.factors &=
+                [k1, k2].iter().all(|k| k.unsigned_abs() <= FACTOR_LIMIT.unsigned_abs()) && (0..MULTIPLIER_LIMIT).contains(&row(params::MULTIPLIER)[lane]);
         }
     }
     proof
