@@ -1,14 +1,79 @@
-//! The command line.
+//! The command line: one file a command, beside what they share.
 
+pub mod args;
+pub mod baseline;
+pub mod bench;
 pub mod dataset;
 pub mod decode;
+pub mod devices;
+pub mod engine;
+pub mod error;
+pub mod eval;
+pub mod float;
+pub mod host;
+pub mod inspect;
+pub mod map;
 pub mod npy;
+pub mod output;
+pub mod peak;
+pub mod profile;
+pub mod progress;
+pub mod run;
+pub mod stream;
 pub mod truth;
+pub mod verify;
 
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use error::{CliError, Result};
+use output::Output;
 use std::process::ExitCode;
+
+/// Quantized inference for residual networks: one file, the same bits on every device
+#[derive(Debug, Parser)]
+#[command(name = "skipstone", version, disable_help_subcommand = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Eval(eval::EvalArgs),
+    Bench(bench::BenchArgs),
+    Profile(profile::ProfileArgs),
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+    Devices(devices::DevicesArgs),
+}
+
+impl Program {
+    fn run(&self) -> Result {
+        match &self.command {
+            Command::Run(args) => run::run(args, self.output),
+            Command::Eval(args) => eval::run(args, self.output),
+            Command::Bench(args) => bench::run(args, self.output),
+            Command::Profile(args) => profile::run(args, self.output),
+            Command::Inspect(args) => inspect::run(args, self.output),
+            Command::Verify(args) => verify::run(args, self.output),
+            Command::Devices(args) => devices::run(args, self.output),
+        }
+    }
+}
 
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("error: internal error, {panic}\nhelp: this is a bug in skipstone: please report it with the command");
+    }));
+    let result = match Program::try_parse() {
+        Ok(program) => program.run(),
+        Err(help) if matches!(help.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => output::print(&help.render().to_string()),
+        Err(error) => Err(CliError::from(error)),
+    };
+    result.map_or_else(|error| error.report(), |()| ExitCode::SUCCESS)
 }

@@ -156,7 +156,7 @@ impl Net {
             for ky in 0..window.kernel[0] as usize {
                 for kx in 0..window.kernel[1] as usize {
                     for c in 0..view.c as usize {
-                        let w = i64::from(largest) - i64::try_from(self.random(2 * largest as u64 + 1)).expect("small");
+                        let w = i64::from(largest) - i64::try_from(self.random(2 * u64::from(largest.unsigned_abs()) + 1)).expect("small");
                         row[depth.index(ky, kx, c)] = i8::try_from(w).expect("in range");
                     }
                 }

@@ -1,0 +1,156 @@
+//! A file on this machine: model, plan, kernels, threads and arena.
+
+use super::args::{EngineArgs, kernels};
+use super::dataset::DataSet;
+use super::decode::Decoded;
+use super::error::{CliError, Result};
+use crate::format::{Model, Plan};
+use crate::kernels::Kernels;
+use crate::os;
+use crate::picture::{Geometry, Picture, PictureError, fill, scratch_bytes};
+use crate::session::{Session, Workers};
+use crate::threads::Pool;
+use memmap2::MmapMut;
+use std::path::Path;
+
+/// A plan of a file and the kernels to run it with.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// The file.
+    pub model: Model<'static>,
+    /// Its plan.
+    pub plan: Plan<'static>,
+    /// The kernels.
+    pub kernels: Kernels,
+    /// True if the user named the kernel set.
+    pub forced: bool,
+    /// Cores to which threads are bound.
+    pub cores: Vec<usize>,
+}
+
+impl Engine {
+    /// Opens a file and chooses plan and kernels.
+    ///
+    /// # Errors
+    /// If the file is bad, or plan or kernel set are not to be had.
+    pub fn open(net: &Path, args: &EngineArgs) -> Result<Self> {
+        let kernels = kernels(args.isa.as_deref())?;
+        let model = open(net)?;
+        let plan = match args.plan {
+            None => model.plans().next(),
+            Some(kind) => model.plan(kind),
+        };
+        let plan = plan.ok_or_else(|| {
+            let has: Vec<_> = model.plans().map(|p| p.kind().name()).collect();
+            let asked = args.plan.map_or("", |p| p.name());
+            CliError::input(format!("{} has no plan '{asked}', --plan", net.display()), format!("it has {}", has.join(" and ")))
+        })?;
+        let cores = args.pin.as_ref().map(|c| c.0.clone()).unwrap_or_default();
+        let forced = args.isa.is_some() || std::env::var("SKIPSTONE_ISA").is_ok_and(|v| !v.is_empty());
+        Ok(Self { model, plan, kernels, forced, cores })
+    }
+
+    /// Threads, bound as asked.
+    ///
+    /// # Errors
+    /// If there are no such cores or not as many threads.
+    pub fn pool(&self, threads: usize) -> Result<Pool> {
+        Pool::new(threads, &self.cores).map_err(|e| {
+            let what =
+                if self.cores.is_empty() { format!("no {threads} threads, --threads: {e}") } else { format!("cannot bind threads to cores, --pin: {e}") };
+            CliError::machine(what, format!("this machine has {} cores, counted from 0", os::cores()))
+        })
+    }
+
+    /// Memory for a session of as many threads.
+    ///
+    /// # Errors
+    /// If there is not as much.
+    pub fn arena(&self, threads: usize) -> Result<MmapMut> {
+        let bytes = self.plan.arena_bytes(threads);
+        os::buffer(bytes).map_err(|e| CliError::machine(format!("no memory for an arena of {bytes} bytes: {e}"), "use fewer --threads, or --plan small"))
+    }
+
+    /// A session in `arena`.
+    ///
+    /// # Errors
+    /// If the arena is too small.
+    pub fn session<'a>(&self, arena: &'a mut [u8], pool: &'a Pool) -> Result<Session<'a>> {
+        Ok(Session::threaded(&self.model, self.kernels, self.plan.kind(), arena, pool as &dyn Workers)?)
+    }
+}
+
+/// Opens a `.stone` file.
+///
+/// # Errors
+/// If it cannot be read or is not valid.
+pub fn open(net: &Path) -> Result<Model<'static>> {
+    Model::open(net).map_err(|e| CliError::open(net, &e))
+}
+
+/// Bytes of the network's input, `[h][w][c]`.
+#[must_use]
+pub fn input_bytes(model: &Model<'_>) -> usize {
+    model.input_shape().iter().map(|&n| n as usize).product()
+}
+
+/// Puts `[h][w][c]` bytes into the input of a session.
+pub fn put(session: &mut Session<'_>, picture: &[u8]) {
+    let view = session.plan().input().view();
+    let (pixel, c) = (view.pixel, view.c as usize);
+    let input = session.input();
+    if pixel == c {
+        input.copy_from_slice(&picture[..input.len()]);
+    } else {
+        for (to, from) in input.chunks_mut(pixel).zip(picture.chunks(c)) {
+            to[..c].copy_from_slice(from);
+            to[c..].fill(0);
+        }
+    }
+}
+
+/// Makes inputs of pictures of any size.
+#[derive(Clone, Debug)]
+pub struct Preparer {
+    geometry: Geometry,
+    shape: [u32; 3],
+    scratch: Vec<u8>,
+}
+
+impl Preparer {
+    /// For the input of `model`.
+    #[must_use]
+    pub fn new(model: &Model<'_>, geometry: Geometry) -> Self {
+        Self { geometry, shape: model.input_shape(), scratch: Vec::new() }
+    }
+
+    /// Makes the input `[h][w][c]` of a picture.
+    ///
+    /// # Errors
+    /// If the picture does not fit.
+    pub fn fill(&mut self, input: &mut [u8], picture: &Picture<'_>) -> core::result::Result<(), PictureError> {
+        let bytes = scratch_bytes(picture.width, picture.height, &self.geometry, self.shape)?;
+        if self.scratch.len() < bytes {
+            self.scratch.resize(bytes, 0);
+        }
+        fill(input, picture, &self.geometry, self.shape, &mut self.scratch)
+    }
+
+    /// As [`fill`](Self::fill), naming the picture in the error.
+    ///
+    /// # Errors
+    /// If the picture does not fit.
+    pub fn prepare(&mut self, input: &mut [u8], picture: &Decoded, name: &str) -> Result {
+        self.fill(input, &picture.picture()).map_err(|e| CliError::picture(name, &e))
+    }
+}
+
+/// Loads picture `i` of a set and makes its input; `false` if it is bad and may be skipped.
+///
+/// # Errors
+/// If the picture cannot be read or does not fit.
+pub fn load(set: &DataSet, i: usize, skip_bad: bool, preparer: &mut Preparer, input: &mut [u8]) -> Result<bool> {
+    let Some(picture) = set.load_unless_bad(i, skip_bad)? else { return Ok(false) };
+    preparer.prepare(input, &picture, &set.name(i))?;
+    Ok(true)
+}

@@ -1,0 +1,235 @@
+//! `skipstone eval`: accuracy on labelled pictures, and agreement with the float network.
+
+use super::args::{DataArgs, EngineArgs, ThreadArgs};
+use super::dataset::DataSet;
+use super::engine::{Engine, put};
+use super::error::{CliError, Result};
+use super::float;
+use super::output::{Output, hex};
+use super::progress::Progress;
+use super::stream;
+use crate::classify;
+use crate::crc::Crc32;
+use crate::session::Scores;
+use clap::Args;
+use core::fmt::Write as _;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Accuracy on labelled pictures
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  skipstone eval net.stone --data test_batch.bin --limit 1000\n  \
+                        skipstone eval net.stone --data validation --truth validation.csv --against net.onnx --predictions table.csv")]
+pub struct EvalArgs {
+    /// The network
+    net: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Compare with the float network of this ONNX file on the same inputs
+    #[arg(long, value_name = "NET.onnx")]
+    against: Option<PathBuf>,
+    /// Write index,file,truth,class,float_class of every picture
+    #[arg(long, value_name = "FILE.csv")]
+    predictions: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    pictures: u64,
+    labelled: u64,
+    top1: Option<f64>,
+    top5: Option<f64>,
+    float_top1: Option<f64>,
+    float_top5: Option<f64>,
+    agreement: Option<f64>,
+    sqnr_db: Option<f64>,
+    input_crc32: String,
+    scores_crc32: String,
+    seconds: f64,
+    isa: &'static str,
+    threads: usize,
+    plan: &'static str,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the network or a picture cannot be used, or the predictions cannot be written.
+pub fn run(args: &EvalArgs, output: Output) -> Result {
+    let engine = Engine::open(&args.net, &args.engine)?;
+    let set = args.data.open()?;
+    let mut float = args.against.as_deref().map(|onnx| float::open(onnx, &engine.model)).transpose()?;
+    let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
+    let threads = args.threads.threads;
+    let pool = engine.pool(threads)?;
+    let mut arena = engine.arena(threads)?;
+    let mut session = engine.session(&mut arena, &pool)?;
+    let progress = Progress::new(output, set.len(), "pictures");
+    let start = Instant::now();
+    let mut tally = Tally::default();
+    stream::pictures(&engine.model, &set, args.data.geometry.of(&engine.model), args.data.choice.skip_bad, |i, input| {
+        tally.input = tally.input.update(input);
+        put(&mut session, input);
+        let scores = session.run();
+        let row = tally.add(&set, i, scores, engine.model.classes())?;
+        let float_class = match &mut float {
+            Some(float) => Some(tally.add_float(row, scores, &float.scores(input)?)?),
+            None => None,
+        };
+        if let Some(table) = &mut table {
+            table.row(i, &set, row, float_class)?;
+        }
+        progress.step();
+        Ok(())
+    })?;
+    if let Some(table) = table {
+        table.finish()?;
+    }
+    if tally.pictures == 0 {
+        return Err(CliError::input(format!("no picture of {} could be read", args.data.data.display()), "leave out --skip-bad to see why"));
+    }
+    let report = tally.report(&engine, threads, start.elapsed().as_secs_f64(), float.is_some());
+    output.show(&report, || report.text())
+}
+
+/// What is counted.
+#[derive(Default)]
+struct Tally {
+    pictures: u64,
+    labelled: u64,
+    top1: u64,
+    top5: u64,
+    float_top1: u64,
+    float_top5: u64,
+    agree: u64,
+    signal: f64,
+    noise: f64,
+    input: Crc32,
+    scores: Crc32,
+}
+
+/// The class of a picture, and the true one where it is known.
+#[derive(Clone, Copy)]
+struct Row {
+    truth: Option<usize>,
+    class: usize,
+}
+
+impl Tally {
+    fn add(&mut self, set: &DataSet, i: usize, scores: Scores<'_>, classes: u32) -> Result<Row> {
+        let best = classify::top::<5>(scores).map(|c| c.map(|c| c.class));
+        let truth = set.label(i);
+        if let Some(truth) = truth.filter(|&t| t >= classes) {
+            let what = format!("{}: class {truth}, the network has {classes}", set.name(i));
+            return Err(CliError::input(what, "give the classes of this network, counted from 0"));
+        }
+        let truth = truth.map(|t| t as usize);
+        self.pictures += 1;
+        self.scores = self.scores.update(scores.bytes());
+        self.labelled += u64::from(truth.is_some());
+        self.top1 += u64::from(truth.is_some() && best[0] == truth);
+        self.top5 += u64::from(truth.is_some() && best.contains(&truth));
+        Ok(Row { truth, class: best[0].unwrap_or(0) })
+    }
+
+    /// Adds the float network's scores; gives its class.
+    fn add_float(&mut self, row: Row, scores: Scores<'_>, float: &[f32]) -> Result<usize> {
+        if float.len() != scores.len() {
+            let what = format!("the float network has {} classes, the .stone file {}", float.len(), scores.len());
+            return Err(CliError::input(what, "give the ONNX file from which it was converted, --against"));
+        }
+        let scale = f64::from(scores.scale());
+        for (q, &real) in scores.iter().zip(float) {
+            self.signal += f64::from(real).powi(2);
+            self.noise += (f64::from(real) - f64::from(q) * scale).powi(2);
+        }
+        let mut order: Vec<usize> = (0..float.len()).collect();
+        order.sort_by(|&a, &b| float[b].total_cmp(&float[a]).then(a.cmp(&b)));
+        let class = order.first().copied().unwrap_or(0);
+        self.float_top1 += u64::from(row.truth == Some(class));
+        self.float_top5 += u64::from(order.iter().take(5).any(|&c| row.truth == Some(c)));
+        self.agree += u64::from(class == row.class);
+        Ok(class)
+    }
+
+    fn report(&self, engine: &Engine, threads: usize, seconds: f64, float: bool) -> Report {
+        let share = |n: u64, of: u64| (of > 0).then(|| 100.0 * n as f64 / of as f64);
+        Report {
+            schema: "skipstone.eval/1",
+            pictures: self.pictures,
+            labelled: self.labelled,
+            top1: share(self.top1, self.labelled),
+            top5: share(self.top5, self.labelled),
+            float_top1: share(self.float_top1, self.labelled).filter(|_| float),
+            float_top5: share(self.float_top5, self.labelled).filter(|_| float),
+            agreement: share(self.agree, self.pictures).filter(|_| float),
+            sqnr_db: Some(10.0 * (self.signal / self.noise).log10()).filter(|db| float && db.is_finite()),
+            input_crc32: hex(self.input.value()),
+            scores_crc32: hex(self.scores.value()),
+            seconds,
+            isa: engine.kernels.set().name(),
+            threads,
+            plan: engine.plan.kind().name(),
+        }
+    }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut put = |name: &str, value: Option<f64>, unit: &str| {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{name:<14}{value:6.2} {unit}");
+            }
+        };
+        put("top-1", self.top1, "%");
+        put("top-5", self.top5, "%");
+        put("float top-1", self.float_top1, "%");
+        put("float top-5", self.float_top5, "%");
+        put("agreement", self.agreement, "% of the pictures have the float network's class");
+        put("scores", self.sqnr_db, "dB of signal over quantization noise");
+        let rate = self.pictures as f64 / self.seconds;
+        let labelled = if self.labelled == self.pictures { String::new() } else { format!(", {} of them labelled", self.labelled) };
+        let _ = writeln!(text, "pictures      {:6}{labelled}, {rate:.0} a second", self.pictures);
+        let _ = writeln!(text, "ran           {}, plan {}, {} threads", self.isa, self.plan, self.threads);
+        let _ = writeln!(text, "CRC-32        input {}, scores {}", self.input_crc32, self.scores_crc32);
+        text
+    }
+}
+
+/// The table of `--predictions`.
+struct Predictions {
+    path: PathBuf,
+    writer: csv::Writer<BufWriter<File>>,
+}
+
+impl Predictions {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(|e| CliError::write(path, &e))?;
+        let mut table = Self { path: path.to_owned(), writer: csv::Writer::from_writer(BufWriter::new(file)) };
+        table.record(["index", "file", "truth", "class", "float_class"].map(str::to_owned))?;
+        Ok(table)
+    }
+
+    fn record(&mut self, cells: [String; 5]) -> Result {
+        self.writer.write_record(cells).map_err(|e| CliError::write(&self.path, &e.into()))
+    }
+
+    fn row(&mut self, i: usize, set: &DataSet, row: Row, float_class: Option<usize>) -> Result {
+        let number = |n: Option<usize>| n.map_or_else(String::new, |n| n.to_string());
+        self.record([i.to_string(), set.name(i), number(row.truth), row.class.to_string(), number(float_class)])
+    }
+
+    fn finish(self) -> Result {
+        let written = self.writer.into_inner().map_err(csv::IntoInnerError::into_error);
+        written.and_then(|mut inner| inner.flush()).map_err(|e| CliError::write(&self.path, &e))
+    }
+}
