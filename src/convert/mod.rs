@@ -1,3 +1,36 @@
 //! ONNX to `.stone`: import, fold, calibrate, quantize, plan, emit.
 
+pub mod calibrate;
+pub mod emit;
+pub mod error;
 pub mod graph;
+pub mod histogram;
+mod layer;
+mod parallel;
+pub mod plan;
+pub mod quantize;
+pub mod quantized;
+pub mod range;
+mod round;
+mod sums;
+
+pub use error::ConvertError;
+
+use std::vec::Vec;
+
+/// Pictures to calibrate with.
+pub trait Pictures: Sync {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// True if there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Picture `i` as the network reads it: `[h][w][c]` bytes.
+    ///
+    /// # Errors
+    /// [`ConvertError::Picture`] if it cannot be read.
+    fn load(&self, i: usize, shape: [u32; 3]) -> Result<Vec<u8>, ConvertError>;
+}

@@ -1,0 +1,356 @@
+//! One convolution in integers: grid steps and factors, then weights, then the bias in closed form.
+
+use super::ConvertError;
+use super::graph::{self, Second};
+use super::parallel::in_order;
+use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
+use super::quantized::{self, Conv, Op, Step, params};
+use super::round::{fraction, integer, nearest, unit};
+use super::{range, sums};
+use crate::format::proof::FACTOR_LIMIT;
+use crate::pack::{Depth, pack};
+use crate::quant::{DataType, MULTIPLIER_LIMIT};
+use crate::shape::{View, Window};
+use std::vec::Vec;
+
+/// A row without weights has this unit.
+const EMPTY: f64 = 1e-12;
+/// Biases stay below this many units.
+const BIAS_LIMIT: f64 = 268_435_456.0;
+/// A skip whose factors would enlarge the weights' noise power beyond this is added in a step of its own.
+const NOISE_LIMIT: f64 = 1.5;
+
+/// The weights of a convolution as rows in the order of depth, in units of one step of the input.
+fn rows(weights: &[f64], window: &Window, view: &View, scale: impl Fn(usize) -> f64) -> Vec<Vec<f64>> {
+    let depth = Depth::new(window, view.stored_channels());
+    let (c, taps) = (view.c as usize, [window.kernel[0] as usize, window.kernel[1] as usize]);
+    let fill = |weights: &[f64]| {
+        let mut row = std::vec![0.0; depth.len()];
+        for (tap, weights) in weights.chunks_exact(c).enumerate() {
+            let at = depth.index(tap / taps[1], tap % taps[1], 0);
+            weights.iter().enumerate().for_each(|(i, w)| row[at + i] = w * scale(i));
+        }
+        row
+    };
+    weights.chunks_exact(c * taps[0] * taps[1]).map(fill).collect()
+}
+
+/// Raises the scale of a skip that would otherwise leave a channel of its reader without a factor.
+pub(super) fn raise_skips(walk: &mut Walk<'_>) {
+    for step in walk.network.steps.iter().rev() {
+        let graph::Op::Conv(conv) = &step.op else { continue };
+        let Second::Skip { tensor, stride, front } = conv.second else { continue };
+        if stride == [1, 1] && front == 0 {
+            continue;
+        }
+        let shape = walk.network.tensors[step.input].shape;
+        let view = View::packed(shape[0], shape[1], shape[2], DataType::U8, 0);
+        let scale = walk.scales[step.input];
+        let largest = rows(&conv.weights, &conv.window, &view, |_| scale).iter().map(|r| unit(r, walk.options.pair_safe)).fold(0.0, f64::max);
+        walk.scales[tensor] = walk.scales[tensor].max(largest);
+    }
+}
+
+/// The grid of a convolution: the unit of each channel's accumulator, and the factors of the two sums.
+struct Grid {
+    unit: Vec<f64>,
+    k1: Vec<i32>,
+    k2: Vec<i32>,
+}
+
+/// Adds a convolution whose second operand is a skip, a projection or nothing; splits it where the arithmetic does not allow to fuse.
+pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
+    if kind == DataType::I32 && step.relu {
+        let what = "a ReLU behind the scores".into();
+        return Err(ConvertError::Unsupported { node: step.name.clone(), op: "Relu".into(), what, help: "remove the ReLU at the end of the network" });
+    }
+    let shape = walk.network.tensors[step.output].shape;
+    if let Second::Projection { tensor, window, weights } = &conv.second {
+        let source = walk.tensor(*tensor);
+        if source.kind != DataType::U8 || source.picture {
+            // The runtime projects from unsigned tensors only: the shortcut becomes a step of its own and is added as a skip.
+            let own = graph::Conv { window: *window, weights: weights.clone(), bias: std::vec![0.0; conv.bias.len()], second: Second::None };
+            let name = derived(&step.name, "shortcut");
+            let shortcut = graph::Step { name: name.clone(), value: name, relu: false, input: *tensor, ..step.clone() };
+            let t = measured(walk, &shortcut, &own, shape, None)?;
+            return fused_or_split(walk, step, conv, kind, means, Some((t, [1, 1], 0)));
+        }
+        return fused(walk, step, conv, kind, means, None, None);
+    }
+    let skip = match conv.second {
+        Second::Skip { tensor, stride, front } => Some((walk.stands_for[tensor], stride, front)),
+        _ => None,
+    };
+    fused_or_split(walk, step, conv, kind, means, skip)
+}
+
+/// A skip by tensor of the integer network, stride and channels in front.
+type Skip = (usize, [u32; 2], u32);
+
+fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64], skip: Option<Skip>) -> Result<(), ConvertError> {
+    let Some((tensor, stride, front)) = skip else { return fused(walk, step, conv, kind, means, None, None) };
+    let plain = graph::Conv { second: Second::None, ..conv.clone() };
+    let grid = grid(walk, step, &plain, Some(skip_of(tensor, stride, front)));
+    let alone = self::grid(walk, step, &plain, None);
+    let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
+    let output = walk.scales[step.output];
+    let coarse = kind != DataType::I32 && grid.unit.iter().any(|u| u * ROOM > 1.3 * output);
+    let splittable = stride == [1, 1] && front == 0 && kind != DataType::I32;
+    let missing = grid.k2.iter().zip(&alone.unit).any(|(k, u)| *k == 0 && *u > EMPTY) && front == 0;
+    if splittable && (missing || coarse || noise(&grid) > NOISE_LIMIT * noise(&alone)) {
+        let shape = walk.network.tensors[step.output].shape;
+        let own = derived(&step.name, "sum");
+        let before = graph::Step { value: own, relu: false, ..step.clone() };
+        let t = measured(walk, &before, &plain, shape, Some((means, tensor)))?;
+        let name = derived(&step.name, "add");
+        let sum = graph::Step { name, ..step.clone() };
+        let output = walk.add_tensor(&step.value, shape, kind, output);
+        return walk.addition(&sum, t, tensor, output);
+    }
+    fused(walk, step, &plain, kind, means, Some(skip_of(tensor, stride, front)), None)
+}
+
+const fn skip_of(tensor: usize, stride: [u32; 2], front: u32) -> Skip {
+    (tensor, stride, front)
+}
+
+/// A convolution by itself into a tensor that the float network does not have: its range is measured on its own integers.
+fn measured(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, shape: [u32; 3], means: Option<(&[f64], usize)>) -> Result<usize, ConvertError> {
+    let stands_for = walk.stands_for[step.output];
+    let means: Option<Vec<f64>> = means.map(|(means, skip)| {
+        let (view, scale) = (walk.view(skip), walk.made.tensors[skip].scale);
+        let mut totals = std::vec![0i64; means.len()];
+        walk.data[skip].iter().for_each(|x| sums::skip(&mut totals, x, &view, [1, 1], 0, [shape[0], shape[1]]));
+        let n = count(view.pixels() * walk.data[skip].len());
+        means.iter().zip(&totals).map(|(m, &t)| m - scale * sums::real(t) / n).collect()
+    });
+    let bias = if means.is_some() { Bias::Means } else { Bias::Float };
+    fused(walk, step, conv, DataType::S8, means.as_deref().unwrap_or(&[]), None, Some(bias))?;
+    let output = walk.stands_for[step.output];
+    walk.stands_for[step.output] = stands_for;
+    Ok(output)
+}
+
+/// Where the bias of a measured convolution comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Bias {
+    Means,
+    Float,
+}
+
+/// The scale of an input channel.
+fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
+    let t = &walk.made.tensors[tensor];
+    let scales = if t.picture { walk.network.input.scale.clone() } else { std::vec![t.scale; t.shape[2] as usize] };
+    move |c| scales[c].abs()
+}
+
+/// The sign of an input channel: a preprocessing may turn bytes around.
+fn input_sign(walk: &Walk<'_>, tensor: usize, c: usize) -> f64 {
+    if walk.made.tensors[tensor].picture { walk.network.input.scale[c].signum() } else { 1.0 }
+}
+
+fn main_rows(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<Vec<f64>> {
+    let input = walk.stands_for[step.input];
+    let scale = input_scale(walk, input);
+    rows(&conv.weights, &conv.window, &walk.view(input), |c| scale(c) * input_sign(walk, input, c))
+}
+
+fn count(n: usize) -> f64 {
+    sums::real(i64::try_from(n).unwrap_or(i64::MAX)).max(1.0)
+}
+
+/// The float bias of each channel, with what the input's shift adds.
+fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f64> {
+    let mut bias = conv.bias.clone();
+    if walk.made.tensors[walk.stands_for[step.input]].picture {
+        let shift = &walk.network.input.shift;
+        let row = conv.weights.len() / bias.len();
+        for (b, weights) in bias.iter_mut().zip(conv.weights.chunks_exact(row)) {
+            *b += weights.iter().enumerate().map(|(i, w)| w * shift[i % shift.len()]).sum::<f64>();
+        }
+    }
+    bias
+}
+
+fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Skip>) -> Grid {
+    let bias = float_bias(walk, step, conv);
+    let units =
+        |rows: &[Vec<f64>]| -> Vec<f64> { rows.iter().zip(&bias).map(|(r, b)| unit(r, walk.options.pair_safe).max(b.abs() / BIAS_LIMIT).max(EMPTY)).collect() };
+    let u = units(&main_rows(walk, step, conv));
+    let ones = std::vec![1; u.len()];
+    if let Second::Projection { tensor, window, weights } = &conv.second {
+        let (input, other) = (walk.stands_for[step.input], walk.stands_for[*tensor]);
+        let scale = input_scale(walk, other);
+        let u2 = units(&rows(weights, window, &walk.view(other), scale));
+        let energy = |t: usize, w: &Window| {
+            let pictures: Vec<&[u8]> = walk.data[t].iter().map(Vec::as_slice).collect();
+            f64::from(w.kernel[0] * w.kernel[1]) * sums::energy(&pictures, &walk.view(t))
+        };
+        let (a1, a2) = (energy(input, &conv.window), energy(other, window));
+        let found: Vec<_> = u.iter().zip(&u2).map(|(&u1, &u2)| fraction(u1, u2, a1, a2)).collect();
+        let k = |pick: fn(&(u32, u32, f64)) -> u32| found.iter().map(|f| pick(f).cast_signed()).collect();
+        return Grid { unit: found.iter().map(|f| f.2).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
+    }
+    let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
+    let (scale, channels) = (walk.made.tensors[tensor].scale, walk.made.tensors[tensor].shape[2]);
+    let has_source = |o: usize| (front as usize..(front + channels) as usize).contains(&o);
+    let factor = |(o, u): (usize, &f64)| if has_source(o) { integer((scale / u).floor().min(f64::from(FACTOR_LIMIT))) } else { 0 };
+    let k2: Vec<i32> = u.iter().enumerate().map(factor).collect();
+    let unit = u.iter().zip(&k2).map(|(u, &k)| if k > 0 { scale / f64::from(k) } else { *u }).collect();
+    Grid { unit, k1: ones, k2 }
+}
+
+/// Quantizes one convolution with everything fused, and runs it.
+fn fused(
+    walk: &mut Walk<'_>,
+    step: &graph::Step,
+    conv: &graph::Conv,
+    kind: DataType,
+    means: &[f64],
+    skip: Option<Skip>,
+    bias_from: Option<Bias>,
+) -> Result<(), ConvertError> {
+    let shape = walk.network.tensors[step.output].shape;
+    let (input, size) = (walk.stands_for[step.input], [shape[0], shape[1]]);
+    let grid = grid(walk, step, conv, skip);
+    let view = walk.view(input);
+    let depth = Depth::new(&conv.window, view.stored_channels()).len();
+    let pair_safe = walk.options.pair_safe;
+    let quantized = |rows: &[Vec<f64>], k: &[i32]| -> Vec<i8> {
+        let steps = grid.unit.iter().zip(k).map(|(g, &k)| g * f64::from(k));
+        rows.iter().zip(steps).flat_map(|(row, step)| nearest(row, step, pair_safe)).collect()
+    };
+    let weights = quantized(&main_rows(walk, step, conv), &grid.k1);
+    let padding = padding(walk, input, &conv.window);
+    // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
+    let mut mean = weighted(&weights, depth, &tap_means(walk, input, &conv.window, size, &padding)?);
+    mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
+    let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
+    if let Some((tensor, stride, front)) = skip {
+        let other = walk.view(tensor);
+        let mut totals = std::vec![0i64; mean.len()];
+        walk.data[tensor].iter().for_each(|x| sums::skip(&mut totals, x, &other, stride, front, size));
+        let n = count(walk.data[tensor].len() * (size[0] * size[1]) as usize);
+        mean.iter_mut().zip(&totals).zip(&grid.k2).for_each(|((m, &t), &k)| *m += f64::from(k) * sums::real(t) / n);
+        let live = || grid.k2.iter().copied().filter(|&k| k > 0);
+        factors = live().min().zip(live().max());
+        (second, second_tensor) = (quantized::Second::Skip { stride, front }, Some(tensor));
+    } else if let Second::Projection { tensor, window, weights } = &conv.second {
+        let other = walk.stands_for[*tensor];
+        let scale = input_scale(walk, other);
+        let depth = Depth::new(window, walk.view(other).stored_channels());
+        let projected = quantized(&rows(weights, window, &walk.view(other), scale), &grid.k2);
+        let term = weighted(&projected, depth.len(), &tap_means(walk, other, window, size, &[])?);
+        mean.iter_mut().zip(&term).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t);
+        second_sums = row_sums(&projected, depth.len());
+        (second, second_tensor) =
+            (quantized::Second::Projection { window: *window, weights: packed(&projected, depth.len(), &depth, mean.len()) }, Some(other));
+    }
+    let float = float_bias(walk, step, conv);
+    let value = |o: usize| if means.is_empty() || bias_from == Some(Bias::Float) { float[o] } else { means[o] - grid.unit[o] * mean[o] };
+    let bias: Vec<i32> = (0..mean.len()).map(|o| integer((value(o) / grid.unit[o] + 0.5).floor().clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
+    let sums = row_sums(&weights, depth);
+    let packed_weights = packed(&weights, depth, &Depth::new(&conv.window, view.stored_channels()), mean.len());
+    let build = |scale: f64, multiplier: &[i32]| {
+        debug_assert!(scale > 0.0);
+        let rows: Vec<&[i32]> = match second {
+            quantized::Second::None => std::vec![&bias, &sums, multiplier],
+            quantized::Second::Skip { .. } => std::vec![&bias, &sums, multiplier, &grid.k2],
+            quantized::Second::Projection { .. } => std::vec![&bias, &sums, multiplier, &grid.k2, &grid.k1, &second_sums],
+        };
+        params(&rows, mean.len().next_multiple_of(4))
+    };
+    let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
+    let scale = match (kind, bias_from) {
+        (DataType::I32, _) => largest,
+        (_, None) => walk.scales[step.output].max(largest),
+        (_, Some(_)) => {
+            // Half of the accumulator in 32 bits, to see its range.
+            let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
+            let op = Op::Conv(Conv {
+                window: conv.window,
+                weights: packed_weights.clone(),
+                params: build(1.0, &half),
+                padding: padding.clone(),
+                second: second.clone(),
+                pair_safe: walk.options.pair_safe,
+            });
+            let probe = walk.add_tensor("", shape, DataType::I32, 1.0);
+            let probing = Step { name: step.name.clone(), op, input, second: second_tensor, output: probe, block: None, macs: 0, factors: None };
+            let outputs = walk.run(&probing)?;
+            walk.made.tensors.pop();
+            walk.data.pop();
+            let channels = mean.len().next_multiple_of(4);
+            let scaled: Vec<Vec<u8>> = outputs.iter().map(|bytes| in_common_unit(bytes, channels, &grid.unit, largest)).collect();
+            (range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest)
+        }
+    };
+    let multiplier: Vec<i32> = grid.unit.iter().map(|g| integer((ONE * g / scale + 0.5).floor())).collect();
+    let op =
+        Op::Conv(Conv { window: conv.window, weights: packed_weights, params: build(scale, &multiplier), padding, second, pair_safe: walk.options.pair_safe });
+    let output = walk.add_tensor(&step.value, shape, kind, scale);
+    walk.finish(step, op, input, second_tensor, output)?;
+    if let Some(made) = walk.made.steps.last_mut() {
+        made.factors = factors;
+    }
+    Ok(())
+}
+
+/// Words of all channels brought to the unit `common`, a multiple of every channel's.
+fn in_common_unit(bytes: &[u8], channels: usize, units: &[f64], common: f64) -> Vec<u8> {
+    let words = bytes.as_chunks::<4>().0.iter().enumerate();
+    let scaled = words.map(|(i, w)| units.get(i % channels).map_or(0, |u| integer((f64::from(i32::from_le_bytes(*w)) * u / common).round())));
+    scaled.flat_map(i32::to_le_bytes).collect()
+}
+
+/// The padding bytes of the first layer: what stands for zero behind the preprocessing.
+fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
+    let network = walk.network;
+    if !walk.made.tensors[input].picture || window.unpadded() || network.input.shift.iter().all(|&s| s == 0.0) {
+        return Vec::new();
+    }
+    let mut bytes = Vec::new();
+    for (c, (scale, shift)) in network.input.scale.iter().zip(&network.input.shift).enumerate() {
+        let zero = -shift / scale;
+        let byte = (zero + 0.5).floor().clamp(0.0, 255.0);
+        if (zero - byte).abs() > 0.5 {
+            walk.made.notes.push(std::format!("the border of channel {c} should be byte {zero:.1} and is {byte}: pictures are padded with the nearest byte"));
+        }
+        bytes.push(u8::try_from(integer(byte)).unwrap_or_default());
+    }
+    bytes
+}
+
+/// Mean over output pixels and pictures of what each position in depth reads.
+fn tap_means(walk: &Walk<'_>, tensor: usize, window: &Window, size: [u32; 2], padding: &[u8]) -> Result<Vec<f64>, ConvertError> {
+    let view = walk.view(tensor);
+    let depth = Depth::new(window, view.stored_channels()).len();
+    let pictures = &walk.data[tensor];
+    let mut totals = std::vec![0i64; depth];
+    let work = |i: usize| {
+        let mut sums = std::vec![0i64; depth];
+        sums::taps(&mut sums, &pictures[i], &view, window, size, padding);
+        Ok(sums)
+    };
+    in_order(pictures.len(), walk.options.threads, work, |_, sums: Vec<i64>| {
+        totals.iter_mut().zip(&sums).for_each(|(t, s)| *t += s);
+        Ok::<(), ConvertError>(())
+    })?;
+    let n = count(pictures.len() * (size[0] * size[1]) as usize);
+    Ok(totals.iter().map(|&t| sums::real(t) / n).collect())
+}
+
+fn weighted(weights: &[i8], depth: usize, means: &[f64]) -> Vec<f64> {
+    weights.chunks_exact(depth).map(|row| row.iter().zip(means).map(|(&w, m)| f64::from(w) * m).sum()).collect()
+}
+
+fn row_sums(weights: &[i8], depth: usize) -> Vec<i32> {
+    weights.chunks_exact(depth).map(|row| row.iter().map(|&w| i32::from(w)).sum()).collect()
+}
+
+fn packed(weights: &[i8], depth: usize, layout: &Depth, outputs: usize) -> Vec<u8> {
+    let mut bytes = std::vec![0; layout.bytes(outputs.next_multiple_of(4))];
+    pack(weights, depth, &mut bytes);
+    bytes
+}

@@ -1,0 +1,283 @@
+//! From the float network to integers: scales of all tensors from the statistics, then one step after the other, each with the integers that the device will see.
+
+use super::calibrate::{Statistics, TensorStatistics};
+use super::graph::{self, Network, TensorId};
+use super::parallel::in_order;
+use super::quantized::{Op, Quantized, Step, Tensor, params};
+use super::range::{self, Method};
+use super::round::integer;
+use super::{ConvertError, layer};
+use crate::format::Operation;
+use crate::format::proof::FACTOR_LIMIT;
+use crate::kernels::Kernels;
+use crate::quant::{DataType, MULTIPLIER_LIMIT};
+use crate::shape::{View, Window};
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+/// How to quantize.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How ranges are chosen.
+    pub method: Method,
+    /// Whether weights are made so that 16-bit pair sums are exact: the fastest AVX2 kernels need it.
+    pub pair_safe: bool,
+    /// Threads. They change no bit of the result.
+    pub threads: usize,
+}
+
+/// Live tensors of the walk take at most this many bytes.
+const LIVE_LIMIT: usize = 512 << 20;
+/// 2^31.
+pub(super) const ONE: f64 = 2_147_483_648.0;
+/// A little room between a unit and the smallest scale whose multiplier fits.
+pub(super) const ROOM: f64 = 2.0 * (1.0 + 1e-6);
+
+/// The positive levels of a type.
+pub(super) const fn levels(kind: DataType) -> f64 {
+    if matches!(kind, DataType::U8) { 255.0 } else { 127.0 }
+}
+
+/// The pictures that the quantizer walks with: all, or so many, evenly spaced, that their live tensors fit into memory.
+#[must_use]
+pub fn walked(network: &Network, pictures: usize) -> Vec<usize> {
+    let bytes = |t: TensorId| network.tensors[t].shape.iter().map(|&v| v as usize).product::<usize>().max(1);
+    let mut peak = 1;
+    for i in 0..network.steps.len() {
+        let later = |t: &TensorId| network.steps[i..].iter().any(|s| s.reads().any(|r| r == *t));
+        let earlier = core::iter::once(0).chain(network.steps[..i].iter().map(|s| s.output));
+        let live: usize = earlier.filter(later).map(bytes).sum::<usize>() + bytes(network.steps[i].output);
+        peak = peak.max(live);
+    }
+    let n = pictures.min((LIVE_LIMIT / peak).max(1));
+    (0..n).map(|i| i * pictures / n).collect()
+}
+
+/// The walk over the steps.
+pub(super) struct Walk<'a> {
+    pub network: &'a Network,
+    pub options: Options,
+    pub kernels: Kernels,
+    pub made: Quantized,
+    /// Scale of each tensor of the network as the statistics want it.
+    pub scales: Vec<f64>,
+    /// Bytes of the live tensors of `made`, picture by picture.
+    pub data: Vec<Vec<Vec<u8>>>,
+    /// Which tensor of `made` stands for a tensor of the network.
+    pub stands_for: Vec<TensorId>,
+}
+
+/// Quantizes. `pictures` are the inputs of the walked pictures, `statistics` those of [`super::calibrate`].
+///
+/// # Errors
+/// If a step cannot be expressed in the arithmetic of the device.
+pub fn quantize(
+    network: &Network,
+    statistics: &Statistics,
+    pictures: Vec<Vec<u8>>,
+    options: Options,
+    progress: &dyn Fn(usize),
+) -> Result<Quantized, ConvertError> {
+    let scales = tensor_scales(network, statistics, options.method);
+    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scale: network.input.scale[0], picture: true };
+    let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
+    let stands_for = std::vec![0; network.tensors.len()];
+    let mut walk = Walk { network, options, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for };
+    layer::raise_skips(&mut walk);
+    for (i, step) in network.steps.iter().enumerate() {
+        walk.step(i, step, &statistics.means[i])?;
+        for tensor in core::iter::once(0).chain(network.steps[..=i].iter().map(|s| s.output)) {
+            if !network.steps[i + 1..].iter().any(|s| s.reads().any(|r| r == tensor)) {
+                walk.data[walk.stands_for[tensor]] = Vec::new();
+            }
+        }
+        progress(i + 1);
+    }
+    Ok(walk.made)
+}
+
+/// One scale for each tensor, from the statistics alone.
+fn tensor_scales(network: &Network, statistics: &Statistics, method: Method) -> Vec<f64> {
+    let mut scales = std::vec![1.0; network.tensors.len()];
+    for (step, tensor) in network.steps.iter().zip(&statistics.outputs) {
+        let levels = if network.tensors[step.output].nonnegative { 255.0 } else { 127.0 };
+        scales[step.output] = range::largest(tensor, levels, method) / levels;
+    }
+    scales
+}
+
+impl Walk<'_> {
+    /// The tensor of `made` that stands for a tensor of the network.
+    pub fn tensor(&self, t: TensorId) -> &Tensor {
+        &self.made.tensors[self.stands_for[t]]
+    }
+
+    /// Where a tensor of `made` lies in the bytes of `data`.
+    pub fn view(&self, t: TensorId) -> View {
+        self.made.tensors[t].view(0)
+    }
+
+    pub fn views(&self) -> Vec<View> {
+        (0..self.made.tensors.len()).map(|t| self.view(t)).collect()
+    }
+
+    pub fn pictures(&self) -> usize {
+        self.data[self.stands_for[self.network.steps[0].input]].len().max(self.data.iter().map(Vec::len).max().unwrap_or(0))
+    }
+
+    /// Adds a tensor without bytes.
+    pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scale: f64) -> TensorId {
+        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scale, picture: false });
+        self.data.push(Vec::new());
+        self.made.tensors.len() - 1
+    }
+
+    fn step(&mut self, index: usize, step: &graph::Step, means: &[f64]) -> Result<(), ConvertError> {
+        let tensor = &self.network.tensors[step.output];
+        let last = index + 1 == self.network.steps.len();
+        let kind = if last {
+            DataType::I32
+        } else if tensor.nonnegative {
+            DataType::U8
+        } else {
+            DataType::S8
+        };
+        let scale = self.scales[step.output];
+        let input = self.stands_for[step.input];
+        match &step.op {
+            graph::Op::Conv(conv) => return layer::conv(self, step, conv, kind, means),
+            _ if last => {
+                let what = "the network ends without a dense layer or convolution".to_string();
+                return Err(ConvertError::Unsupported {
+                    node: step.name.clone(),
+                    op: "output".into(),
+                    what,
+                    help: "put a dense layer or a 1x1 convolution at the end",
+                });
+            }
+            graph::Op::MaxPool(window) => {
+                let (kind, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
+                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
+                self.finish(step, Op::MaxPool(*window), input, None, output)
+            }
+            graph::Op::AveragePool { window, include_pad } => {
+                let (kind, unit) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
+                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
+                let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, unit / scale);
+                self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, input, None, output)
+            }
+            graph::Op::Add(other) => {
+                let other = self.stands_for[*other];
+                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
+                self.addition(step, input, other, output)
+            }
+        }
+    }
+
+    /// An addition as a step of its own: both factors in 15 bits.
+    pub fn addition(&mut self, step: &graph::Step, x: TensorId, y: TensorId, output: TensorId) -> Result<(), ConvertError> {
+        let scale = |t: TensorId| self.made.tensors[t].scale;
+        let unit = scale(x).max(scale(y)) / f64::from(FACTOR_LIMIT);
+        let channels = self.made.tensors[output].shape[2] as usize;
+        let row = |v: f64| std::vec![integer((v + 0.5).floor()); channels];
+        let multiplier = row((ONE * unit / scale(output)).min(f64::from(MULTIPLIER_LIMIT - 1)));
+        let rows = [&row(-0.5)[..], &row(-0.5), &multiplier, &row(scale(y) / unit), &row(scale(x) / unit)];
+        let params = params(&rows, self.view(output).stored_channels());
+        self.finish(step, Op::Add(params), x, Some(y), output)
+    }
+
+    /// Adds the step, runs it on all pictures, and keeps its output.
+    pub fn finish(&mut self, step: &graph::Step, op: Op, input: TensorId, second: Option<TensorId>, output: TensorId) -> Result<(), ConvertError> {
+        let macs = macs(&op, &self.view(input), second.map(|t| self.view(t)), &self.view(output));
+        let step_made = Step { name: step.name.clone(), op, input, second, output, block: step.block, macs, factors: None };
+        self.data[output] = self.run(&step_made)?;
+        self.made.steps.push(step_made);
+        self.stands_for[step.output] = output;
+        Ok(())
+    }
+
+    /// Runs a step on all pictures.
+    pub fn run(&self, step: &Step) -> Result<Vec<Vec<u8>>, ConvertError> {
+        let views = self.views();
+        let operation = step.operation(&views, 4);
+        let mut outputs = Vec::with_capacity(self.pictures());
+        let work = |i: usize| {
+            let second = step.second.map_or(&[][..], |t| &self.data[t][i][..]);
+            Ok(run_operation(&operation, self.kernels, &self.data[step.input][i], second, &views[step.output]))
+        };
+        in_order(self.data[step.input].len(), self.options.threads, work, |_, bytes| {
+            outputs.push(bytes);
+            Ok(())
+        })?;
+        Ok(outputs)
+    }
+}
+
+/// Runs one operation over whole tensors.
+pub(super) fn run_operation(operation: &Operation<'_>, kernels: Kernels, x: &[u8], second: &[u8], output: &View) -> Vec<u8> {
+    let mut out = std::vec![0; output.bytes()];
+    match operation {
+        Operation::Conv(conv) => {
+            let mut scratch = std::vec![0; conv.scratch()];
+            conv.run(kernels, x, second, &mut out, 0..conv.units().count, &mut scratch);
+        }
+        Operation::Pool(pool) => pool.run(kernels, x, &mut out, 0..pool.units().count),
+        Operation::Add(add) => add.run(kernels, x, second, &mut out, 0..add.units().count),
+    }
+    out
+}
+
+/// Multiply-accumulates of a convolution and its projection; pools and additions count none.
+fn macs(op: &Op, input: &View, second: Option<View>, output: &View) -> u64 {
+    let products = |window: &Window, view: &View| window.kernel.iter().map(|&k| u64::from(k)).product::<u64>() * u64::from(view.c);
+    let Op::Conv(conv) = op else { return 0 };
+    let mut depth = products(&conv.window, input);
+    if let (super::quantized::Second::Projection { window, .. }, Some(view)) = (&conv.second, second) {
+        depth += products(window, &view);
+    }
+    depth * output.pixels() as u64 * u64::from(output.c)
+}
+
+/// M for every number of pixels that a window of an average pool can count, and p; `ratio` is the input's scale over the output's.
+fn averages(window: &Window, input: &View, output: &View, include_pad: bool, ratio: f64) -> (Vec<[u8; 4]>, u32) {
+    let taps = (window.kernel[0] * window.kernel[1]) as usize;
+    let counts = |axis: usize, size: u32, out: u32| -> Vec<usize> {
+        let inside = |o: u32, k: u32| (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis]).is_some_and(|i| i < size);
+        (0..out).map(|o| (0..window.kernel[axis]).filter(|&k| inside(o, k)).count()).collect()
+    };
+    let mut occurs = std::vec![false; taps + 1];
+    if include_pad {
+        occurs[taps] = true;
+    } else {
+        let columns = counts(1, input.w, output.w);
+        counts(0, input.h, output.h).iter().for_each(|r| columns.iter().for_each(|c| occurs[r * c] = true));
+    }
+    let factor = |n: usize, p: u32| (ONE * ratio / (f64::from(u32::try_from(n).unwrap_or(u32::MAX)) * f64::from(1u32 << p)) + 0.5).floor();
+    let fits = |p: &u32| (1..=taps).filter(|&n| occurs[n]).all(|n| factor(n, *p) < f64::from(MULTIPLIER_LIMIT));
+    let p = (0..15).find(fits).unwrap_or(15);
+    let multiplier = |n: usize| if occurs[n] { integer(factor(n, p).min(f64::from(MULTIPLIER_LIMIT - 1))) } else { 0 };
+    ((1..=taps).map(|n| multiplier(n).to_le_bytes()).collect(), p)
+}
+
+/// Statistics of integers in units of `unit`, as calibration would have them.
+pub(super) fn statistics_of(pictures: &[Vec<u8>], unit: f64) -> TensorStatistics {
+    let mut statistics = TensorStatistics::default();
+    for (i, bytes) in pictures.iter().enumerate() {
+        for word in bytes.as_chunks::<4>().0 {
+            let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
+            statistics.halves[i % 2].add(value);
+            statistics.max = statistics.max.max(value.abs());
+        }
+    }
+    statistics
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a histogram needs no more than f32")]
+const fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// A name for a tensor that the float network does not have.
+pub(super) fn derived(name: &str, what: &str) -> String {
+    std::format!("{name}:{what}")
+}

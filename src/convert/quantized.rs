@@ -1,0 +1,167 @@
+//! The integer network: what [`super::quantize`] makes, with everything that a file needs but memory offsets.
+
+use super::graph::TensorId;
+use crate::format::Operation;
+use crate::kernels::Average;
+use crate::ops::{add, conv, pool};
+use crate::pack::{LANES, panels};
+use crate::quant::DataType;
+use crate::shape::{View, Window};
+use std::string::String;
+use std::vec::Vec;
+
+/// A tensor of integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// The ONNX value that it stands for.
+    pub name: String,
+    /// Height, width and channels.
+    pub shape: [u32; 3],
+    /// Type of its elements.
+    pub kind: DataType,
+    /// Real value of one step.
+    pub scale: f64,
+    /// True for the picture that is fed in.
+    pub picture: bool,
+}
+
+impl Tensor {
+    /// Where it lies if its buffer begins at `offset`.
+    #[must_use]
+    pub const fn view(&self, offset: usize) -> View {
+        let [h, w, c] = self.shape;
+        if self.picture { View::picture(h, w, c, offset) } else { View::packed(h, w, c, self.kind, offset) }
+    }
+}
+
+/// The integer network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quantized {
+    /// Its tensors; the first one is the picture.
+    pub tensors: Vec<Tensor>,
+    /// Its steps in order. The last one makes the scores.
+    pub steps: Vec<Step>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// A step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Name of the ONNX node.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// What it reads.
+    pub input: TensorId,
+    /// Its second operand.
+    pub second: Option<TensorId>,
+    /// What it makes.
+    pub output: TensorId,
+    /// Its residual block.
+    pub block: Option<u32>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Smallest and largest K of the channels that have a skip.
+    pub factors: Option<(i32, i32)>,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Convolution or dense layer.
+    Conv(Conv),
+    /// Maximum.
+    MaxPool(Window),
+    /// Mean.
+    AveragePool {
+        /// The window.
+        window: Window,
+        /// True if the border counts.
+        include_pad: bool,
+        /// M for every number of pixels, from 1; 0 where that number does not occur.
+        multipliers: Vec<[u8; 4]>,
+        /// Binary places by which the sum is shifted left.
+        p: u32,
+    },
+    /// Addition, with its parameters.
+    Add(Vec<u8>),
+}
+
+/// A convolution in integers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// The window.
+    pub window: Window,
+    /// Packed weights.
+    pub weights: Vec<u8>,
+    /// Parameters of the panels.
+    pub params: Vec<u8>,
+    /// Padding bytes; empty for zeros.
+    pub padding: Vec<u8>,
+    /// How the second operand is taken.
+    pub second: Second,
+    /// True if the weights were made so that 16-bit pair sums are exact.
+    pub pair_safe: bool,
+}
+
+/// How a convolution takes its second operand.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Second {
+    /// There is none.
+    None,
+    /// As a skip.
+    Skip {
+        /// Stride.
+        stride: [u32; 2],
+        /// Channels of zeros in front.
+        front: u32,
+    },
+    /// Through a projection.
+    Projection {
+        /// Its window.
+        window: Window,
+        /// Its packed weights.
+        weights: Vec<u8>,
+    },
+}
+
+impl Step {
+    /// The step over tensors that lie at `views`.
+    #[must_use]
+    pub fn operation<'a>(&'a self, views: &[View], block_rows: usize) -> Operation<'a> {
+        let (input, output, other) = (views[self.input], views[self.output], self.second.map(|t| views[t]));
+        match &self.op {
+            Op::Conv(c) => {
+                let second = match (&c.second, other) {
+                    (Second::Skip { stride, front }, Some(view)) => conv::Second::Skip { view, stride: *stride, front: *front },
+                    (Second::Projection { window, weights }, Some(view)) => conv::Second::Projection { view, window: *window, weights },
+                    _ => conv::Second::None,
+                };
+                let Conv { window, weights, params, padding, pair_safe, .. } = c;
+                Operation::Conv(conv::Conv { window: *window, input, output, weights, params, padding, second, pair_safe: *pair_safe, block_rows })
+            }
+            Op::MaxPool(window) => Operation::Pool(pool::Pool { window: *window, input, output, kind: pool::Kind::Max }),
+            Op::AveragePool { window, include_pad, multipliers, p } => {
+                let count = include_pad.then_some(multipliers.len());
+                let kind = pool::Kind::Average(Average { multipliers, p: *p, count });
+                Operation::Pool(pool::Pool { window: *window, input, output, kind })
+            }
+            Op::Add(params) => Operation::Add(add::Add { x: input, y: other.unwrap_or(input), output, params, p: 0 }),
+        }
+    }
+}
+
+/// Parameters of panels: `rows` of one word a channel, padded to whole panels.
+#[must_use]
+pub fn params(rows: &[&[i32]], channels: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for panel in 0..panels(channels) {
+        for row in rows {
+            for lane in 0..LANES {
+                bytes.extend(row.get(panel * LANES + lane).copied().unwrap_or(0).to_le_bytes());
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,107 @@
+//! From the histogram of a tensor to the largest value that its integers stand for.
+
+use super::calibrate::TensorStatistics;
+use super::histogram::Histogram;
+use core::fmt;
+use core::str::FromStr;
+use std::string::String;
+use std::vec::Vec;
+
+/// How the range of a tensor is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[non_exhaustive]
+pub enum Method {
+    /// The largest magnitude that was seen.
+    MinMax,
+    /// The magnitude below which this many percent of the values other than zero lie.
+    Percentile(f64),
+    /// The clipping point with the least expected square error, and a margin that serves one half of the pictures best when the other half has chosen the point.
+    #[default]
+    Mse,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MinMax => f.write_str("minmax"),
+            Self::Percentile(p) => write!(f, "percentile:{p}"),
+            Self::Mse => f.write_str("mse"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("percentile:").map(str::parse::<f64>)) {
+            ("minmax", _) => Ok(Self::MinMax),
+            ("mse", _) => Ok(Self::Mse),
+            (_, Some(Ok(p))) if p > 50.0 && p <= 100.0 => Ok(Self::Percentile(p)),
+            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, or mse")),
+        }
+    }
+}
+
+/// Margins over the clipping point that are tried.
+const MARGINS: [f64; 6] = [1.0, 1.15, 1.3, 1.5, 1.75, 2.0];
+/// Clipping errors of neighbouring values go together, so they weigh more than rounding errors.
+const CORRELATION: f64 = 2.0;
+
+/// The largest value that a tensor with `levels` positive levels should stand for; positive.
+#[must_use]
+pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
+    let max = f64::from(tensor.max);
+    let range = match method {
+        Method::MinMax => max,
+        Method::Percentile(p) => percentile(&tensor.merged(), p).min(max),
+        Method::Mse => cross_validated(tensor, levels),
+    };
+    if range > 0.0 { range } else { 1.0 }
+}
+
+fn percentile(histogram: &Histogram, percent: f64) -> f64 {
+    let below = histogram.total() * percent / 100.0;
+    let mut sum = 0.0;
+    let mut bins = histogram.bins().map(|(_, upper, count)| {
+        sum += count;
+        (upper, sum)
+    });
+    bins.find(|(_, sum)| *sum >= below).map_or(0.0, |(upper, _)| upper)
+}
+
+/// Expected square error if values over `clip` are clipped and the others rounded to `levels` levels.
+fn error(bins: &[(f64, f64)], clip: f64, levels: f64, weight: f64) -> f64 {
+    let total: f64 = bins.iter().map(|b| b.1).sum();
+    let clipped: f64 = bins.iter().rev().take_while(|b| b.0 > clip).map(|(x, count)| count * (x - clip).powi(2)).sum();
+    total * (clip / levels).powi(2) / 12.0 + weight * clipped
+}
+
+/// The clipping point with the least error, in hundredths of the maximum.
+fn clipping_point(bins: &[(f64, f64)], max: f64, levels: f64) -> f64 {
+    let points = (20..=100).map(|f| f64::from(f) / 100.0 * max);
+    least(points, |&p| error(bins, p, levels, 1.0)).unwrap_or(max)
+}
+
+/// The first item with the least cost.
+fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<T> {
+    let mut best: Option<(f64, T)> = None;
+    for item in items {
+        let c = cost(&item);
+        if best.as_ref().is_none_or(|(b, _)| c < *b) {
+            best = Some((c, item));
+        }
+    }
+    best.map(|(_, item)| item)
+}
+
+fn cross_validated(tensor: &TensorStatistics, levels: f64) -> f64 {
+    let collect = |h: &Histogram| -> Vec<(f64, f64)> { h.bins().map(|(middle, _, count)| (middle, count)).collect() };
+    let halves = [collect(&tensor.halves[0]), collect(&tensor.halves[1])];
+    let max = f64::from(tensor.max);
+    let point = |bins: &[(f64, f64)]| clipping_point(bins, bins.last().map_or(max, |b| b.0), levels);
+    let own = [point(&halves[0]), point(&halves[1])];
+    let cost = |m: &f64| (0..2).map(|h| error(&halves[1 - h], m * own[h], levels, CORRELATION)).sum();
+    let margin = if halves.iter().any(Vec::is_empty) { 1.0 } else { least(MARGINS.into_iter(), cost).unwrap_or(1.0) };
+    margin * point(&collect(&tensor.merged()))
+}
