@@ -1,5 +1,76 @@
-//! x86 kernels.
+//! x86 with AVX-VNNI: 256-bit dot products of bytes, without AVX-512.
 
-use super::{Set, Table, scalar};
+#![expect(unsafe_code, reason = "the 256-bit kernel is called with the instructions that it needs")]
 
-pub(super) static TABLE: Table = Table { set: Set::AvxVnni, ..scalar::TABLE };
+use super::raw::{Job, Tile};
+use super::x86::{self, Dot};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
+use core::arch::x86_64::*;
+
+pub(super) static TABLE: Table = Table { set: Set::AvxVnni, conv, max_pool, average_pool, add, peak: peak::avxvnni };
+
+/// The same kernel with the dot product of AVX512-VNNI, for tests on a CPU that has only that.
+pub(super) static TWIN: Table = Table { set: Set::AvxVnni, conv: twin, max_pool, average_pool, add, peak: peak::avx512vnni };
+
+struct Vex;
+
+impl Dot for Vex {
+    const PIXELS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the caller has AVX-VNNI.
+        unsafe { _mm256_dpbusd_avx_epi32(acc, x, w) }
+    }
+}
+
+struct Evex;
+
+impl Dot for Evex {
+    const PIXELS: usize = Vex::PIXELS;
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the caller has AVX512-VNNI and AVX512-VL.
+        unsafe { _mm256_dpbusd_epi32(acc, x, w) }
+    }
+}
+
+fn conv(block: &mut ConvBlock<'_>) {
+    let job = Job::new(block);
+    // SAFETY: the tile lies inside the block; the table's caller has AVX-VNNI.
+    job.tiles(|_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
+}
+
+fn twin(block: &mut ConvBlock<'_>) {
+    let job = Job::new(block);
+    // SAFETY: the tile lies inside the block; the table's caller has AVX512-VNNI.
+    job.tiles(|_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn vex(job: &Job, tile: Tile) {
+    // SAFETY: AVX2 and AVX-VNNI are enabled here; the rest is the caller's.
+    unsafe { x86::any_tile::<Vex>(job, tile) }
+}
+
+#[target_feature(enable = "avx2,avx512f,avx512vl,avx512vnni")]
+unsafe fn evex(job: &Job, tile: Tile) {
+    // SAFETY: AVX2, AVX512-VNNI and AVX512-VL are enabled here; the rest is the caller's.
+    unsafe { x86::any_tile::<Evex>(job, tile) }
+}
+
+#[target_feature(enable = "avx2")]
+fn max_pool(row: &mut PoolRow<'_>) {
+    scalar::max_pool(row);
+}
+
+#[target_feature(enable = "avx2")]
+fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+    scalar::average_pool(row, average);
+}
+
+#[target_feature(enable = "avx2")]
+fn add(row: &mut AddRow<'_>) {
+    scalar::add(row);
+}

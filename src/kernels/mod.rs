@@ -4,6 +4,7 @@
 //! reference and the fallback. Owning a [`Kernels`] value is the proof that the CPU has the set's instructions.
 
 mod detect;
+mod peak;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -12,6 +13,12 @@ mod avx2;
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod raw;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use peak::cycles as cycles_loop;
 
 use crate::pack::Taps;
 use crate::quant::DataType;
@@ -74,6 +81,7 @@ pub(crate) struct Table {
     max_pool: unsafe fn(&mut PoolRow<'_>),
     average_pool: unsafe fn(&mut PoolRow<'_>, Average<'_>),
     add: unsafe fn(&mut AddRow<'_>),
+    peak: unsafe fn(u64) -> u64,
 }
 
 /// The sets that this build has, from slow to fast.
@@ -125,6 +133,14 @@ impl Kernels {
         TABLES.iter().filter(|t| detect::has(t.set)).map(|table| Self { table })
     }
 
+    /// The kernels of [`Set::AvxVnni`] with the dot product of [`Set::Avx512Vnni`], so that tests run their bodies where only that is there.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn avxvnni_twin() -> Option<Self> {
+        detect::has(Set::Avx512Vnni).then_some(Self { table: &avxvnni::TWIN })
+    }
+
     /// Which set this is.
     #[must_use]
     pub const fn set(self) -> Set {
@@ -153,6 +169,13 @@ impl Kernels {
     pub fn add(self, row: &mut AddRow<'_>) {
         // SAFETY: as above.
         unsafe { (self.table.add)(row) }
+    }
+
+    /// Does the set's multiply-accumulate in registers only, `iterations` times a few, and returns how many products that were: timed, it gives the peak.
+    #[must_use]
+    pub fn peak_loop(self, iterations: u64) -> u64 {
+        // SAFETY: as above.
+        unsafe { (self.table.peak)(iterations) }
     }
 }
 

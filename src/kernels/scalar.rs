@@ -4,7 +4,7 @@ use super::{AddRow, Average, BlockSecond, ConvBlock, PoolRow, Set, Source, Table
 use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};
 
-pub(super) static TABLE: Table = Table { set: Set::Scalar, conv, max_pool, average_pool, add };
+pub(super) static TABLE: Table = Table { set: Set::Scalar, conv, max_pool, average_pool, add, peak: super::peak::scalar };
 
 fn conv(block: &mut ConvBlock<'_>) {
     block.check();

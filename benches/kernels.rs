@@ -1,0 +1,325 @@
+//! Speed of the convolution kernels on the layers of known networks: GMAC/s and share of the peak that the same core reaches in registers.
+//!
+//! `cargo bench --no-default-features --bench kernels -- [--json] [--set NAME] [--network NAME] [--passes N]`
+//!
+//! A pass computes all layers of a network one after the other, so that weights and tensors come from where they lie in a real run. Each figure is the
+//! minimum over the passes, and the peak is measured between them.
+
+use skipstone::kernels::{BlockSecond, ConvBlock, Kernels, Set, Source, cycles_loop};
+use skipstone::pack::{Depth, Taps, pack, panels, params};
+use skipstone::quant::DataType;
+use skipstone::shape::{Window, round_up};
+use std::time::Instant;
+
+/// What a layer adds to its sums.
+#[derive(Clone, Copy, PartialEq)]
+enum Add {
+    Nothing,
+    Skip,
+    /// A 1x1 projection of that many channels with that stride.
+    Projection(usize, usize),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Layer {
+    kernel: usize,
+    stride: usize,
+    inputs: usize,
+    outputs: usize,
+    /// Width and height of the output.
+    size: usize,
+    add: Add,
+}
+
+impl Layer {
+    const fn new(kernel: usize, stride: usize, inputs: usize, outputs: usize, size: usize) -> Self {
+        Self { kernel, stride, inputs, outputs, size, add: Add::Nothing }
+    }
+
+    fn macs(&self) -> usize {
+        let second = if let Add::Projection(inputs, _) = self.add { inputs } else { 0 };
+        self.size * self.size * self.outputs * (self.kernel * self.kernel * self.inputs + second)
+    }
+
+    fn kind(&self) -> String {
+        if self.size == 1 {
+            return "dense".into();
+        }
+        let add = match self.add {
+            Add::Nothing => "",
+            Add::Skip => " + skip",
+            Add::Projection(..) => " + projection",
+        };
+        format!("{0}x{0}/{1}{add}", self.kernel, self.stride)
+    }
+}
+
+/// Residual stages of basic blocks: channels and size of each, and the channels that enter.
+fn basic(stages: &[(usize, usize)], blocks: usize, mut inputs: usize, layers: &mut Vec<Layer>) {
+    for &(channels, size) in stages {
+        for _ in 0..blocks {
+            let stride = if inputs == channels { 1 } else { 2 };
+            layers.push(Layer::new(3, stride, inputs, channels, size));
+            let add = if stride == 1 { Add::Skip } else { Add::Projection(inputs, 2) };
+            layers.push(Layer { add, ..Layer::new(3, 1, channels, channels, size) });
+            inputs = channels;
+        }
+    }
+}
+
+fn networks() -> Vec<(&'static str, Vec<Layer>)> {
+    let mut resnet8 = vec![Layer::new(3, 1, 3, 16, 32)];
+    basic(&[(16, 32), (32, 16), (64, 8)], 1, 16, &mut resnet8);
+    resnet8.push(Layer::new(1, 1, 64, 10, 1));
+    let mut resnet20 = vec![Layer::new(3, 1, 3, 16, 32)];
+    basic(&[(16, 32), (32, 16), (64, 8)], 3, 16, &mut resnet20);
+    resnet20.push(Layer::new(1, 1, 64, 10, 1));
+    let mut resnet18 = vec![Layer::new(7, 2, 3, 64, 112)];
+    basic(&[(64, 56), (128, 28), (256, 14), (512, 7)], 2, 64, &mut resnet18);
+    resnet18.push(Layer::new(1, 1, 512, 1000, 1));
+    let mut resnet50 = vec![Layer::new(7, 2, 3, 64, 112)];
+    let mut inputs = 64;
+    for (stage, (middle, size, blocks)) in [(64, 56, 3), (128, 28, 4), (256, 14, 6), (512, 7, 3)].into_iter().enumerate() {
+        for block in 0..blocks {
+            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+            resnet50.push(Layer::new(1, 1, inputs, middle, size * stride));
+            resnet50.push(Layer::new(3, stride, middle, middle, size));
+            let add = if block == 0 { Add::Projection(inputs, stride) } else { Add::Skip };
+            resnet50.push(Layer { add, ..Layer::new(1, 1, middle, middle * 4, size) });
+            inputs = middle * 4;
+        }
+    }
+    resnet50.push(Layer::new(1, 1, 2048, 1000, 1));
+    let mut test = vec![];
+    for size in [8, 16, 28, 40, 56] {
+        for add in [Add::Nothing, Add::Skip] {
+            test.push(Layer { add, ..Layer::new(1, 1, 64, 64, size) });
+            test.push(Layer { add, ..Layer::new(1, 1, 64, 256, size) });
+            test.push(Layer { add, ..Layer::new(1, 1, 256, 64, size) });
+        }
+    }
+    vec![("test", test), ("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
+}
+
+fn noise(seed: &mut u32) -> u8 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    seed.to_le_bytes()[1]
+}
+
+fn lines(bytes: &[u8]) -> Vec<[u8; 64]> {
+    bytes.as_chunks().0.to_vec()
+}
+
+/// Packed weights whose pairs never exceed what 16 bits hold.
+fn weights(outputs: usize, depth: usize, seed: &mut u32) -> Vec<[u8; 64]> {
+    let plain: Vec<i8> = (0..outputs * depth).map(|_| noise(seed).cast_signed() / 2).collect();
+    let mut packed = vec![0; panels(outputs) * depth * 16];
+    pack(&plain, depth, &mut packed);
+    lines(&packed)
+}
+
+/// A layer with its memory: the input with its border, the weights, the output.
+struct Bench {
+    layer: Layer,
+    taps: Taps,
+    pixel: usize,
+    pitch: usize,
+    input: Vec<u8>,
+    weights: Vec<[u8; 64]>,
+    params: Vec<[u8; 64]>,
+    second: Vec<u8>,
+    second_weights: Vec<[u8; 64]>,
+    output: Vec<u8>,
+    block_rows: usize,
+    best: f64,
+}
+
+impl Bench {
+    fn new(layer: Layer, seed: &mut u32) -> Self {
+        let (k, s) = (layer.kernel, layer.stride);
+        let stored = if layer.inputs == 3 { 3 } else { round_up(layer.inputs, 4) };
+        let window = Window { kernel: [k as u32; 2], stride: [s as u32; 2], dilation: [1; 2], pads: [0; 4] };
+        let depth = Depth::new(&window, stored);
+        let side = (layer.size - 1) * s + k;
+        let pitch = if k == 1 { side * stored } else { round_up(side * stored + 3, 16) };
+        let outputs = round_up(layer.outputs, 4);
+        let (second, second_depth) = match layer.add {
+            Add::Nothing => (0, 0),
+            Add::Skip => (layer.size * layer.size * outputs, 0),
+            Add::Projection(inputs, stride) => (((layer.size - 1) * stride + 1).pow(2) * inputs, inputs),
+        };
+        let param_rows = params::rows(layer.add == Add::Skip, second_depth > 0);
+        let mut words = vec![[1u8, 0, 0, 0]; panels(outputs) * param_rows * 16];
+        for panel in words.chunks_exact_mut(param_rows * 16) {
+            panel[params::MULTIPLIER * 16..][..16].fill(1_000_000i32.to_le_bytes());
+        }
+        let block_rows = (24 * 1024 / (pitch * s)).max(1).min(layer.size);
+        let block_rows = if panels(outputs) * depth.len() * 16 > 400_000 { layer.size } else { block_rows };
+        Self {
+            layer,
+            taps: depth.taps(true),
+            pixel: stored,
+            pitch,
+            input: (0..side * pitch + 64).map(|_| noise(seed)).collect(),
+            weights: weights(outputs, depth.len(), seed),
+            params: lines(words.as_flattened()),
+            second: (0..second).map(|_| noise(seed)).collect(),
+            second_weights: weights(outputs, second_depth.max(4), seed),
+            output: vec![0; layer.size * layer.size * outputs * if layer.size == 1 { 4 } else { 1 }],
+            block_rows,
+            best: f64::INFINITY,
+        }
+    }
+
+    fn run(&mut self, kernels: Kernels) {
+        let Layer { stride, outputs, size, kernel, .. } = self.layer;
+        let (channels, kind) = (round_up(outputs, 4), if size == 1 { DataType::I32 } else { DataType::U8 });
+        let pixel = channels * kind.bytes();
+        let flat = kernel == 1 && stride == 1 && !matches!(self.layer.add, Add::Projection(_, 2));
+        let mut y = 0;
+        while y < size {
+            let rows = self.block_rows.min(size - y);
+            let source =
+                |bytes, row, pixel, stride| Source { bytes, out_row: stride * row, out_pixel: stride * pixel, tap_row: row, tap_col: pixel, signed: false };
+            let second = match self.layer.add {
+                Add::Nothing => BlockSecond::None,
+                Add::Skip => {
+                    let bytes = &self.second[y * size * channels..];
+                    BlockSecond::Skip { bytes, out_row: size * channels, out_pixel: channels, first: 0, channels, signed: false }
+                }
+                Add::Projection(inputs, stride) => {
+                    let row = ((size - 1) * stride + 1) * inputs;
+                    let source = source(&self.second[y * stride * row..], row, inputs, stride);
+                    BlockSecond::Projection { source, taps: Taps { rows: 1, cols: 1, groups: inputs / 4 }, weights: &self.second_weights }
+                }
+            };
+            kernels.conv(&mut ConvBlock {
+                source: source(&self.input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
+                taps: self.taps,
+                weights: &self.weights,
+                params: &self.params,
+                second,
+                pair_safe: true,
+                rows: if flat { 1 } else { rows },
+                pixels: if flat { rows * size } else { size },
+                out: &mut self.output[y * size * pixel..],
+                out_row: size * pixel,
+                out_pixel: pixel,
+                channels,
+                kind,
+            });
+            y += rows;
+        }
+    }
+}
+
+/// Seconds a product takes at the peak, and cycles a second, each the best of a short loop.
+fn peak(kernels: Kernels) -> (f64, f64) {
+    let start = Instant::now();
+    let macs = kernels.peak_loop(2000);
+    let peak = start.elapsed().as_secs_f64() / macs as f64;
+    let start = Instant::now();
+    let cycles = cycles_loop(5000);
+    (peak, cycles as f64 / start.elapsed().as_secs_f64())
+}
+
+struct Options {
+    json: bool,
+    set: Option<Set>,
+    network: Option<String>,
+    passes: usize,
+}
+
+fn options() -> Options {
+    let mut options = Options { json: false, set: None, network: None, passes: 200 };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} needs a value"));
+        match argument.as_str() {
+            "--json" => options.json = true,
+            "--set" => options.set = Some(Set::from_name(&value()).expect("a kernel set: scalar, avx2, avxvnni, avx512vnni")),
+            "--network" => options.network = Some(value()),
+            "--passes" => options.passes = value().parse().expect("a number of passes"),
+            _ => {}
+        }
+    }
+    options
+}
+
+fn main() {
+    let options = options();
+    for kernels in Kernels::all().filter(|k| options.set.is_none_or(|s| s == k.set())) {
+        for (network, layers) in networks() {
+            if options.network.as_ref().is_some_and(|n| n != network) {
+                continue;
+            }
+            let mut seed = 1;
+            let mut benches: Vec<Bench> = layers.into_iter().map(|l| Bench::new(l, &mut seed)).collect();
+            let (mut best_peak, mut clock) = (f64::INFINITY, 0.0f64);
+            let passes = if kernels.set() == Set::Scalar { options.passes.div_ceil(100) } else { options.passes };
+            for _ in 0..passes {
+                let (seconds, hertz) = peak(kernels);
+                (best_peak, clock) = (best_peak.min(seconds), clock.max(hertz));
+                for bench in &mut benches {
+                    let start = Instant::now();
+                    bench.run(kernels);
+                    bench.best = bench.best.min(start.elapsed().as_secs_f64());
+                }
+            }
+            print(kernels, network, &benches, best_peak, clock, options.json);
+        }
+    }
+}
+
+fn print(kernels: Kernels, network: &str, benches: &[Bench], peak: f64, clock: f64, json: bool) {
+    let set = kernels.set();
+    let share = |macs: usize, seconds: f64| macs as f64 * peak / seconds * 100.0;
+    let mut rows: Vec<(Layer, usize, f64)> = Vec::new();
+    for bench in benches {
+        match rows.iter_mut().find(|r| r.0 == bench.layer) {
+            Some(row) => (row.1, row.2) = (row.1 + 1, row.2 + bench.best),
+            None => rows.push((bench.layer, 1, bench.best)),
+        }
+    }
+    let per_cycle = 1.0 / peak / clock;
+    if json {
+        for (layer, count, seconds) in &rows {
+            let macs = layer.macs() * count;
+            println!(
+                r#"{{"set":"{set}","network":"{network}","layer":"{}","ic":{},"oc":{},"size":{},"count":{count},"us":{:.2},"gmac_per_s":{:.1},"percent_of_peak":{:.1}}}"#,
+                layer.kind(),
+                layer.inputs,
+                layer.outputs,
+                layer.size,
+                seconds * 1e6,
+                macs as f64 / seconds / 1e9,
+                share(macs, *seconds)
+            );
+        }
+        return;
+    }
+    println!("{set}, {network}: peak {:.1} GMAC/s, {per_cycle:.1} MAC per cycle at {:.2} GHz", 1e-9 / peak, clock / 1e9);
+    println!("{:>20} {:>11} {:>5} {:>6} {:>9} {:>8} {:>7}", "layer", "channels", "size", "count", "us", "GMAC/s", "% peak");
+    for (layer, count, seconds) in &rows {
+        let macs = layer.macs() * count;
+        let channels = format!("{}-{}", layer.inputs, layer.outputs);
+        println!(
+            "{:>20} {channels:>11} {:>5} {count:>6} {:>9.2} {:>8.1} {:>7.1}",
+            layer.kind(),
+            layer.size,
+            seconds * 1e6,
+            macs as f64 / seconds / 1e9,
+            share(macs, *seconds)
+        );
+    }
+    for (name, kernel) in [("3x3", 3), ("1x1", 1), ("7x7", 7), ("all", 0)] {
+        let of_kind = || rows.iter().filter(|r| kernel == 0 || r.0.kernel == kernel && r.0.size > 1 && r.0.inputs != 3 || kernel == 7 && r.0.kernel == 7);
+        let (macs, seconds) = of_kind().fold((0, 0.0), |(m, s), r| (m + r.0.macs() * r.1, s + r.2));
+        if macs > 0 {
+            println!("{name:>20} {:>11} {:>5} {:>6} {:>9.2} {:>8.1} {:>7.1}", "", "", "", seconds * 1e6, macs as f64 / seconds / 1e9, share(macs, seconds));
+        }
+    }
+    println!();
+}

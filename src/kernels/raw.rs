@@ -1,0 +1,224 @@
+//! What the x86 sets share: a block as raw pointers, and how its rows fall into tiles.
+
+/// `unroll!(i < N => body)`: the body for each `i`, written out, so that arrays that are indexed with it stay in registers. N is at most 16.
+macro_rules! unroll {
+    ($i:ident < $n:expr => $body:expr) => {
+        unroll!(@ $i $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $i:ident $n:expr, $body:expr, $($k:literal)*) => {
+        { $(if $k < $n {
+            let $i: usize = $k;
+            $body
+        })* }
+    };
+}
+pub(super) use unroll;
+
+use super::{BlockSecond, ConvBlock, Source};
+use crate::pack::{LANES, Taps};
+use crate::quant::DataType;
+
+/// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
+#[derive(Clone, Copy)]
+pub struct Reads {
+    /// The first run of the block's first pixel.
+    pub bytes: *const u8,
+    pub out_row: usize,
+    pub out_pixel: usize,
+    pub tap_row: usize,
+    pub tap_col: usize,
+    pub taps: Taps,
+    /// Weights of the block's first panel.
+    pub weights: *const u8,
+    /// Bytes from one panel's weights to the next.
+    pub panel: usize,
+    pub signed: bool,
+}
+
+impl Reads {
+    fn new(source: &Source<'_>, taps: Taps, weights: &[[u8; 64]]) -> Self {
+        Self {
+            bytes: source.bytes.as_ptr(),
+            out_row: source.out_row,
+            out_pixel: source.out_pixel,
+            tap_row: source.tap_row,
+            tap_col: source.tap_col,
+            taps,
+            weights: weights.as_ptr().cast(),
+            panel: taps.total() * 64,
+            signed: source.signed,
+        }
+    }
+
+    /// The first run of a pixel.
+    #[inline(always)]
+    pub const fn at(&self, row: usize, pixel: usize) -> *const u8 {
+        self.bytes.wrapping_add(row * self.out_row + pixel * self.out_pixel)
+    }
+
+    /// The weights of a panel.
+    #[inline(always)]
+    pub const fn weights(&self, panel: usize) -> *const u8 {
+        self.weights.wrapping_add(panel * self.panel)
+    }
+}
+
+/// A skip operand as a tile reads it.
+#[derive(Clone, Copy)]
+pub struct Skip {
+    bytes: *const u8,
+    out_row: usize,
+    pub out_pixel: usize,
+    first: isize,
+    channels: usize,
+    pub signed: bool,
+}
+
+impl Skip {
+    /// Where lane 0 of a panel meets the skip; only the lanes of [`Self::lanes`] lie inside its slice.
+    #[inline(always)]
+    pub const fn at(&self, row: usize, pixel: usize, panel: usize) -> *const u8 {
+        self.bytes.wrapping_add(row * self.out_row + pixel * self.out_pixel + panel * LANES).wrapping_offset(self.first)
+    }
+
+    /// The lanes of a panel that meet a channel, one bit a lane.
+    #[inline(always)]
+    pub fn lanes(&self, panel: usize) -> u16 {
+        let first = (panel * LANES).cast_signed() + self.first;
+        let below = first.saturating_neg().clamp(0, 16).cast_unsigned();
+        let end = (self.channels.cast_signed() - first).clamp(0, 16).cast_unsigned();
+        ones(end) & !ones(below)
+    }
+}
+
+/// A mask of the first `n` of 16 lanes.
+#[inline(always)]
+const fn ones(n: usize) -> u16 {
+    ((1u32 << n) - 1) as u16
+}
+
+/// The second operand as a tile reads it.
+#[derive(Clone, Copy)]
+pub enum Second {
+    None,
+    Skip(Skip),
+    Projection(Reads),
+}
+
+/// A block as raw pointers.
+#[derive(Clone, Copy)]
+pub struct Job {
+    pub main: Reads,
+    pub second: Second,
+    params: *const u8,
+    param_bytes: usize,
+    pub rows: usize,
+    pub pixels: usize,
+    pub panels: usize,
+    out: *mut u8,
+    out_row: usize,
+    pub out_pixel: usize,
+    channels: usize,
+    pub kind: DataType,
+}
+
+impl Job {
+    /// Checks the block and takes its pointers, which live as long as the block's slices.
+    pub fn new(block: &mut ConvBlock<'_>) -> Self {
+        block.check();
+        let second = match &block.second {
+            BlockSecond::None => Second::None,
+            &BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
+                Second::Skip(Skip { bytes: bytes.as_ptr(), out_row, out_pixel, first, channels, signed })
+            }
+            BlockSecond::Projection { source, taps, weights } => Second::Projection(Reads::new(source, *taps, weights)),
+        };
+        Self {
+            main: Reads::new(&block.source, block.taps, block.weights),
+            second,
+            params: block.params.as_ptr().cast(),
+            param_bytes: block.param_rows() * 64,
+            rows: block.rows,
+            pixels: block.pixels,
+            panels: block.panels(),
+            out: block.out.as_mut_ptr(),
+            out_row: block.out_row,
+            out_pixel: block.out_pixel,
+            channels: block.channels,
+            kind: block.kind,
+        }
+    }
+
+    /// Row `row` (see [`crate::pack::params`]) of a panel's parameters: 64 bytes.
+    #[inline(always)]
+    pub const fn params(&self, panel: usize, row: usize) -> *const u8 {
+        self.params.wrapping_add(panel * self.param_bytes + row * 64)
+    }
+
+    /// Where lane 0 of a panel goes.
+    #[inline(always)]
+    pub const fn out(&self, row: usize, pixel: usize, panel: usize) -> *mut u8 {
+        self.out.wrapping_add(row * self.out_row + pixel * self.out_pixel + panel * LANES * self.kind.bytes())
+    }
+
+    /// Channels to write from panel `panel` on, at most `panels` panels.
+    #[inline(always)]
+    pub const fn channels(&self, panel: usize, panels: usize) -> usize {
+        let left = self.channels - panel * LANES;
+        if left < panels * LANES { left } else { panels * LANES }
+    }
+
+    /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile.
+    ///
+    /// Where the weights are few, a piece of the picture that stays in the first cache meets all panels before the next one comes; else each panel meets all pixels.
+    #[inline]
+    pub fn tiles(&self, shape: impl Fn(usize) -> (usize, usize), tile: impl Fn(Tile)) {
+        let second = match &self.second {
+            Second::None => 0,
+            Second::Skip(skip) => skip.out_pixel,
+            Second::Projection(reads) => reads.out_pixel,
+        };
+        let few = self.panels * self.main.panel <= FEW_WEIGHTS;
+        let piece = if few { PIECE / (self.main.out_pixel + self.out_pixel + second) } else { usize::MAX };
+        let (_, widest) = shape(self.panels);
+        let parts = self.pixels.div_ceil((piece / widest).max(1).saturating_mul(widest));
+        let band = (piece / self.pixels).clamp(1, self.rows);
+        for top in (0..self.rows).step_by(band) {
+            for part in 0..parts {
+                let (left, right) = (part * self.pixels / parts, (part + 1) * self.pixels / parts);
+                let mut panel = 0;
+                while panel < self.panels {
+                    let (panels, widest) = shape(self.panels - panel);
+                    let count = (right - left).div_ceil(widest);
+                    let (least, more) = ((right - left) / count, (right - left) % count);
+                    for row in top..(top + band).min(self.rows) {
+                        let mut pixel = left;
+                        for i in 0..count {
+                            let pixels = least + usize::from(i < more);
+                            tile(Tile { row, pixel, pixels, panel, panels });
+                            pixel += pixels;
+                        }
+                    }
+                    panel += panels;
+                }
+            }
+        }
+    }
+}
+
+/// A piece of a block.
+#[derive(Clone, Copy)]
+pub struct Tile {
+    pub row: usize,
+    /// The first pixel, and how many there are.
+    pub pixel: usize,
+    pub pixels: usize,
+    /// The first panel, and how many there are.
+    pub panel: usize,
+    pub panels: usize,
+}
+
+/// Bytes of weights that can be read again and again from the second cache.
+const FEW_WEIGHTS: usize = 256 * 1024;
+/// Bytes of a piece's tensors.
+const PIECE: usize = 16 * 1024;

@@ -1,0 +1,239 @@
+//! The 256-bit kernel, written over the multiply-accumulate that its sets differ in: a panel's 16 lanes are two registers.
+//!
+//! Nothing here enables instructions of its own: a set compiles these bodies inside a function with its features.
+
+#![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
+
+use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
+use super::{scalar, words};
+use crate::pack::{LANES, params};
+use crate::quant::{DataType, rdm};
+use core::arch::x86_64::*;
+
+/// A multiply-accumulate: each 32-bit lane of `acc` gains the four products of an unsigned byte of `x` with a signed byte of `w`.
+pub trait Dot {
+    /// The most pixels of a tile for which the registers suffice, at most 6.
+    const PIXELS: usize;
+
+    /// # Safety
+    /// The CPU must have the instructions of the set.
+    unsafe fn dot(acc: __m256i, x: __m256i, w: __m256i) -> __m256i;
+}
+
+/// The sums of a pixel: lanes 0 to 7 and lanes 8 to 15.
+type Sums = [__m256i; 2];
+
+/// Computes a tile of one panel.
+///
+/// # Safety
+/// The CPU must have the instructions of `D` and AVX2; the tile must lie inside the block that `job` was made from.
+#[inline(always)]
+pub unsafe fn any_tile<D: Dot>(job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match t.pixels {
+            1 => tile::<D, 1>(job, t),
+            2 => tile::<D, 2>(job, t),
+            3 => tile::<D, 3>(job, t),
+            4 => tile::<D, 4>(job, t),
+            5 if D::PIXELS >= 5 => tile::<D, 5>(job, t),
+            6 if D::PIXELS >= 6 => tile::<D, 6>(job, t),
+            _ => {}
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
+    // SAFETY: as the caller's; parameters of the panel are 64 bytes a row, skips and outputs of the pixels lie inside their slices.
+    unsafe {
+        let first = first(job, &job.main, t.panel, params::SUM);
+        let mut acc = dot::<D, P>(first, &job.main, t);
+        match &job.second {
+            Second::None => {}
+            Second::Skip(skip) => {
+                let k2 = line(job, t.panel, params::K2);
+                unroll!(p < P => {
+                    let x = load_skip(skip, t.row, t.pixel + p, t.panel);
+                    unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_mullo_epi32(x[h], k2[h])));
+                });
+            }
+            Second::Projection(reads) => {
+                let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
+                unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(_mm256_mullo_epi32(acc[p][h], k1[h]), bias[h])));
+                let other = dot::<D, P>(self::first(job, reads, t.panel, params::SUM2), reads, t);
+                unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_mullo_epi32(other[p][h], k2[h]))));
+            }
+        }
+        let m = line(job, t.panel, params::MULTIPLIER);
+        if wide(m) {
+            let mut values = acc;
+            unroll!(p < P => requantize(flat(&mut values[p]), job, t.panel));
+            acc = values;
+        } else {
+            let half = _mm256_set1_epi64x(1 << 31);
+            unroll!(h < 2 => {
+                let even = _mm256_slli_epi32::<1>(m[h]);
+                let odd = _mm256_shuffle_epi32::<0xF5>(even);
+                unroll!(p < P => {
+                    let x = _mm256_add_epi64(_mm256_mul_epi32(acc[p][h], even), half);
+                    let y = _mm256_add_epi64(_mm256_mul_epi32(_mm256_shuffle_epi32::<0xF5>(acc[p][h]), odd), half);
+                    acc[p][h] = _mm256_blend_epi32::<0xAA>(_mm256_shuffle_epi32::<0xF5>(x), y);
+                });
+            });
+        }
+        match job.kind {
+            DataType::U8 => store_bytes::<P, false>(&acc, job, t),
+            DataType::S8 => store_bytes::<P, true>(&acc, job, t),
+            DataType::S16 | DataType::I32 => {
+                let mut values = acc;
+                unroll!(p < P => store(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
+            }
+        }
+    }
+}
+
+/// What the sums of a convolution start from: the correction for signed bytes, and the bias where nothing multiplies the sums.
+#[inline(always)]
+unsafe fn first(job: &Job, reads: &Reads, panel: usize, sums: usize) -> Sums {
+    // SAFETY: a row of parameters is 64 bytes.
+    unsafe {
+        let mut first = if matches!(job.second, Second::Projection(_)) { [_mm256_setzero_si256(); 2] } else { line(job, panel, params::BIAS) };
+        if reads.signed {
+            let sums = line(job, panel, sums);
+            unroll!(h < 2 => first[h] = _mm256_sub_epi32(first[h], _mm256_slli_epi32::<7>(sums[h])));
+        }
+        first
+    }
+}
+
+#[inline(always)]
+unsafe fn dot<D: Dot, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
+    // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
+    unsafe {
+        let mut acc = [[_mm256_setzero_si256(); 2]; P];
+        unroll!(p < P => acc[p] = first);
+        let (origin, stride) = (reads.at(t.row, t.pixel), reads.out_pixel);
+        let mut weights = reads.weights(t.panel);
+        for tap_row in 0..reads.taps.rows {
+            for tap_col in 0..reads.taps.cols {
+                let mut x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
+                for _ in 0..reads.taps.groups {
+                    let w = [_mm256_loadu_si256(weights.cast()), _mm256_loadu_si256(weights.wrapping_add(32).cast())];
+                    unroll!(p < P => {
+                        let x = _mm256_set1_epi32(x.wrapping_add(p * stride).cast::<i32>().read_unaligned());
+                        unroll!(h < 2 => acc[p][h] = D::dot(acc[p][h], x, w[h]));
+                    });
+                    x = x.wrapping_add(4);
+                    weights = weights.wrapping_add(64);
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// A row of a panel's parameters.
+#[inline(always)]
+unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
+    let at = job.params(panel, row);
+    // SAFETY: a row is 64 bytes.
+    unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(32).cast())] }
+}
+
+/// True if a multiplier is so large that its double does not fit.
+#[inline(always)]
+unsafe fn wide(m: Sums) -> bool {
+    // SAFETY: arithmetic only.
+    unsafe {
+        let half = [_mm256_srai_epi32::<1>(_mm256_slli_epi32::<1>(m[0])), _mm256_srai_epi32::<1>(_mm256_slli_epi32::<1>(m[1]))];
+        _mm256_movemask_epi8(_mm256_and_si256(_mm256_cmpeq_epi32(half[0], m[0]), _mm256_cmpeq_epi32(half[1], m[1]))) != -1
+    }
+}
+
+#[inline(always)]
+unsafe fn load_skip(skip: &Skip, row: usize, pixel: usize, panel: usize) -> Sums {
+    let (at, lanes) = (skip.at(row, pixel, panel), skip.lanes(panel));
+    // SAFETY: only lanes that meet a channel are read.
+    unsafe {
+        let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { edge(at, lanes) };
+        let high = _mm_unpackhi_epi64(bytes, bytes);
+        if skip.signed { [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(high)] } else { [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(high)] }
+    }
+}
+
+/// The bytes of `lanes`, zeros elsewhere.
+#[cold]
+unsafe fn edge(at: *const u8, lanes: u16) -> __m128i {
+    let mut bytes = [0u8; LANES];
+    for (lane, byte) in bytes.iter_mut().enumerate() {
+        if lanes >> lane & 1 != 0 {
+            // SAFETY: the lane meets a channel.
+            *byte = unsafe { *at.wrapping_add(lane) };
+        }
+    }
+    // SAFETY: 16 bytes.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline(always)]
+unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the channels of the pixels lie inside the output.
+    unsafe {
+        let channels = job.channels(t.panel, 1);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        unroll!(i < P.div_ceil(2) => {
+            let (a, b) = (acc[2 * i], acc[(2 * i + 1).min(P - 1)]);
+            let (a, b) = (_mm256_packs_epi32(a[0], a[1]), _mm256_packs_epi32(b[0], b[1]));
+            let bytes = if SIGNED { _mm256_packs_epi16(a, b) } else { _mm256_packus_epi16(a, b) };
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            store_part(_mm256_castsi256_si128(bytes), job.out(t.row, t.pixel + 2 * i, t.panel), channels);
+            if 2 * i + 1 < P {
+                store_part(_mm256_extracti128_si256::<1>(bytes), job.out(t.row, t.pixel + 2 * i + 1, t.panel), channels);
+            }
+        });
+    }
+}
+
+/// Stores the first `channels` bytes, a multiple of 4.
+#[inline(always)]
+unsafe fn store_part(bytes: __m128i, out: *mut u8, channels: usize) {
+    // SAFETY: the caller's output has that many bytes.
+    unsafe {
+        if channels == LANES {
+            _mm_storeu_si128(out.cast(), bytes);
+        } else {
+            let mut words = [0u32; 4];
+            _mm_storeu_si128(words.as_mut_ptr().cast(), bytes);
+            for (i, word) in words[..channels / 4].iter().enumerate() {
+                out.wrapping_add(i * 4).cast::<u32>().write_unaligned(*word);
+            }
+        }
+    }
+}
+
+/// The lanes of registers, panel by panel.
+pub fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
+    let panels = size_of_val(registers) / size_of::<[i32; LANES]>();
+    // SAFETY: registers are vectors of 32-bit lanes without gaps, more strictly aligned than their lanes.
+    unsafe { core::slice::from_raw_parts_mut(registers.as_mut_ptr().cast(), panels) }
+}
+
+/// Requantizes the panels of a pixel with multipliers of any size.
+#[cold]
+pub fn requantize(sums: &mut [[i32; LANES]], job: &Job, panel: usize) {
+    for (n, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: a row of parameters is 64 bytes.
+        let m = words(unsafe { &*job.params(panel + n, params::MULTIPLIER).cast() });
+        *sums = core::array::from_fn(|lane| rdm(sums[lane], m[lane]));
+    }
+}
+
+/// Stores the panels of a pixel in the type of the output.
+#[inline(never)]
+pub fn store(values: &[[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
+    let channels = job.channels(panel, values.len());
+    // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
+    let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
+    scalar::store(out, &values.as_flattened()[..channels], job.kind);
+}
