@@ -4,12 +4,13 @@
 #[path = "support/tiny.rs"]
 mod tiny;
 
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use skipstone::session::Workers;
 use skipstone::{Kernels, Model, PlanKind, Pool, Session, count, os};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: count::Counting = count::Counting;
