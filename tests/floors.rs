@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src`, floor by floor. A folder stands for all its files.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["quant", "crc"],
     &["shape"],
     &["pack"],
@@ -13,7 +13,8 @@ const FLOORS: [&[&str]; 12] = [
     &["format"],
     &["session", "picture"],
     &["classify"],
-    &["threads", "os", "count"],
+    &["os", "count"],
+    &["threads"],
     &["convert"],
     &["cli"],
     &["main"],

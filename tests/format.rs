@@ -46,10 +46,10 @@ fn run(model: &Model<'_>, kernels: Kernels) -> bool {
         let mut session = Session::new(model, kernels, plan.kind(), &mut arena).unwrap();
         check_input(model.seed(), model.input_shape(), session.input());
         let scores = session.run();
-        std::hint::black_box(scores.iter().max());
-        std::hint::black_box(model.label(3));
+        core::hint::black_box(scores.iter().max());
+        core::hint::black_box(model.label(3));
         for step in plan.steps() {
-            std::hint::black_box(proof::check(&step)).ok();
+            core::hint::black_box(proof::check(&step)).ok();
         }
     }
     model.plans().all(|p| fits(&p))
@@ -141,7 +141,7 @@ fn no_mutation_makes_it_panic() {
             }
             Err(error) => {
                 refused += 1;
-                std::hint::black_box(error.to_string());
+                core::hint::black_box(error.to_string());
             }
         }
     }

@@ -1,25 +1,16 @@
-//! The pool: the same bits at any number of threads, no allocation, no lost wake-up.
+//! The pool: the same bits at any number of threads, no lost wake-up.
 #![cfg(feature = "std")]
 
 #[path = "support/tiny.rs"]
 mod tiny;
 
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
 use skipstone::session::Workers;
-use skipstone::{Kernels, Model, PlanKind, Pool, Session, count, os};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use skipstone::{Kernels, Model, PlanKind, Pool, Session, os};
+use std::panic::catch_unwind;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-#[global_allocator]
-static ALLOCATOR: count::Counting = count::Counting;
-
-/// The counter counts all threads of the process: one test at a time.
-static ONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 fn scores(model: &Model<'_>, kernels: Kernels, plan: PlanKind, pool: &Pool, runs: usize) -> Vec<i32> {
     let mut arena = os::buffer(model.plan(plan).expect("there").arena_bytes(pool.count())).expect("memory");
@@ -34,7 +25,6 @@ fn scores(model: &Model<'_>, kernels: Kernels, plan: PlanKind, pool: &Pool, runs
 
 #[test]
 fn every_number_of_threads_gives_the_same_bits() {
-    let _one = alone();
     for seed in 0..4 {
         let file = tiny::file(tiny::Options { seed, small: true, size: [14, 9], block_rows: 3 });
         let model = Model::parse(&file).expect("valid");
@@ -50,31 +40,9 @@ fn every_number_of_threads_gives_the_same_bits() {
     }
 }
 
-#[test]
-fn runs_do_not_allocate() {
-    let _one = alone();
-    let file = tiny::file(tiny::Options::default());
-    let model = Model::parse(&file).expect("valid");
-    for threads in 1..=3 {
-        let pool = Pool::new(threads, &[]).expect("a pool");
-        let mut arena = os::buffer(model.plan(PlanKind::Fast).expect("there").arena_bytes(threads)).expect("memory");
-        let mut session = Session::threaded(&model, Kernels::detect(), PlanKind::Fast, &mut arena, &pool).expect("it fits");
-        session.run();
-        let before = count::allocations();
-        for _ in 0..300 {
-            session.input().fill(9);
-            session.run();
-        }
-        assert_eq!(count::allocations() - before, 0, "{threads} threads");
-        drop(vec![1u8; 100]);
-        assert!(count::allocations() > before, "the allocator counts");
-    }
-}
-
 /// Every byte of the output is written once by the worker to whom it belongs, and the scratch is divided evenly, whatever the cuts.
 #[test]
 fn parts_are_disjoint_and_complete() {
-    let _one = alone();
     for threads in 1..=6 {
         let pool = Pool::new(threads, &[]).expect("a pool");
         for len in [0usize, 1, 5, 64, 1000] {
@@ -100,7 +68,6 @@ fn parts_are_disjoint_and_complete() {
 /// Pauses between the steps let workers and caller fall asleep at every possible point.
 #[test]
 fn no_wake_up_is_lost() {
-    let _one = alone();
     for threads in [2, 3, 8] {
         let pool = Pool::new(threads, &[]).expect("a pool");
         let done = AtomicUsize::new(0);
@@ -122,7 +89,6 @@ fn no_wake_up_is_lost() {
 
 #[test]
 fn sessions_may_share_a_pool() {
-    let _one = alone();
     let file = tiny::file(tiny::Options::default());
     let model = Model::parse(&file).expect("valid");
     let pool = Pool::new(2, &[]).expect("a pool");
@@ -136,7 +102,6 @@ fn sessions_may_share_a_pool() {
 
 #[test]
 fn bad_cuts_and_panics_reach_the_caller() {
-    let _one = alone();
     let pool = Pool::new(2, &[]).expect("a pool");
     let share = |cuts: [usize; 3], bad: Option<usize>| {
         let mut out = [0u8; 8];
@@ -150,7 +115,6 @@ fn bad_cuts_and_panics_reach_the_caller() {
 
 #[test]
 fn pools_come_and_go() {
-    let _one = alone();
     for round in 0..100 {
         let pool = Pool::new(4, &[]).expect("a pool");
         assert_eq!(pool.count(), 4);
@@ -164,7 +128,6 @@ fn pools_come_and_go() {
 #[cfg(target_os = "linux")]
 #[test]
 fn threads_are_bound_where_asked() {
-    let _one = alone();
     std::thread::spawn(|| {
         let allowed = || {
             let status = std::fs::read_to_string("/proc/thread-self/status").expect("readable");

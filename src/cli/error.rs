@@ -4,6 +4,7 @@ use super::dataset::DataError;
 use crate::os::OpenError;
 use crate::picture::PictureError;
 use crate::session::SessionError;
+use clap::error::ErrorKind;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +19,8 @@ pub struct CliError {
     /// What to do about it.
     pub help: String,
 }
+
+const COMMANDS: &str = "`skipstone --help` lists the commands, `skipstone COMMAND --help` what each takes";
 
 /// What a command gives.
 pub type Result<T = ()> = core::result::Result<T, CliError>;
@@ -110,13 +113,15 @@ impl From<SessionError> for CliError {
 impl From<clap::Error> for CliError {
     /// The first paragraph of clap's message is what is wrong, its tips are the help.
     fn from(error: clap::Error) -> Self {
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::usage("a command is missing", COMMANDS);
+        }
         let text = error.render().to_string();
         let body = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more information").next().unwrap_or_default();
         let mut parts = body.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
         let what = parts.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let tips: Vec<_> = parts.map(|tip| tip.trim_start_matches("tip: ").to_owned()).filter(|tip| !tip.is_empty()).collect();
-        let help =
-            if tips.is_empty() { "`skipstone --help` lists the commands, `skipstone COMMAND --help` what each takes".to_owned() } else { tips.join("; ") };
+        let help = if tips.is_empty() { COMMANDS.to_owned() } else { tips.join("; ") };
         Self::usage(what, help)
     }
 }

@@ -1,10 +1,10 @@
 //! `skipstone eval`: accuracy on labelled pictures, and agreement with the float network.
 
 use super::args::{DataArgs, EngineArgs, ThreadArgs};
+use super::converter;
 use super::dataset::DataSet;
 use super::engine::{Engine, put};
 use super::error::{CliError, Result};
-use super::float;
 use super::output::{Output, hex};
 use super::progress::Progress;
 use super::stream;
@@ -66,7 +66,7 @@ struct Report {
 pub fn run(args: &EvalArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
-    let mut float = args.against.as_deref().map(|onnx| float::open(onnx, &engine.model)).transpose()?;
+    let mut float = args.against.as_deref().map(|onnx| converter::float(onnx, &engine.model)).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
     let pool = engine.pool(threads)?;

@@ -3,25 +3,32 @@
 pub mod args;
 pub mod baseline;
 pub mod bench;
+pub mod compare;
+pub mod convert;
 pub mod dataset;
 pub mod decode;
+pub mod demo;
 pub mod devices;
 pub mod engine;
 pub mod error;
 pub mod eval;
-pub mod float;
 pub mod host;
 pub mod inspect;
 pub mod map;
 pub mod npy;
 pub mod output;
 pub mod peak;
+pub mod preprocess;
 pub mod profile;
 pub mod progress;
 pub mod run;
 pub mod stream;
 pub mod truth;
 pub mod verify;
+
+#[cfg(not(feature = "convert"))]
+#[path = "no_converter.rs"]
+mod converter;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -41,25 +48,31 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Convert(convert::ConvertArgs),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
     Bench(bench::BenchArgs),
     Profile(profile::ProfileArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Compare(compare::CompareArgs),
     Devices(devices::DevicesArgs),
+    Demo(demo::DemoArgs),
 }
 
 impl Program {
     fn run(&self) -> Result {
         match &self.command {
+            Command::Convert(args) => convert::run(args, self.output),
             Command::Run(args) => run::run(args, self.output),
             Command::Eval(args) => eval::run(args, self.output),
             Command::Bench(args) => bench::run(args, self.output),
             Command::Profile(args) => profile::run(args, self.output),
             Command::Inspect(args) => inspect::run(args, self.output),
             Command::Verify(args) => verify::run(args, self.output),
+            Command::Compare(args) => compare::run(args, self.output),
             Command::Devices(args) => devices::run(args, self.output),
+            Command::Demo(args) => demo::run(args, self.output),
         }
     }
 }

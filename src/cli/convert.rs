@@ -1,0 +1,62 @@
+//! `skipstone convert`: an ONNX file to a `.stone` file. The work is in `converter`, which a small build leaves out.
+
+use super::args::{ChoiceArgs, ThreadArgs, count};
+use super::baseline::percent;
+use super::converter;
+use super::error::Result;
+use super::output::Output;
+use super::preprocess::PreprocessArgs;
+use clap::Args;
+use std::path::PathBuf;
+
+/// ONNX to file
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  skipstone convert resnet18.onnx -o resnet18.stone --calib pictures --preprocess imagenet --labels labels.txt\n  \
+                        skipstone convert net.onnx -o net.stone --calib data_batch_1.bin --limit 500 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n  \
+                        skipstone convert net.onnx -o net.stone --calib train --preprocess unit --eval validation --max-drop 0.5")]
+pub struct ConvertArgs {
+    /// The float network
+    #[arg(value_name = "NET.onnx")]
+    pub onnx: PathBuf,
+    /// Where the file goes
+    #[arg(short, long, value_name = "NET.stone")]
+    pub output: PathBuf,
+    /// Pictures to calibrate with, 100 or more, like those it will see: a folder, a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]
+    #[arg(long, value_name = "DATA")]
+    pub calib: PathBuf,
+    /// Which of them.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+    /// What was done to pictures.
+    #[command(flatten)]
+    pub preprocess: PreprocessArgs,
+    /// Names of the classes, one a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// How ranges are chosen: minmax, percentile:99.99 or mse (default: mse)
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Labelled pictures to measure the accuracy on
+    #[arg(long, value_name = "DATA")]
+    pub eval: Option<PathBuf>,
+    /// Classes of the pictures of --eval: a CSV of file,class
+    #[arg(long, value_name = "FILE", requires = "eval")]
+    pub truth: Option<PathBuf>,
+    /// Take the first N pictures of --eval
+    #[arg(long, value_name = "N", requires = "eval", value_parser = count)]
+    pub eval_limit: Option<usize>,
+    /// Points of top-1 that may be lost on --eval; the file is only written when it holds
+    #[arg(long, value_name = "PP", requires = "eval", value_parser = percent)]
+    pub max_drop: Option<f64>,
+    /// How many work.
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If an input is bad or the file cannot be written; with exit code 1 if it loses more accuracy than is allowed, 4 in a build without the converter.
+pub fn run(args: &ConvertArgs, output: Output) -> Result {
+    converter::convert(args, output)
+}

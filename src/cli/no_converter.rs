@@ -1,0 +1,36 @@
+//! What `convert`, `compare` and `eval --against` say in a build without the converter.
+
+use super::compare::CompareArgs;
+use super::convert::ConvertArgs;
+use super::error::{CliError, Result};
+use super::output::Output;
+use crate::format::Model;
+use std::path::Path;
+
+fn missing(onnx: &Path) -> CliError {
+    CliError::machine(
+        format!("the converter is not built into this program, so it cannot read {}", onnx.display()),
+        "build it with `cargo build --release` (the default features hold `convert`), or convert on another machine: the .stone file is the same",
+    )
+}
+
+pub(super) fn convert(args: &ConvertArgs, _: Output) -> Result {
+    Err(missing(&args.onnx))
+}
+
+pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {
+    Err(missing(&args.onnx))
+}
+
+/// The float scores of inputs `[h][w][c]`.
+pub(super) struct Float(core::convert::Infallible);
+
+impl Float {
+    pub(super) fn scores(&self, _: &[u8]) -> Result<Vec<f32>> {
+        match self.0 {}
+    }
+}
+
+pub(super) fn float(onnx: &Path, _: &Model<'_>) -> Result<Float> {
+    Err(missing(onnx))
+}
