@@ -1,0 +1,217 @@
+//! How the elements of ONNX values lie: Reshape, Transpose, Slice and Pad make no step.
+
+use super::{Folder, HashMap, Value, View, What};
+use crate::convert::error::ConvertError;
+use crate::convert::graph::Input;
+use crate::convert::import::{Graph, Op, Operation};
+
+/// The order of the elements of a value, whatever its dimensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Channel by channel.
+    Chw,
+    /// Pixel by pixel.
+    Hwc,
+    /// Both are the same: one pixel, or one channel.
+    Any,
+}
+
+/// The input of the network and the order of its ONNX value.
+pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, scale: &[f64], shift: &[f64]) -> Result<(Input, Order), ConvertError> {
+    let name = graph.input.as_str();
+    let wrong = |what: String| ConvertError::Value {
+        name: name.to_owned(),
+        what,
+        help: "networks over one picture are supported: [n][channels][height][width] or [n][height][width][channels]",
+    };
+    let dims = graph.dims.get(name).map_or(&[][..], Vec::as_slice);
+    let nhwc = dims.len() == 4 && transposed(readers, name);
+    let shape = match dims {
+        [1, h, w, c] if nhwc => [*h, *w, *c],
+        [1, c, h, w] => [*h, *w, *c],
+        [1, h, w] => [*h, *w, 1],
+        [1, n] => [1, 1, *n],
+        _ => return Err(wrong(format!("an input of the shape {dims:?}"))),
+    };
+    let [h, w, c] = shape;
+    let order = match (h * w == 1 || c == 1, nhwc) {
+        (true, _) => Order::Any,
+        (false, true) => Order::Hwc,
+        (false, false) => Order::Chw,
+    };
+    let mut sizes = [0; 3];
+    for (to, n) in sizes.iter_mut().zip(shape) {
+        *to = u32::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| wrong(format!("an input of the shape {dims:?}")))?;
+    }
+    let spread = |values: &[f64]| match values {
+        [one] => Ok(vec![*one; c]),
+        many if many.len() == c => Ok(many.to_vec()),
+        _ => Err(ConvertError::Preprocess {
+            what: format!("{} values for {c} channels", values.len()),
+            help: "give one mean and one std for every channel of the input",
+        }),
+    };
+    Ok((Input { shape: sizes, nhwc, bytes: graph.bytes, scale: spread(scale)?, shift: spread(shift)? }, order))
+}
+
+/// True if the input is turned from [h][w][c] to [c][h][w] before the first layer.
+fn transposed<'a>(readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> bool {
+    while let Some([only]) = readers.get(name).map(Vec::as_slice) {
+        match &only.op {
+            Op::Transpose(axes) => return axes[..] == [0, 3, 1, 2],
+            Op::Cast | Op::Affine { .. } => name = &only.output,
+            _ => break,
+        }
+    }
+    false
+}
+
+/// How many of the dimensions have more than one element, in front of axis `i`.
+fn product(dims: &[usize]) -> usize {
+    dims.iter().product()
+}
+
+impl<'a> Folder<'a> {
+    /// Height, width and channels of a value whose view is not padded, sliced or widened.
+    pub(super) fn shape(&self, value: &Value) -> [u32; 3] {
+        match value.what {
+            What::Tensor(t) => self.tensors[t].shape,
+            What::View(v) => self.tensors[v.tensor].shape,
+            What::Draft(d) => self.drafts[d].as_ref().map_or_else(|| self.tensors[self.made[&d]].shape, |draft| draft.shape),
+        }
+    }
+
+    /// An operation that gives its input's elements under another name.
+    pub(super) fn alias(&mut self, operation: &'a Operation) -> Result<Value, ConvertError> {
+        let value = self.read(operation, 0)?;
+        let name = operation.reads[0].as_str();
+        match value.what {
+            What::Draft(d) if self.uses(name) > 1 || name == self.graph.output => {
+                self.emit(d, false);
+            }
+            What::View(v) if operation.op == Op::Reshape && (v.pads != [0; 4] || v.stride != [1, 1] || v.channels != [0, 0]) => {
+                return Err(operation
+                    .node
+                    .unsupported("it reads the result of a Slice or a Pad", "Reshape and Transpose are supported at the input and before a dense layer"));
+            }
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    pub(super) fn transpose(&mut self, operation: &'a Operation, axes: &[usize]) -> Result<Value, ConvertError> {
+        let refuse = || {
+            operation.node.unsupported(
+                format!("it permutes the axes as {axes:?}"),
+                "Transpose is supported between [h][w][c] and [c][h][w], at the input and before a dense layer",
+            )
+        };
+        let mut value = self.alias(operation)?;
+        if matches!(value.what, What::View(_)) {
+            return Err(refuse());
+        }
+        let dims = self.dims(operation, &operation.reads[0])?;
+        let moved: Vec<usize> = axes.iter().copied().filter(|&a| dims.get(a).is_none_or(|&n| n != 1)).collect();
+        if moved.is_sorted() {
+            return Ok(value);
+        }
+        // The axes in front of the cut change places with those behind it.
+        let cut = moved.iter().position(|&a| a < moved[0]).unwrap_or(0);
+        let (behind, front) = moved.split_at(cut);
+        let sizes = |part: &[usize]| product(&part.iter().filter_map(|&a| dims.get(a).copied()).collect::<Vec<_>>());
+        let [h, w, c] = self.shape(&value).map(|n| n as usize);
+        if !behind.is_sorted() || !front.is_sorted() || front.last() > behind.first() {
+            return Err(refuse());
+        }
+        value.order = match value.order {
+            Order::Chw if sizes(front) == c && sizes(behind) == h * w => Order::Hwc,
+            Order::Hwc if sizes(front) == h * w && sizes(behind) == c => Order::Chw,
+            _ => return Err(refuse()),
+        };
+        Ok(value)
+    }
+
+    /// The axis of `dims` that counts the channels, where there is one.
+    pub(super) fn channel_axis(&self, value: &Value, dims: &[usize]) -> Option<usize> {
+        let [h, w, c] = self.shape(value).map(|n| n as usize);
+        let axis = match value.order {
+            Order::Chw => dims.iter().position(|&n| n != 1),
+            Order::Hwc => dims.iter().rposition(|&n| n != 1),
+            Order::Any if h * w == 1 => dims.iter().position(|&n| n != 1),
+            Order::Any => None,
+        };
+        axis.filter(|&a| dims[a] == c && c > 1)
+    }
+
+    /// True if `axes` are those of height and width: all that have more than one element but the channels.
+    pub(super) fn are_pixels(&self, value: &Value, dims: &[usize], axes: &[usize]) -> bool {
+        let [h, w, c] = self.shape(value).map(|n| n as usize);
+        let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a) && dims[*a] != 1).collect();
+        let gone: Vec<usize> = (0..dims.len()).filter(|a| axes.contains(a) && dims[*a] != 1).collect();
+        let sizes = |part: &[usize]| product(&part.iter().map(|&a| dims[a]).collect::<Vec<_>>());
+        let apart = match value.order {
+            Order::Chw => kept.last() < gone.first(),
+            Order::Hwc => gone.last() < kept.first(),
+            Order::Any => true,
+        };
+        sizes(&kept) == c && sizes(&gone) == h * w && (apart || kept.is_empty() || gone.is_empty())
+    }
+
+    pub(super) fn slice(&mut self, operation: &'a Operation, start: &[usize], step: &[usize]) -> Result<Value, ConvertError> {
+        let (mut view, dims) = self.spread(operation)?;
+        let number = |n: usize| u32::try_from(n).map_err(|_| operation.node.wrong("a step is out of range"));
+        let (&[0, 0, 0, 0], &[1, 1, y, x]) = (start, step) else {
+            return Err(operation.node.unsupported(
+                format!("it takes every {step:?}th element from {start:?}"),
+                "a shortcut takes every other pixel, from the first, and all channels",
+            ));
+        };
+        let out = self.dims(operation, &operation.output)?;
+        if y == 0 || x == 0 || view.pads != [0; 4] || out != [1, dims[1], dims[2].div_ceil(y), dims[3].div_ceil(x)] {
+            return Err(operation.node.unsupported("it cuts a part out", "a shortcut takes every other pixel to the last, and all channels"));
+        }
+        view.stride = [view.stride[0] * number(y)?, view.stride[1] * number(x)?];
+        Ok(Value { what: What::View(view), order: Order::Chw })
+    }
+
+    pub(super) fn pad(&mut self, operation: &'a Operation, before: &[usize], after: &[usize], value: f32) -> Result<Value, ConvertError> {
+        let (mut view, _) = self.spread(operation)?;
+        let (&[0, front, top, left], &[0, back, bottom, right]) = (before, after) else {
+            return Err(operation
+                .node
+                .unsupported(format!("it pads {before:?} in front and {after:?} behind"), "Pad of height, width and channels is supported"));
+        };
+        let number = |n: usize| u32::try_from(n).ok().filter(|&n| n <= 1 << 16).ok_or_else(|| operation.node.wrong("a border is out of range"));
+        let (pads, channels) = ([number(top)?, number(left)?, number(bottom)?, number(right)?], [number(front)?, number(back)?]);
+        let (border, wider) = (pads != [0; 4], channels != [0, 0]);
+        let mixed = border && (wider || view.channels != [0, 0] || view.stride != [1, 1]) || wider && view.pads != [0; 4];
+        if mixed || wider && value != 0.0 || border && view.pads != [0; 4] && view.value != value {
+            return Err(operation
+                .node
+                .unsupported("a border of this kind", "a border of zeros before a convolution or pool, or channels of zeros on a shortcut"));
+        }
+        if border {
+            view.value = value;
+        }
+        for (a, b) in view.pads.iter_mut().zip(pads).chain(view.channels.iter_mut().zip(channels)) {
+            *a += b;
+        }
+        Ok(Value { what: What::View(view), order: Order::Chw })
+    }
+
+    /// The picture that a Slice or Pad reads, and its dimensions `[1][c][h][w]`.
+    fn spread(&mut self, operation: &Operation) -> Result<(View, &'a [usize]), ConvertError> {
+        let value = self.read(operation, 0)?;
+        let dims = self.dims(operation, &operation.reads[0])?;
+        let view = self.view(&value);
+        let [h, w, c] = self.tensors[view.tensor].shape;
+        let [h, w] = [h.div_ceil(view.stride[0]) + view.pads[0] + view.pads[2], w.div_ceil(view.stride[1]) + view.pads[1] + view.pads[3]];
+        let expected = [1, c + view.channels[0] + view.channels[1], h, w].map(|n| n as usize);
+        if dims != expected || value.order == Order::Hwc {
+            return Err(operation
+                .node
+                .unsupported(format!("its input {dims:?} is not a tensor [1][c][h][w] of the network"), "Slice and Pad are supported on such tensors"));
+        }
+        Ok((view, dims))
+    }
+}
