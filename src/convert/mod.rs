@@ -3,10 +3,15 @@
 pub mod calibrate;
 pub mod emit;
 pub mod error;
+pub mod float;
+pub mod fold;
 pub mod graph;
 pub mod histogram;
+pub mod import;
 mod layer;
+pub mod onnx;
 mod parallel;
+mod pipeline;
 pub mod plan;
 pub mod quantize;
 pub mod quantized;
@@ -15,6 +20,7 @@ mod round;
 mod sums;
 
 pub use error::ConvertError;
+pub use pipeline::{Converted, Options, Progress, Source, Stage, convert};
 
 use std::vec::Vec;
 

@@ -1,0 +1,214 @@
+//! The float network, run by tract: one picture at a time, with every value that the converter wants to see.
+
+use super::ConvertError;
+use super::graph::Input;
+use core::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::string::{String, ToString};
+use std::sync::{Arc, Once};
+use std::vec::Vec;
+use tract_onnx::prelude::*;
+use tract_onnx::{onnx, pb};
+
+/// How the network is fed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FloatInput {
+    /// Name of the ONNX input.
+    pub name: String,
+    /// Its dimensions, the batch being 1.
+    pub dims: Vec<usize>,
+    /// True if it reads u8.
+    pub bytes: bool,
+}
+
+/// A float network that computes some of its values. Several threads may run it at once.
+#[derive(Clone)]
+pub struct FloatNet {
+    plan: Arc<TypedRunnableModel>,
+    input: FloatInput,
+    /// For each wanted value the output of the plan that holds it.
+    outputs: Vec<usize>,
+}
+
+impl core::fmt::Debug for FloatNet {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FloatNet").field("input", &self.input).field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+impl FloatNet {
+    /// Prepares a network from the bytes of an ONNX file, with its external data in `folder`.
+    ///
+    /// # Errors
+    /// If tract cannot run it.
+    pub fn new(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String]) -> Result<Self, ConvertError> {
+        let mut names: Vec<String> = Vec::new();
+        let mut outputs = Vec::new();
+        for value in values {
+            let known = names.iter().position(|n| n == value);
+            outputs.push(known.unwrap_or(names.len()));
+            if known.is_none() {
+                names.push(value.clone());
+            }
+        }
+        let plan = guarded(|| {
+            let mut proto = onnx().proto_model_for_read(&mut &*bytes)?;
+            if let Some(graph) = &mut proto.graph {
+                prepare(graph, input, &names);
+            }
+            let reader = onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
+            let mut model = reader.parse(&proto, folder.to_str())?.model;
+            drop(proto);
+            let fact = if input.bytes { u8::fact(&input.dims) } else { f32::fact(&input.dims) };
+            model.set_input_fact(0, fact.into())?;
+            model.into_optimized()?.into_runnable()
+        })?;
+        Ok(Self { plan, input: input.clone(), outputs })
+    }
+
+    /// Computes the wanted values for one network input, each in the order `[h][w][c]`.
+    ///
+    /// # Errors
+    /// If tract fails.
+    pub fn run(&self, x: &[f32]) -> Result<Vec<Vec<f32>>, ConvertError> {
+        guarded(|| {
+            let x = Tensor::from_shape(&self.input.dims, x)?;
+            let x = if self.input.bytes { x.cast_to::<u8>()?.into_owned() } else { x };
+            let outputs = self.plan.run(tvec!(x.into()))?;
+            self.outputs.iter().map(|&i| hwc(&outputs[i])).collect()
+        })
+    }
+}
+
+/// A value of one picture as `[h][w][c]`; what has other than four dimensions stays as it is.
+fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
+    let value = value.cast_to::<f32>()?;
+    let dims = value.shape().to_vec();
+    let data = value.to_plain_array_view::<f32>()?;
+    let data: Vec<f32> = data.iter().copied().collect();
+    let [1, c, h, w] = dims[..] else { return Ok(data) };
+    if h * w == 1 {
+        return Ok(data);
+    }
+    let mut out = std::vec![0.0; data.len()];
+    for (channel, plane) in data.chunks_exact(h * w).enumerate() {
+        out[channel..].iter_mut().step_by(c).zip(plane).for_each(|(o, v)| *o = *v);
+    }
+    Ok(out)
+}
+
+/// The network input for a picture of `[h][w][c]` bytes: `byte · scale + shift`, in the layout of the ONNX.
+#[must_use]
+pub fn feed(picture: &[u8], input: &Input) -> Vec<f32> {
+    let [h, w, c] = input.shape.map(|v| v as usize);
+    let table: Vec<[f32; 256]> = (0..c).map(|i| core::array::from_fn(|b| normalized(b, input.scale[i], input.shift[i]))).collect();
+    let (pixel, channel) = if input.nhwc { (c, 1) } else { (1, h * w) };
+    let mut x = std::vec![0.0; h * w * c];
+    for (i, bytes) in picture.chunks_exact(c).enumerate() {
+        for (j, &b) in bytes.iter().enumerate() {
+            x[i * pixel + j * channel] = if input.bytes { f32::from(b) } else { table[j][usize::from(b)] };
+        }
+    }
+    x
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the float network works in f32; a byte is exact")]
+fn normalized(byte: usize, scale: f64, shift: f64) -> f32 {
+    (byte as f64 * scale + shift) as f32
+}
+
+/// Makes the wanted values the outputs, the batch 1, and mends what tract reads more strictly than the standard.
+fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, values: &[String]) {
+    let initializers: HashSet<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    graph.input.retain(|i| i.name == input.name && !initializers.contains(&i.name));
+    let batch = graph.input.first().and_then(batch_of).unwrap_or(1);
+    for node in &mut graph.node {
+        if matches!(node.op_type.as_str(), "BatchNormalization" | "Dropout" | "MaxPool") {
+            node.output.truncate(1);
+        }
+    }
+    keep_needed(&mut graph.node, values);
+    let constants_of =
+        |op: &str, at: usize| -> HashSet<String> { graph.node.iter().filter(|n| n.op_type == op).filter_map(|n| n.input.get(at).cloned()).collect() };
+    let (pads, shapes) = (constants_of("Pad", 2), constants_of("Reshape", 1));
+    let mend = |name: &str, tensor: &mut pb::TensorProto| {
+        if pads.contains(name) && tensor.dims == [1] {
+            tensor.dims.clear();
+        }
+        if shapes.contains(name) && batch > 1 {
+            first_to_one(tensor, batch);
+        }
+    };
+    for tensor in &mut graph.initializer {
+        mend(&tensor.name.clone(), tensor);
+    }
+    for node in graph.node.iter_mut().filter(|n| n.op_type == "Constant") {
+        let Some(name) = node.output.first().cloned() else { continue };
+        node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).for_each(|t| mend(&name, t));
+    }
+    graph.value_info.clear();
+    graph.output = values.iter().map(|name| pb::ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
+}
+
+/// The batch that the file declares.
+fn batch_of(input: &pb::ValueInfoProto) -> Option<i64> {
+    use pb::tensor_shape_proto::dimension::Value;
+    let pb::type_proto::Value::TensorType(tensor) = input.r#type.as_ref()?.value.as_ref()?;
+    match tensor.shape.as_ref()?.dim.first()?.value.as_ref()? {
+        Value::DimValue(n) => Some(*n),
+        Value::DimParam(_) => None,
+    }
+}
+
+/// Drops the nodes on which no wanted value depends.
+fn keep_needed(nodes: &mut Vec<pb::NodeProto>, values: &[String]) {
+    let makers: HashMap<&str, usize> = nodes.iter().enumerate().flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i))).collect();
+    let mut needed = std::vec![false; nodes.len()];
+    let mut stack: Vec<usize> = values.iter().filter_map(|v| makers.get(v.as_str()).copied()).collect();
+    while let Some(i) = stack.pop() {
+        if !core::mem::replace(&mut needed[i], true) {
+            stack.extend(nodes[i].input.iter().filter_map(|v| makers.get(v.as_str()).copied()));
+        }
+    }
+    let mut needed = needed.into_iter();
+    nodes.retain(|_| needed.next().unwrap_or(false));
+}
+
+/// A target shape whose first entry is the batch of the file gets a batch of 1.
+fn first_to_one(tensor: &mut pb::TensorProto, batch: i64) {
+    if tensor.int64_data.first() == Some(&batch) {
+        tensor.int64_data[0] = 1;
+    } else if tensor.raw_data.get(..8) == Some(&batch.to_le_bytes()) {
+        let mut raw = tensor.raw_data.to_vec();
+        raw[..8].copy_from_slice(&1i64.to_le_bytes());
+        tensor.raw_data = raw.into();
+    }
+}
+
+std::thread_local! {
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what tract does: a panic of it becomes an error, without a word on the terminal.
+fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, ConvertError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !SILENT.get() {
+                before(info);
+            }
+        }));
+    });
+    let outer = SILENT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    SILENT.set(outer);
+    let what = match result {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default(),
+    };
+    Err(ConvertError::Float { what: std::format!("tract cannot run it: {}", what.lines().next().unwrap_or_default()) })
+}

@@ -1,0 +1,193 @@
+//! The whole way from an ONNX file to the bytes of a `.stone` file.
+
+use super::emit::{About, emit};
+use super::float::{FloatInput, FloatNet, feed};
+use super::graph::{Input, Network, Op};
+use super::import::import;
+use super::onnx::Onnx;
+use super::quantize::{self, quantize, walked};
+use super::quantized::Quantized;
+use super::{ConvertError, Pictures, calibrate::calibrate, fold::fold, plan};
+use crate::format::view::Preprocess;
+use std::path::{Path, PathBuf};
+use std::string::{String, ToString};
+use std::time::Instant;
+use std::vec::Vec;
+
+/// How to convert.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How a picture becomes the network's input.
+    pub preprocess: Preprocess,
+    /// How to quantize, and on how many threads.
+    pub quantize: quantize::Options,
+    /// Class labels; none, or one a class.
+    pub labels: Vec<String>,
+}
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The ONNX is read and folded.
+    Import,
+    /// The float network runs over the pictures.
+    Calibrate,
+    /// Steps become integers.
+    Quantize,
+    /// The file is written and proven.
+    Emit,
+}
+
+impl Stage {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Calibrate => "calibrate",
+            Self::Quantize => "quantize",
+            Self::Emit => "emit",
+        }
+    }
+}
+
+/// A converted network.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The bytes of the `.stone` file.
+    pub file: Vec<u8>,
+    /// The integer network that is in it.
+    pub quantized: Quantized,
+    /// Float scores of the calibration pictures.
+    pub float_scores: Vec<Vec<f32>>,
+    /// Pictures that the quantizer walked with.
+    pub walked: usize,
+    /// Seconds that each stage took.
+    pub seconds: [(Stage, f64); 4],
+}
+
+/// Called with the stage, what is done of it and what there is to do.
+pub type Progress<'a> = dyn Fn(Stage, usize, usize) + 'a;
+
+/// The float network and its folded form: what a conversion begins with, and what integers are compared with.
+#[derive(Debug)]
+pub struct Source {
+    /// The folded network.
+    pub network: Network,
+    /// SHA-256 of the ONNX and its external data.
+    pub sha256: [u8; 32],
+    path: PathBuf,
+    feed: FloatInput,
+    /// The input as the ONNX file expects it, before any arithmetic of its own.
+    fed: Input,
+}
+
+impl Source {
+    /// Reads, checks and folds an ONNX file.
+    ///
+    /// # Errors
+    /// What is wrong with the file or not supported, with the node.
+    pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, ConvertError> {
+        let graph = import(Onnx::load(path)?)?;
+        let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
+        let (sha256, (scale, shift)) = (graph.sha256, normalization(preprocess));
+        let network = fold(&graph, &scale, &shift)?;
+        let fed = Input { scale, shift, ..network.input.clone() };
+        let source = Self { network, sha256, path: path.to_path_buf(), feed, fed };
+        let shape = source.network.input.shape;
+        if let Some(crop) = preprocess.crop.filter(|c| *c != [shape[0], shape[1]]) {
+            let what = std::format!("the crop is {}x{}, the network reads {}x{}", crop[1], crop[0], shape[1], shape[0]);
+            return Err(ConvertError::Preprocess { what, help: "crop to the network's input size, with --crop or another --preprocess" });
+        }
+        Ok(source)
+    }
+
+    /// The float network, computing the values of the given names.
+    ///
+    /// # Errors
+    /// If tract cannot run it.
+    pub fn float(&self, values: &[String]) -> Result<FloatNet, ConvertError> {
+        let bytes = std::fs::read(&self.path).map_err(|e| ConvertError::File { path: self.path.clone(), what: e.to_string() })?;
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        FloatNet::new(&bytes, folder, &self.feed, values)
+    }
+
+    /// Names of the values that the steps compute before their ReLU.
+    #[must_use]
+    pub fn values(&self) -> Vec<String> {
+        self.network.steps.iter().map(|s| s.value.clone()).collect()
+    }
+
+    /// The input of the float network for a picture of `[h][w][c]` bytes.
+    #[must_use]
+    pub fn feed(&self, picture: &[u8]) -> Vec<f32> {
+        feed(picture, &self.fed)
+    }
+}
+
+/// `byte · scale + shift` of each channel.
+fn normalization(p: &Preprocess) -> (Vec<f64>, Vec<f64>) {
+    let channel = |c: usize| (1.0 / (f64::from(p.scale) * f64::from(p.deviation[c])), -f64::from(p.mean[c]) / f64::from(p.deviation[c]));
+    (0..4).map(channel).unzip()
+}
+
+/// Converts an ONNX file with the help of pictures.
+///
+/// # Errors
+/// What is wrong with the file, a picture or the network, and where.
+pub fn convert(path: &Path, options: &Options, pictures: &dyn Pictures, progress: &Progress<'_>) -> Result<Converted, ConvertError> {
+    let mut clock = Clock(Instant::now());
+    progress(Stage::Import, 0, 1);
+    let source = Source::open(path, &options.preprocess)?;
+    let network = &source.network;
+    let classes = network.steps.last().map_or(0, |s| network.tensors[s.output].shape[2] as usize);
+    if !options.labels.is_empty() && options.labels.len() != classes {
+        let what = std::format!("{} labels for {classes} classes", options.labels.len());
+        return Err(ConvertError::Preprocess { what, help: "give a file with one label a line, one for each class" });
+    }
+    let float = source.float(&source.values())?;
+    let import = clock.lap();
+    let (n, walked) = (pictures.len(), walked(network, pictures.len()));
+    let run = |picture: &[u8]| float.run(&source.feed(picture));
+    let statistics = calibrate(network, &run, pictures, &walked, options.quantize.threads, &|done| progress(Stage::Calibrate, done, n))?;
+    drop(float);
+    let calibrated = clock.lap();
+    let inputs = walked.iter().map(|&i| pictures.load(i, network.input.shape)).collect::<Result<_, _>>()?;
+    let quantized = quantize(network, &statistics, inputs, options.quantize, &|done| progress(Stage::Quantize, done, network.steps.len()))?;
+    let seconds = clock.lap();
+    progress(Stage::Emit, 0, 1);
+    let about = About {
+        name: network.name.clone(),
+        parameters: parameters(network),
+        preprocess: options.preprocess,
+        labels: options.labels.clone(),
+        sha256: source.sha256,
+        pictures: n,
+        method: options.quantize.method.to_string(),
+    };
+    let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
+    let seconds = [(Stage::Import, import), (Stage::Calibrate, calibrated), (Stage::Quantize, seconds), (Stage::Emit, clock.lap())];
+    Ok(Converted { file, quantized, float_scores: statistics.scores, walked: walked.len(), seconds })
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    fn lap(&mut self) -> f64 {
+        let seconds = self.0.elapsed().as_secs_f64();
+        self.0 = Instant::now();
+        seconds
+    }
+}
+
+/// Weights and biases.
+fn parameters(network: &Network) -> u64 {
+    let conv = |op: &Op| match op {
+        Op::Conv(c) => {
+            let shortcut = if let super::graph::Second::Projection { weights, .. } = &c.second { weights.len() } else { 0 };
+            c.weights.len() + shortcut + c.bias.len()
+        }
+        _ => 0,
+    };
+    network.steps.iter().map(|s| conv(&s.op) as u64).sum()
+}
