@@ -204,6 +204,18 @@ pub struct TensorBytes<'a> {
 }
 
 impl<'a> TensorBytes<'a> {
+    /// The tensor whose view begins at the first of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8], view: View) -> Self {
+        Self { bytes, view }
+    }
+
+    /// Its shape and type.
+    #[must_use]
+    pub const fn view(&self) -> View {
+        self.view
+    }
+
     /// The elements of each pixel, row by row, without padding channels: little-endian bytes.
     pub fn pixels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (bytes, view) = (self.bytes, self.view);

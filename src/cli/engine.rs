@@ -35,7 +35,14 @@ impl Engine {
     /// If the file is bad, or plan or kernel set are not to be had.
     pub fn open(net: &Path, args: &EngineArgs) -> Result<Self> {
         let kernels = kernels(args.isa.as_deref())?;
-        let model = open(net)?;
+        Self::of(open(net)?, args, kernels, net)
+    }
+
+    /// Chooses the plan of a file that is open; `net` is its name in errors.
+    ///
+    /// # Errors
+    /// If it has no such plan.
+    pub fn of(model: Model<'static>, args: &EngineArgs, kernels: Kernels, net: &Path) -> Result<Self> {
         let plan = match args.plan {
             None => model.plans().next(),
             Some(kind) => model.plan(kind),
@@ -121,7 +128,13 @@ impl Preparer {
     /// For the input of `model`.
     #[must_use]
     pub fn new(model: &Model<'_>, geometry: Geometry) -> Self {
-        Self { geometry, shape: model.input_shape(), scratch: Vec::new() }
+        Self::with_shape(model.input_shape(), geometry)
+    }
+
+    /// For an input of height, width and channels.
+    #[must_use]
+    pub const fn with_shape(shape: [u32; 3], geometry: Geometry) -> Self {
+        Self { geometry, shape, scratch: Vec::new() }
     }
 
     /// Makes the input `[h][w][c]` of a picture.

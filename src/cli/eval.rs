@@ -1,15 +1,16 @@
 //! `skipstone eval`: accuracy on labelled pictures, and agreement with the float network.
 
 use super::args::{DataArgs, EngineArgs, ThreadArgs};
-use super::converter;
+use super::converter::{self, Float};
 use super::dataset::DataSet;
-use super::engine::{Engine, put};
+use super::engine::{Engine, input_bytes, put};
 use super::error::{CliError, Result};
 use super::output::{Output, hex};
 use super::progress::Progress;
 use super::stream;
 use crate::classify;
 use crate::crc::Crc32;
+use crate::picture::Geometry;
 use crate::session::Scores;
 use clap::Args;
 use core::fmt::Write as _;
@@ -66,30 +67,12 @@ struct Report {
 pub fn run(args: &EvalArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
-    let mut float = args.against.as_deref().map(|onnx| converter::float(onnx, &engine.model)).transpose()?;
+    let float = args.against.as_deref().map(|onnx| converter::float(onnx, &engine.model.preprocess())).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
-    let pool = engine.pool(threads)?;
-    let mut arena = engine.arena(threads)?;
-    let mut session = engine.session(&mut arena, &pool)?;
-    let progress = Progress::new(output, set.len(), "pictures");
     let start = Instant::now();
-    let mut tally = Tally::default();
-    stream::pictures(&engine.model, &set, args.data.geometry.of(&engine.model), args.data.choice.skip_bad, |i, input| {
-        tally.input = tally.input.update(input);
-        put(&mut session, input);
-        let scores = session.run();
-        let row = tally.add(&set, i, scores, engine.model.classes())?;
-        let float_class = match &mut float {
-            Some(float) => Some(tally.add_float(row, scores, &float.scores(input)?)?),
-            None => None,
-        };
-        if let Some(table) = &mut table {
-            table.row(i, &set, row, float_class)?;
-        }
-        progress.step();
-        Ok(())
-    })?;
+    let job = Job { engine: &engine, set: &set, geometry: args.data.geometry.of(&engine.model), skip_bad: args.data.choice.skip_bad, threads, output };
+    let tally = job.measure(float.as_ref(), |i, row, float_class| table.as_mut().map_or(Ok(()), |table| table.row(i, &set, row, float_class)))?;
     if let Some(table) = table {
         table.finish()?;
     }
@@ -100,10 +83,59 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     output.show(&report, || report.text())
 }
 
+/// What is measured.
+pub(super) struct Job<'a> {
+    pub engine: &'a Engine,
+    pub set: &'a DataSet,
+    pub geometry: Geometry,
+    pub skip_bad: bool,
+    pub threads: usize,
+    pub output: Output,
+}
+
+impl Job<'_> {
+    /// Runs the network, and the float network if there is one, over all pictures. `each` gets a picture's number, what came out and the float class.
+    pub(super) fn measure(&self, float: Option<&Float>, mut each: impl FnMut(usize, Row, Option<usize>) -> Result) -> Result<Tally> {
+        let (engine, bytes) = (self.engine, input_bytes(&self.engine.model));
+        let pool = engine.pool(self.threads)?;
+        let mut arena = engine.arena(self.threads)?;
+        let mut session = engine.session(&mut arena, &pool)?;
+        let progress = Progress::new(self.output, self.set.len(), "pictures");
+        let mut tally = Tally::default();
+        stream::pictures(&engine.model, self.set, self.geometry, self.skip_bad, |indices, inputs| {
+            let inputs: Vec<&[u8]> = inputs.chunks_exact(bytes).collect();
+            let mut floats = float.map(|f| f.scores(&inputs, self.threads)).transpose()?.map(Vec::into_iter);
+            for (&i, input) in indices.iter().zip(inputs) {
+                tally.input = tally.input.update(input);
+                put(&mut session, input);
+                let scores = session.run();
+                let row = tally.add(self.truth(i)?, scores);
+                let float = floats.as_mut().and_then(Iterator::next);
+                let float_class = float.map(|float| tally.add_float(row, scores, &float)).transpose()?;
+                each(i, row, float_class)?;
+                progress.step();
+            }
+            Ok(())
+        })?;
+        Ok(tally)
+    }
+
+    /// The true class of a picture, where it is known.
+    fn truth(&self, i: usize) -> Result<Option<usize>> {
+        let (truth, classes) = (self.set.label(i), self.engine.model.classes());
+        if let Some(truth) = truth.filter(|&t| t >= classes) {
+            let what = format!("{}: class {truth}, the network has {classes}", self.set.name(i));
+            return Err(CliError::input(what, "give the classes of this network, counted from 0"));
+        }
+        Ok(truth.map(|t| t as usize))
+    }
+}
+
 /// What is counted.
 #[derive(Default)]
-struct Tally {
-    pictures: u64,
+pub(super) struct Tally {
+    /// Pictures that ran.
+    pub pictures: u64,
     labelled: u64,
     top1: u64,
     top5: u64,
@@ -118,30 +150,25 @@ struct Tally {
 
 /// The class of a picture, and the true one where it is known.
 #[derive(Clone, Copy)]
-struct Row {
+pub(super) struct Row {
     truth: Option<usize>,
     class: usize,
 }
 
 impl Tally {
-    fn add(&mut self, set: &DataSet, i: usize, scores: Scores<'_>, classes: u32) -> Result<Row> {
+    /// Adds the scores of a picture.
+    pub(super) fn add(&mut self, truth: Option<usize>, scores: Scores<'_>) -> Row {
         let best = classify::top::<5>(scores).map(|c| c.map(|c| c.class));
-        let truth = set.label(i);
-        if let Some(truth) = truth.filter(|&t| t >= classes) {
-            let what = format!("{}: class {truth}, the network has {classes}", set.name(i));
-            return Err(CliError::input(what, "give the classes of this network, counted from 0"));
-        }
-        let truth = truth.map(|t| t as usize);
         self.pictures += 1;
         self.scores = self.scores.update(scores.bytes());
         self.labelled += u64::from(truth.is_some());
         self.top1 += u64::from(truth.is_some() && best[0] == truth);
         self.top5 += u64::from(truth.is_some() && best.contains(&truth));
-        Ok(Row { truth, class: best[0].unwrap_or(0) })
+        Row { truth, class: best[0].unwrap_or(0) }
     }
 
     /// Adds the float network's scores; gives its class.
-    fn add_float(&mut self, row: Row, scores: Scores<'_>, float: &[f32]) -> Result<usize> {
+    pub(super) fn add_float(&mut self, row: Row, scores: Scores<'_>, float: &[f32]) -> Result<usize> {
         if float.len() != scores.len() {
             let what = format!("the float network has {} classes, the .stone file {}", float.len(), scores.len());
             return Err(CliError::input(what, "give the ONNX file from which it was converted, --against"));
@@ -160,18 +187,37 @@ impl Tally {
         Ok(class)
     }
 
+    /// Percent of the labelled pictures that are right.
+    pub(super) fn top1(&self) -> Option<f64> {
+        share(self.top1, self.labelled)
+    }
+
+    /// The same of the float network.
+    pub(super) fn float_top1(&self) -> Option<f64> {
+        share(self.float_top1, self.labelled)
+    }
+
+    /// Percent of the pictures that have the float network's class.
+    pub(super) fn agreement(&self) -> Option<f64> {
+        share(self.agree, self.pictures)
+    }
+
+    /// Signal over noise of the scores in dB.
+    pub(super) fn sqnr_db(&self) -> Option<f64> {
+        Some(10.0 * (self.signal / self.noise).log10()).filter(|db| db.is_finite())
+    }
+
     fn report(&self, engine: &Engine, threads: usize, seconds: f64, float: bool) -> Report {
-        let share = |n: u64, of: u64| (of > 0).then(|| 100.0 * n as f64 / of as f64);
         Report {
             schema: "skipstone.eval/1",
             pictures: self.pictures,
             labelled: self.labelled,
-            top1: share(self.top1, self.labelled),
+            top1: self.top1(),
             top5: share(self.top5, self.labelled),
-            float_top1: share(self.float_top1, self.labelled).filter(|_| float),
+            float_top1: self.float_top1().filter(|_| float),
             float_top5: share(self.float_top5, self.labelled).filter(|_| float),
-            agreement: share(self.agree, self.pictures).filter(|_| float),
-            sqnr_db: Some(10.0 * (self.signal / self.noise).log10()).filter(|db| float && db.is_finite()),
+            agreement: self.agreement().filter(|_| float),
+            sqnr_db: self.sqnr_db().filter(|_| float),
             input_crc32: hex(self.input.value()),
             scores_crc32: hex(self.scores.value()),
             seconds,
@@ -180,6 +226,10 @@ impl Tally {
             plan: engine.plan.kind().name(),
         }
     }
+}
+
+fn share(n: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| 100.0 * n as f64 / of as f64)
 }
 
 impl Report {

@@ -22,13 +22,18 @@ pub mod preprocess;
 pub mod profile;
 pub mod progress;
 pub mod run;
+pub mod staged;
 pub mod stream;
 pub mod truth;
 pub mod verify;
 
+#[cfg(feature = "convert")]
+mod converter;
 #[cfg(not(feature = "convert"))]
 #[path = "no_converter.rs"]
 mod converter;
+#[cfg(feature = "convert")]
+mod layers;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

@@ -4,7 +4,7 @@ use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::error::{CliError, Result};
 use super::output::Output;
-use crate::format::Model;
+use crate::format::view::Preprocess;
 use std::path::Path;
 
 fn missing(onnx: &Path) -> CliError {
@@ -26,11 +26,11 @@ pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {
 pub(super) struct Float(core::convert::Infallible);
 
 impl Float {
-    pub(super) fn scores(&self, _: &[u8]) -> Result<Vec<f32>> {
+    pub(super) fn scores(&self, _: &[&[u8]], _: usize) -> Result<Vec<Vec<f32>>> {
         match self.0 {}
     }
 }
 
-pub(super) fn float(onnx: &Path, _: &Model<'_>) -> Result<Float> {
+pub(super) fn float(onnx: &Path, _: &Preprocess) -> Result<Float> {
     Err(missing(onnx))
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 /// Bytes of inputs that are handed over together, and the most pictures of them.
-const BATCH_BYTES: usize = 1 << 19;
+const BATCH_BYTES: usize = 1 << 21;
 const BATCH_PICTURES: usize = 64;
 
 /// Inputs of pictures, one behind the other.
@@ -18,11 +18,12 @@ struct Batch {
     inputs: Vec<u8>,
 }
 
-/// Calls `each` with the number of every picture of a set and its input `[h][w][c]`, in order; pictures that cannot be read are left out if `skip_bad`.
+/// Calls `each` with the numbers of some pictures of a set and their inputs `[h][w][c]`, one behind the other, until it had all of them, in order;
+/// pictures that cannot be read are left out if `skip_bad`.
 ///
 /// # Errors
 /// If a picture cannot be read or does not fit, or `each` fails.
-pub fn pictures(model: &Model<'_>, set: &DataSet, geometry: Geometry, skip_bad: bool, mut each: impl FnMut(usize, &[u8]) -> Result) -> Result {
+pub fn pictures(model: &Model<'_>, set: &DataSet, geometry: Geometry, skip_bad: bool, mut each: impl FnMut(&[usize], &[u8]) -> Result) -> Result {
     let bytes = input_bytes(model);
     let size = (BATCH_BYTES / bytes.max(1)).clamp(1, BATCH_PICTURES);
     thread::scope(|scope| {
@@ -33,7 +34,7 @@ pub fn pictures(model: &Model<'_>, set: &DataSet, geometry: Geometry, skip_bad: 
         started.map_err(|e| CliError::machine(format!("no thread to read pictures: {e}"), "close other programs"))?;
         for batch in receiver {
             let batch = batch?;
-            batch.indices.iter().zip(batch.inputs.chunks_exact(bytes)).try_for_each(|(&i, input)| each(i, input))?;
+            each(&batch.indices, &batch.inputs[..batch.indices.len() * bytes])?;
         }
         Ok(())
     })

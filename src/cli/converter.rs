@@ -1,0 +1,373 @@
+//! The commands that need the converter: `convert`, `compare`, and the float network of `eval --against`.
+
+use super::args::{EngineArgs, kernels};
+use super::compare::CompareArgs;
+use super::convert::ConvertArgs;
+use super::dataset::DataSet;
+use super::engine::{Engine, Preparer, input_bytes, load, put};
+use super::error::{CliError, Result};
+use super::eval::{Job, Tally};
+use super::layers::{Comparison, Layer, table};
+use super::output::{Output, Table, or_dash, thousands};
+use super::profile::Shape;
+use super::progress::Progress;
+use super::staged::Staged;
+use crate::convert::float::FloatNet;
+use crate::convert::pipeline::{self, Converted, Source, Stage};
+use crate::convert::quantize;
+use crate::convert::range::Method;
+use crate::convert::{ConvertError, Pictures};
+use crate::format::view::{Preprocess, Resize};
+use crate::format::{Model, PlanKind};
+use crate::picture::{self, Geometry};
+use core::cell::RefCell;
+use core::fmt::Write as _;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+/// Pictures on which the error of each layer is shown.
+const LAYER_PICTURES: usize = 8;
+
+impl From<ConvertError> for CliError {
+    fn from(error: ConvertError) -> Self {
+        Self::input(error.to_string(), error.help())
+    }
+}
+
+/// The float scores of inputs.
+pub(super) struct Float {
+    source: Source,
+    net: FloatNet,
+}
+
+/// The float network of an ONNX file.
+pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
+    let source = Source::open(onnx, preprocess)?;
+    let scores = source.values().pop().into_iter().collect::<Vec<_>>();
+    Ok(Float { net: source.float(&scores)?, source })
+}
+
+impl Float {
+    /// The scores of inputs `[h][w][c]`, each computed alone, on some threads.
+    pub(super) fn scores(&self, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
+        let one = |input: &&[u8]| Ok(self.net.run(&self.source.feed(input))?.pop().unwrap_or_default());
+        let share = inputs.len().div_ceil(threads).max(1);
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
+            let mut all = Vec::with_capacity(inputs.len());
+            for part in parts {
+                all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(all)
+        })
+    }
+}
+
+/// The pictures to calibrate with.
+struct Calibration {
+    set: DataSet,
+    /// Numbers of those that can be read.
+    good: Vec<usize>,
+    geometry: Geometry,
+}
+
+impl Calibration {
+    fn open(args: &ConvertArgs, geometry: Geometry) -> Result<Self> {
+        let set = args.choice.open(&args.calib, None)?;
+        let mut good: Vec<usize> = (0..set.len()).collect();
+        if args.choice.skip_bad {
+            good.retain(|&i| matches!(set.load_unless_bad(i, true), Ok(Some(_))));
+        }
+        if good.is_empty() {
+            return Err(CliError::input(format!("no picture of {} could be read", args.calib.display()), "leave out --skip-bad to see why"));
+        }
+        Ok(Self { set, good, geometry })
+    }
+}
+
+impl Pictures for Calibration {
+    fn len(&self) -> usize {
+        self.good.len()
+    }
+
+    fn load(&self, i: usize, shape: [u32; 3]) -> core::result::Result<Vec<u8>, ConvertError> {
+        let i = self.good[i];
+        let picture = |what: String, help: &str| ConvertError::Picture { what, help: help.to_owned() };
+        let decoded = self.set.load(i).map_err(|e| picture(e.to_string(), e.help()))?;
+        let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
+        let mut preparer = Preparer::with_shape(shape, self.geometry);
+        preparer.fill(&mut input, &decoded.picture()).map_err(|e| picture(format!("{}: {e}", self.set.name(i)), e.help()))?;
+        Ok(input)
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    file: String,
+    bytes: usize,
+    arena_bytes: usize,
+    layers: u32,
+    macs: u64,
+    parameters: u64,
+    method: String,
+    seconds: f64,
+    stages: BTreeMap<&'static str, f64>,
+    pictures: usize,
+    agreement: Option<f64>,
+    sqnr_db: Option<f64>,
+    /// Pictures on which agreement and the rest were measured.
+    measured_on: u64,
+    float_top1: Option<f64>,
+    top1: Option<f64>,
+    notes: Vec<String>,
+}
+
+/// Runs `convert`.
+pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
+    let start = Instant::now();
+    let preprocess = args.preprocess.get()?;
+    let methods = methods(args)?;
+    let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
+    let staged = Staged::create(&args.output)?;
+    if !args.onnx.is_file() {
+        let missing = std::fs::metadata(&args.onnx).err().unwrap_or_else(|| std::io::ErrorKind::InvalidInput.into());
+        return Err(CliError::read(&args.onnx, &missing));
+    }
+    let geometry = picture_geometry(&preprocess);
+    let calibration = Calibration::open(args, geometry)?;
+    let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
+    let float = test.as_ref().map(|_| float(&args.onnx, &preprocess)).transpose()?;
+    let mut best: Option<(Outcome, f64)> = None;
+    for method in methods {
+        let outcome = Outcome::new(args, &preprocess, method, &labels, &calibration, output)?;
+        let tally = match &test {
+            Some(set) => {
+                let job = Job { engine: &outcome.engine, set, geometry, skip_bad: args.choice.skip_bad, threads: args.threads.threads, output };
+                job.measure(float.as_ref(), |_, _, _| Ok(()))?
+            }
+            None => outcome.on_calibration(&calibration)?,
+        };
+        let drop = tally.float_top1().zip(tally.top1()).map(|(float, int)| float - int);
+        if args.max_drop.is_some() && drop.is_none() {
+            return Err(CliError::input(format!("{} has no classes, --max-drop", calibration_name(args)), "give them with --truth, or one folder a class"));
+        }
+        let outcome = Outcome { tally, ..outcome };
+        let drop = drop.unwrap_or(0.0);
+        let holds = args.max_drop.is_none_or(|most| drop <= most);
+        if holds {
+            staged.finish(&outcome.converted.file)?;
+            let report = outcome.report(args, start.elapsed().as_secs_f64());
+            return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
+        }
+        eprintln!("method {}: top-1 drops by {drop:.2} points", outcome.method);
+        if best.as_ref().is_none_or(|(_, least)| drop < *least) {
+            best = Some((outcome, drop));
+        }
+    }
+    let (method, drop) = best.map_or_else(Default::default, |(o, drop)| (o.method.to_string(), drop));
+    let what = format!("top-1 drops by {drop:.2} points with the best method ({method}), {} are allowed, --max-drop", args.max_drop.unwrap_or_default());
+    Err(CliError::check(what, "give more calibration pictures, or allow more; `skipstone compare` shows which layer loses it"))
+}
+
+fn calibration_name(args: &ConvertArgs) -> String {
+    args.eval.as_ref().unwrap_or(&args.calib).display().to_string()
+}
+
+/// The methods to try, in order.
+fn methods(args: &ConvertArgs) -> Result<Vec<Method>> {
+    let parse = |text: &String| text.parse::<Method>().map_err(|e| CliError::usage(format!("{e}, --method"), "leave --method out for the default"));
+    let first = args.method.as_ref().map(parse).transpose()?.unwrap_or_default();
+    let others = [Method::Mse, Method::MinMax, Method::Percentile(99.99)];
+    let ladder = others.into_iter().filter(|m| *m != first && args.max_drop.is_some());
+    Ok(core::iter::once(first).chain(ladder).collect())
+}
+
+fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|e| CliError::read(path, &e))?;
+    Ok(text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect())
+}
+
+fn open_eval(args: &ConvertArgs, data: &Path) -> Result<DataSet> {
+    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(args.choice.exif))
+}
+
+const fn picture_geometry(preprocess: &Preprocess) -> Geometry {
+    let resize = match preprocess.resize {
+        Resize::ToInput => picture::Resize::Network,
+        Resize::Shorter(n) => picture::Resize::Shorter(n),
+        Resize::Never => picture::Resize::None,
+    };
+    Geometry { resize, crop: preprocess.crop, bgr: preprocess.bgr }
+}
+
+/// A conversion and what it is worth.
+struct Outcome {
+    method: Method,
+    converted: Converted,
+    engine: Engine,
+    tally: Tally,
+}
+
+impl Outcome {
+    fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
+        let quantize = quantize::Options { method, pair_safe: true, threads: args.threads.threads };
+        let options = pipeline::Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
+        let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
+        let converted = pipeline::convert(&args.onnx, &options, calibration, &|stage, done, of| {
+            let mut bar = bar.borrow_mut();
+            if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+                *bar = Some((stage, Progress::new(output, of, stage.name())));
+            }
+            if let Some((_, bar)) = bar.as_ref().filter(|_| done > 0) {
+                bar.step();
+            }
+        })?;
+        // The model lives as long as the program, as a mapped file does.
+        let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
+        let model = Model::parse(bytes)
+            .map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
+        let engine = Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, &args.output)?;
+        Ok(Self { method, converted, engine, tally: Tally::default() })
+    }
+
+    /// Agreement with the float network on the calibration pictures.
+    fn on_calibration(&self, calibration: &Calibration) -> Result<Tally> {
+        let pool = self.engine.pool(1)?;
+        let mut arena = self.engine.arena(1)?;
+        let mut session = self.engine.session(&mut arena, &pool)?;
+        let mut tally = Tally::default();
+        for (i, float) in self.converted.float_scores.iter().enumerate() {
+            put(&mut session, &calibration.load(i, self.engine.model.input_shape())?);
+            let scores = session.run();
+            let row = tally.add(None, scores);
+            tally.add_float(row, scores, float)?;
+        }
+        Ok(tally)
+    }
+
+    fn report(&self, args: &ConvertArgs, seconds: f64) -> Report {
+        let model = &self.engine.model;
+        Report {
+            schema: "skipstone.convert/1",
+            file: args.output.display().to_string(),
+            bytes: self.converted.file.len(),
+            arena_bytes: self.engine.plan.arena_bytes(1),
+            layers: model.layers(),
+            macs: model.macs(),
+            parameters: model.parameters(),
+            method: self.method.to_string(),
+            seconds,
+            stages: self.converted.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect(),
+            pictures: self.converted.float_scores.len(),
+            agreement: self.tally.agreement(),
+            sqnr_db: self.tally.sqnr_db(),
+            measured_on: self.tally.pictures,
+            float_top1: self.tally.float_top1().filter(|_| args.eval.is_some()),
+            top1: self.tally.top1().filter(|_| args.eval.is_some()),
+            notes: self.converted.quantized.notes.clone(),
+        }
+    }
+
+    /// The network in a table with the error of each step, and what it is worth.
+    fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
+        let source = Source::open(&args.onnx, preprocess)?;
+        let net = source.float(&source.values())?;
+        let inputs = (0..calibration.len().min(LAYER_PICTURES)).map(|i| calibration.load(i, self.engine.model.input_shape()));
+        let layers = compare_layers(&self.engine, &source, &net, &inputs.collect::<core::result::Result<Vec<_>, _>>()?)?;
+        let by_name: BTreeMap<&str, &Layer> = layers.iter().map(|l| (l.name.as_str(), l)).collect();
+        let mut table = Table::new(&["step", "op", "window", ">output", ">MACs", ">SQNR dB", ">alone dB"]);
+        for step in self.engine.plan.steps() {
+            let (shape, layer) = (Shape::of(&step.operation()), by_name.get(step.name()));
+            let db = |v: Option<Option<f64>>| or_dash(v.flatten().map(|v| format!("{v:.1}")));
+            table.row([
+                step.name().to_owned(),
+                shape.op.to_owned(),
+                or_dash(shape.window.map(|w| format!("{}x{}/{}", w.kernel[0], w.kernel[1], w.stride[0]))),
+                format!("{}x{}x{}", shape.output.h, shape.output.w, shape.output.c),
+                thousands(step.macs()),
+                db(layer.map(|l| l.sqnr_db)),
+                db(layer.map(|l| l.isolated_sqnr_db)),
+            ]);
+        }
+        let mut text = format!("{table}\n");
+        let percent = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.2} %")));
+        let on = if args.eval.is_some() { "--eval" } else { "calibration" };
+        if report.top1.is_some() {
+            let _ = writeln!(text, "top-1         {} (float {})", percent(report.top1), percent(report.float_top1));
+        }
+        let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
+        let _ = writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
+        let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", report.method, report.pictures, report.seconds);
+        for note in &report.notes {
+            let _ = writeln!(text, "note          {note}");
+        }
+        let (bytes, parameters, arena) = (thousands(report.bytes as u64), thousands(report.parameters), thousands(report.arena_bytes as u64));
+        let _ = writeln!(text, "{}: {bytes} bytes, {parameters} parameters, arena {arena} bytes", report.file);
+        Ok(text)
+    }
+}
+
+/// Compares the layers on some inputs `[h][w][c]`.
+fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Vec<u8>]) -> Result<Vec<Layer>> {
+    let pool = engine.pool(1)?;
+    let mut arena = engine.arena(1)?;
+    let mut session = engine.session(&mut arena, &pool)?;
+    let mut comparison = Comparison::new(engine, source);
+    for input in inputs {
+        comparison.add(&mut session, input, &mut net.run(&source.feed(input))?);
+    }
+    Ok(comparison.layers())
+}
+
+#[derive(Serialize)]
+struct CompareReport {
+    schema: &'static str,
+    pictures: u64,
+    layers: Vec<Layer>,
+    output_sqnr_db: Option<f64>,
+    agreement: Option<f64>,
+}
+
+/// Runs `compare`.
+pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
+    let engine = Engine::open(&args.net, &args.engine)?;
+    let set = args.data.open()?;
+    let source = Source::open(&args.onnx, &engine.model.preprocess())?;
+    if source.network.input.shape != engine.model.input_shape() {
+        let what = format!("{} reads {:?}, {} {:?}", args.onnx.display(), source.network.input.shape, args.net.display(), engine.model.input_shape());
+        return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
+    }
+    let net = source.float(&source.values())?;
+    let pool = engine.pool(1)?;
+    let mut arena = engine.arena(1)?;
+    let mut session = engine.session(&mut arena, &pool)?;
+    let mut preparer = Preparer::new(&engine.model, args.data.geometry.of(&engine.model));
+    let (mut comparison, mut tally) = (Comparison::new(&engine, &source), Tally::default());
+    let mut input = vec![0; input_bytes(&engine.model)];
+    let progress = Progress::new(output, set.len(), "pictures");
+    for i in 0..set.len() {
+        progress.step();
+        if !load(&set, i, args.data.choice.skip_bad, &mut preparer, &mut input)? {
+            continue;
+        }
+        let mut float = net.run(&source.feed(&input))?;
+        put(&mut session, &input);
+        let scores = session.run();
+        let row = tally.add(None, scores);
+        tally.add_float(row, scores, float.last().map_or(&[][..], |v| v))?;
+        comparison.add(&mut session, &input, &mut float);
+    }
+    let (sqnr, agreement) = (tally.sqnr_db(), tally.agreement());
+    let report = CompareReport { schema: "skipstone.compare/1", pictures: tally.pictures, layers: comparison.layers(), output_sqnr_db: sqnr, agreement };
+    output.show(&report, || {
+        let line = format!("scores {} dB, agreement {} % on {} pictures", one(sqnr), one(agreement), report.pictures);
+        format!("{}\n{line}\n", table(&report.layers))
+    })
+}
+
+fn one(value: Option<f64>) -> String {
+    or_dash(value.map(|v| format!("{v:.1}")))
+}

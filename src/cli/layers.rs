@@ -1,0 +1,191 @@
+//! Float against integer, layer by layer: the work of `compare`, and the table of `convert`.
+
+use super::engine::{Engine, put};
+use super::output::{Table, or_dash};
+use crate::convert::pipeline::Source;
+use crate::format::{Operation, StepRecord};
+use crate::kernels::Kernels;
+use crate::ops::conv::Second;
+use crate::quant::DataType;
+use crate::session::{Session, TensorBytes};
+use crate::shape::View;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// How a step's integers compare with the float network.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Layer {
+    pub name: String,
+    /// Signal over error in dB, with the errors of all steps before it.
+    pub sqnr_db: Option<f64>,
+    pub cosine: f64,
+    pub max_abs: f64,
+    /// Signal over error in dB of this step alone: it reads the float network's values, rounded to its inputs' grids.
+    pub isolated_sqnr_db: Option<f64>,
+}
+
+/// Sums over pictures.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    signal: f64,
+    made: f64,
+    product: f64,
+    error: f64,
+    max_abs: f64,
+}
+
+impl Sums {
+    fn add(&mut self, real: f64, made: f64) {
+        self.signal += real * real;
+        self.made += made * made;
+        self.product += real * made;
+        self.error += (real - made).powi(2);
+        self.max_abs = self.max_abs.max((real - made).abs());
+    }
+
+    fn sqnr_db(&self) -> Option<f64> {
+        Some(10.0 * (self.signal / self.error).log10()).filter(|db| db.is_finite())
+    }
+
+    fn cosine(&self) -> f64 {
+        let norms = (self.signal * self.made).sqrt();
+        if norms > 0.0 { self.product / norms } else { 1.0 }
+    }
+}
+
+/// Compares the steps of a plan with the float network.
+pub(super) struct Comparison<'a> {
+    engine: &'a Engine,
+    /// For each step of the plan, the float step whose result it stands for.
+    floats: Vec<Option<usize>>,
+    /// For each tensor of the plan likewise.
+    tensors: Vec<Option<usize>>,
+    relu: Vec<bool>,
+    cumulative: Vec<Sums>,
+    isolated: Vec<Sums>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(engine: &'a Engine, source: &Source) -> Self {
+        let steps = &source.network.steps;
+        let by_value: HashMap<&str, usize> = steps.iter().enumerate().map(|(i, s)| (s.value.as_str(), i)).collect();
+        let plan = engine.plan;
+        let tensors: Vec<_> = (0..plan.tensor_count()).map(|t| by_value.get(plan.tensor(t).name()).copied()).collect();
+        let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
+        let sums = vec![Sums::default(); floats.len()];
+        Self { engine, floats, tensors, relu: steps.iter().map(|s| s.relu).collect(), cumulative: sums.clone(), isolated: sums }
+    }
+
+    /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values.
+    pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &mut [Vec<f32>]) {
+        for (values, _) in float.iter_mut().zip(&self.relu).filter(|(_, relu)| **relu) {
+            values.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
+        put(session, picture);
+        let plan = self.engine.plan;
+        let (floats, sums, mut index) = (&self.floats, &mut self.cumulative, 0);
+        session.run_with(|step, session| {
+            if let Some(real) = floats[index].map(|i| &float[i]) {
+                let record = plan.tensor(step.output());
+                compare(&mut sums[index], real, session.tensor(&record), |c| f64::from(record.scale(c)));
+            }
+            index += 1;
+        });
+        for (index, step) in plan.steps().enumerate() {
+            let inputs = [Some(step.input()), step.second()].map(|t| t.map(|t| self.rounded(t, picture, float)));
+            let [Some(Some(x)), y] = inputs else { continue };
+            let y = match y {
+                None => Vec::new(),
+                Some(Some(bytes)) => bytes,
+                Some(None) => continue,
+            };
+            let Some(real) = self.floats[index].map(|i| &float[i]) else { continue };
+            let record = plan.tensor(step.output());
+            let (out, view) = alone(&step, self.engine.kernels, &x, &y);
+            compare(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
+        }
+    }
+
+    /// The bytes of a tensor's view that stand for the float values, or for the picture.
+    fn rounded(&self, tensor: usize, picture: &[u8], float: &[Vec<f32>]) -> Option<Vec<u8>> {
+        let record = self.engine.plan.tensor(tensor);
+        let view = record.view();
+        let is_input = record.name() == self.engine.plan.input().name();
+        let values = self.tensors[tensor].map(|i| &float[i]);
+        if !is_input && values.is_none() {
+            return None;
+        }
+        let mut bytes = vec![0; view.bytes()];
+        for pixel in 0..view.pixels() {
+            let at = pixel / view.w as usize * view.row + pixel % view.w as usize * view.pixel;
+            for c in 0..view.c as usize {
+                let from = pixel * view.c as usize + c;
+                bytes[at + c] = match values {
+                    Some(values) if !is_input => byte(f64::from(values[from]) / f64::from(record.scale(c)), view.kind),
+                    _ => picture[from],
+                };
+            }
+        }
+        Some(bytes)
+    }
+
+    pub(super) fn layers(&self) -> Vec<Layer> {
+        let named = self.engine.plan.steps().zip(self.cumulative.iter().zip(&self.isolated)).zip(&self.floats).filter(|(_, float)| float.is_some());
+        named
+            .map(|((step, (all, alone)), _)| Layer {
+                name: step.name().to_owned(),
+                sqnr_db: all.sqnr_db(),
+                cosine: all.cosine(),
+                max_abs: all.max_abs,
+                isolated_sqnr_db: alone.sqnr_db(),
+            })
+            .collect()
+    }
+}
+
+/// The nearest value of a byte tensor.
+#[expect(clippy::cast_possible_truncation, reason = "clamped")]
+fn byte(value: f64, kind: DataType) -> u8 {
+    let (low, high) = kind.range();
+    let nearest = (value + 0.5).floor().clamp(f64::from(low), f64::from(high)) as i32;
+    nearest.to_le_bytes()[0]
+}
+
+fn compare(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(usize) -> f64) {
+    let channels = made.view().c as usize;
+    for (i, (&real, made)) in real.iter().zip(made.values()).enumerate() {
+        sums.add(f64::from(real), f64::from(made) * scale(i % channels));
+    }
+}
+
+/// Runs one step on operands of its own.
+fn alone(step: &StepRecord<'_>, kernels: Kernels, x: &[u8], y: &[u8]) -> (Vec<u8>, View) {
+    match step.operation() {
+        Operation::Conv(conv) => {
+            let (mut out, mut scratch) = (vec![0; conv.output.bytes()], vec![0; conv.scratch()]);
+            let y = if matches!(conv.second, Second::None) { &[][..] } else { y };
+            conv.run(kernels, x, y, &mut out, 0..conv.units().count, &mut scratch);
+            (out, conv.output)
+        }
+        Operation::Pool(pool) => {
+            let mut out = vec![0; pool.output.bytes()];
+            pool.run(kernels, x, &mut out, 0..pool.units().count);
+            (out, pool.output)
+        }
+        Operation::Add(add) => {
+            let mut out = vec![0; add.output.bytes()];
+            add.run(kernels, x, y, &mut out, 0..add.units().count);
+            (out, add.output)
+        }
+    }
+}
+
+/// A line a layer.
+pub(super) fn table(layers: &[Layer]) -> String {
+    let mut table = Table::new(&["layer", ">SQNR dB", ">alone dB", ">cosine", ">largest error"]);
+    let db = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.1}")));
+    for l in layers {
+        table.row([l.name.clone(), db(l.sqnr_db), db(l.isolated_sqnr_db), format!("{:.5}", l.cosine), format!("{:.4}", l.max_abs)]);
+    }
+    table.to_string()
+}
