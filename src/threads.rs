@@ -2,15 +2,20 @@
 //!
 //! A pool of `n` workers is `n - 1` threads beside the calling one. A step is handed over through atomics: a worker looks for it for some microseconds and
 //! then sleeps, so that a run of steps costs neither a lock nor a system call, and an idle pool costs no time. Nothing is allocated after [`Pool::new`].
+//!
+//! Each worker begins with the part that has its number, so that it finds in its cache what it wrote before. A part that no one has begun is taken by
+//! whoever is free: a worker that the system does not let run holds no one up.
 
 use crate::os;
 use crate::session::{Job, Workers};
 use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::time::Duration;
 use std::io;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle, Thread};
 
 /// How often a waiting thread looks before it sleeps, if there is a core for it: some microseconds.
@@ -31,7 +36,9 @@ struct Shared {
     task: AtomicPtr<Task<'static>>,
     /// Counts the tasks; the last value ends the workers.
     ticket: AtomicUsize,
-    /// Workers that have not finished the task, plus [`WAITING`] if the calling thread sleeps until they have.
+    /// For each part the ticket of the last task of which it was begun.
+    begun: Box<[AtomicUsize]>,
+    /// Parts of the task that are not finished, plus [`WAITING`] if the calling thread sleeps until they are.
     pending: AtomicUsize,
     /// True while a task is in hand.
     busy: AtomicBool,
@@ -82,6 +89,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             task: AtomicPtr::new(core::ptr::null_mut()),
             ticket: AtomicUsize::new(0),
+            begun: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             pending: AtomicUsize::new(0),
             busy: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -89,24 +97,33 @@ impl Pool {
             looks: if threads <= os::cores() { LOOKS } else { 0 },
         });
         let mut pool = Self { shared, threads: Vec::with_capacity(threads - 1) };
+        let (ready, started) = channel();
         // A thread inherits the binding of the one that starts it: worker 0 is bound last.
         for i in (0..threads).rev() {
             if !cores.is_empty() {
                 os::pin(cores[i % cores.len()])?;
             }
             if i > 0 {
-                pool.threads.push(Worker::start(i, Arc::clone(&pool.shared))?);
+                pool.threads.push(Worker::start(i, Arc::clone(&pool.shared), ready.clone())?);
             }
         }
+        // What a thread allocates when it begins belongs to `new`.
+        drop(ready);
+        started.into_iter().for_each(drop);
         Ok(pool)
     }
 }
 
 impl Worker {
-    fn start(i: usize, shared: Arc<Shared>) -> io::Result<Self> {
+    fn start(i: usize, shared: Arc<Shared>, ready: Sender<()>) -> io::Result<Self> {
         let asleep = Arc::new(Asleep::default());
         let own = Arc::clone(&asleep);
-        let handle = thread::Builder::new().name(format!("skipstone {i}")).spawn(move || shared.serve(i, &own))?;
+        let serve = move || {
+            thread::park_timeout(Duration::ZERO);
+            drop(ready);
+            shared.serve(i, &own);
+        };
+        let handle = thread::Builder::new().name(format!("skipstone {i}")).spawn(serve)?;
         Ok(Self { handle, asleep })
     }
 }
@@ -150,27 +167,29 @@ fn alone(n: usize, out: &mut [u8], cut: &(dyn Fn(usize) -> usize + Sync), scratc
 }
 
 impl Pool {
-    /// Has all workers do the job, the calling thread too, and waits for them.
+    /// Has the workers do the job, the calling thread too, and waits until all parts are done.
     fn hand_out(&self, out: &mut [u8], scratch: &mut [u8], job: &Job<'_>) -> Result<(), Panic> {
         let shared = &self.shared;
         let (n, scratch_each) = (self.count(), scratch.len() / self.count());
         let task = Task { out: out.as_mut_ptr(), scratch: scratch.as_mut_ptr(), scratch_each, job, caller: thread::current() };
         shared.task.store(core::ptr::from_ref(&task).cast::<Task<'static>>().cast_mut(), Ordering::Relaxed);
-        shared.pending.store(n - 1, Ordering::Relaxed);
-        shared.ticket.store((shared.ticket.load(Ordering::Relaxed) + 1) % END, Ordering::SeqCst);
+        shared.pending.store(n, Ordering::Relaxed);
+        let ticket = after(shared.ticket.load(Ordering::Relaxed));
+        shared.ticket.store(ticket, Ordering::SeqCst);
         for worker in &self.threads {
             if worker.asleep.0.load(Ordering::SeqCst) {
                 worker.handle.thread().unpark();
             }
         }
-        let own = shared.work(0);
+        shared.take_parts(ticket, 0);
         shared.join();
-        own?;
-        if shared.panicked.swap(false, Ordering::Relaxed) {
-            return Err(Box::new("a worker of the pool panicked"));
-        }
-        Ok(())
+        if shared.panicked.swap(false, Ordering::Relaxed) { Err(Box::new("a worker of the pool panicked")) } else { Ok(()) }
     }
+}
+
+/// The ticket after another.
+const fn after(ticket: usize) -> usize {
+    (ticket + 1) % END
 }
 
 impl Shared {
@@ -193,10 +212,7 @@ impl Shared {
             if seen == END {
                 return;
             }
-            if self.work(i).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
-            }
-            self.finish();
+            self.take_parts(seen, i);
         }
     }
 
@@ -224,7 +240,7 @@ impl Shared {
         })
     }
 
-    /// The calling thread waits until the workers are done.
+    /// The calling thread waits until all parts are finished.
     fn join(&self) {
         let done = || (self.pending.load(Ordering::Acquire) == 0).then_some(());
         if self.look(done).is_some() || self.pending.fetch_or(WAITING, Ordering::AcqRel) == 0 {
@@ -236,35 +252,38 @@ impl Shared {
         }
     }
 
-    /// A worker is done. The last one wakes the calling thread if that sleeps; the task stays valid until it has cleared [`WAITING`].
-    fn finish(&self) {
-        if self.pending.fetch_sub(1, Ordering::AcqRel) == WAITING + 1 {
-            let caller = self.task().caller.clone();
-            self.pending.store(0, Ordering::Release);
-            caller.unpark();
+    /// Does the parts of a task that no one has begun, part `first` first.
+    fn take_parts(&self, ticket: usize, first: usize) {
+        let n = self.begun.len();
+        for i in (first..n).chain(0..first) {
+            let begun = &self.begun[i];
+            let before = begun.load(Ordering::Relaxed);
+            if after(before) == ticket && begun.compare_exchange(before, ticket, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.work(i);
+            }
         }
     }
-}
 
-#[expect(unsafe_code, reason = "the parts of one buffer go to several threads")]
-impl Shared {
-    /// The task in hand. Only for workers that the calling thread waits for.
-    fn task(&self) -> &Task<'_> {
-        // SAFETY: `hand_out` stored a pointer to a task on its stack before it gave out the ticket or called `work`, and does not return before `pending`
-        // is 0, which is after the last use by `work` and `finish`.
-        unsafe { &*self.task.load(Ordering::Relaxed) }
-    }
-
-    /// Does part `i` of the task in hand.
-    fn work(&self, i: usize) -> Result<(), Panic> {
-        let task = self.task();
+    /// Does part `i`, which the caller has begun: until it is finished, the task stays valid. The last to finish wakes the calling thread if that sleeps.
+    #[expect(unsafe_code, reason = "the parts of one buffer go to several threads")]
+    fn work(&self, i: usize) {
+        // SAFETY: `hand_out` stored a pointer to a task on its stack before it gave out the ticket, and does not return before `pending` is 0, which is
+        // after the last use here.
+        let task = unsafe { &*self.task.load(Ordering::Relaxed) };
         let [from, to] = [i, i + 1].map(|i| self.cuts[i].load(Ordering::Relaxed));
         // SAFETY: `cut` found that the cuts rise inside the output, so the parts are disjoint and inside the exclusive borrow that `hand_out` holds; the
-        // scratch is divided into equal parts likewise. Each `i` is worked on by one thread.
+        // scratch is divided into equal parts likewise. Each part is begun once.
         let (out, scratch) = unsafe {
             let scratch = core::slice::from_raw_parts_mut(task.scratch.add(i * task.scratch_each), task.scratch_each);
             (core::slice::from_raw_parts_mut(task.out.add(from), to - from), scratch)
         };
-        catch_unwind(AssertUnwindSafe(|| (task.job)(i, out, scratch)))
+        if catch_unwind(AssertUnwindSafe(|| (task.job)(i, out, scratch))).is_err() {
+            self.panicked.store(true, Ordering::Relaxed);
+        }
+        if self.pending.fetch_sub(1, Ordering::AcqRel) == WAITING + 1 {
+            let caller = task.caller.clone();
+            self.pending.store(0, Ordering::Release);
+            caller.unpark();
+        }
     }
 }
