@@ -25,7 +25,7 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
         help: "networks over one picture are supported: [n][channels][height][width] or [n][height][width][channels]",
     };
     let dims = graph.dims.get(name).map_or(&[][..], Vec::as_slice);
-    let nhwc = dims.len() == 4 && transposed(readers, name);
+    let nhwc = dims.len() == 4 && transposed(graph, readers, name);
     let shape = match dims {
         [1, h, w, c] if nhwc => [*h, *w, *c],
         [1, c, h, w] => [*h, *w, *c],
@@ -55,10 +55,12 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
 }
 
 /// True if the input is turned from [h][w][c] to [c][h][w] before the first layer.
-fn transposed<'a>(readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> bool {
+fn transposed<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> bool {
+    let dims = |name: &str| graph.dims.get(name).map_or(&[][..], Vec::as_slice);
     while let Some([only]) = readers.get(name).map(Vec::as_slice) {
         match &only.op {
             Op::Transpose(axes) => return axes[..] == [0, 3, 1, 2],
+            Op::Reshape => return matches!((dims(name), dims(&only.output)), (&[1, h, w, 1], &[1, 1, y, x]) if [h, w] == [y, x]),
             Op::Cast | Op::Affine { .. } => name = &only.output,
             _ => break,
         }
@@ -66,9 +68,9 @@ fn transposed<'a>(readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a 
     false
 }
 
-/// How many of the dimensions have more than one element, in front of axis `i`.
-fn product(dims: &[usize]) -> usize {
-    dims.iter().product()
+/// Elements along some of the axes.
+fn size(dims: &[usize], axes: &[usize]) -> usize {
+    axes.iter().map(|&a| dims.get(a).copied().unwrap_or(1)).product()
 }
 
 impl<'a> Folder<'a> {
@@ -118,14 +120,13 @@ impl<'a> Folder<'a> {
         // The axes in front of the cut change places with those behind it.
         let cut = moved.iter().position(|&a| a < moved[0]).unwrap_or(0);
         let (behind, front) = moved.split_at(cut);
-        let sizes = |part: &[usize]| product(&part.iter().filter_map(|&a| dims.get(a).copied()).collect::<Vec<_>>());
         let [h, w, c] = self.shape(&value).map(|n| n as usize);
         if !behind.is_sorted() || !front.is_sorted() || front.last() > behind.first() {
             return Err(refuse());
         }
         value.order = match value.order {
-            Order::Chw if sizes(front) == c && sizes(behind) == h * w => Order::Hwc,
-            Order::Hwc if sizes(front) == h * w && sizes(behind) == c => Order::Chw,
+            Order::Chw if size(dims, front) == c && size(dims, behind) == h * w => Order::Hwc,
+            Order::Hwc if size(dims, front) == h * w && size(dims, behind) == c => Order::Chw,
             _ => return Err(refuse()),
         };
         Ok(value)
@@ -148,13 +149,12 @@ impl<'a> Folder<'a> {
         let [h, w, c] = self.shape(value).map(|n| n as usize);
         let kept: Vec<usize> = (0..dims.len()).filter(|a| !axes.contains(a) && dims[*a] != 1).collect();
         let gone: Vec<usize> = (0..dims.len()).filter(|a| axes.contains(a) && dims[*a] != 1).collect();
-        let sizes = |part: &[usize]| product(&part.iter().map(|&a| dims[a]).collect::<Vec<_>>());
         let apart = match value.order {
             Order::Chw => kept.last() < gone.first(),
             Order::Hwc => gone.last() < kept.first(),
             Order::Any => true,
         };
-        sizes(&kept) == c && sizes(&gone) == h * w && (apart || kept.is_empty() || gone.is_empty())
+        size(dims, &kept) == c && size(dims, &gone) == h * w && (apart || kept.is_empty() || gone.is_empty())
     }
 
     pub(super) fn slice(&mut self, operation: &'a Operation, start: &[usize], step: &[usize]) -> Result<Value, ConvertError> {
