@@ -47,11 +47,12 @@ fn each([h, w, c]: [usize; 3], f: impl Fn(usize, usize, usize) -> f64) -> Vec<f6
 
 /// The taps of the window at output pixel (y, x) that lie in the picture, each with its pixel.
 fn pixels(window: &Window, [h, w]: [usize; 2], y: usize, x: usize) -> impl Iterator<Item = (usize, usize)> {
-    let Window { kernel, stride, dilation, pads } = *window;
-    (0..kernel[0] * kernel[1]).filter_map(move |tap| {
-        let row = (y as u32 * stride[0] + tap / kernel[1] * dilation[0]).checked_sub(pads[0])? as usize;
-        let column = (x as u32 * stride[1] + tap % kernel[1] * dilation[1]).checked_sub(pads[1])? as usize;
-        (row < h && column < w).then_some((tap as usize, row * w + column))
+    let size = |n: u32| n as usize;
+    let ([kh, kw], stride, dilation, pads) = (window.kernel.map(size), window.stride.map(size), window.dilation.map(size), window.pads.map(size));
+    (0..kh * kw).filter_map(move |tap| {
+        let row = (y * stride[0] + tap / kw * dilation[0]).checked_sub(pads[0])?;
+        let column = (x * stride[1] + tap % kw * dilation[1]).checked_sub(pads[1])?;
+        (row < h && column < w).then_some((tap, row * w + column))
     })
 }
 

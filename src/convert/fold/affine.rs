@@ -93,6 +93,9 @@ impl<'a> Folder<'a> {
         if name != operation.reads[0] || self.uses(name) != 1 {
             return Err(operation.node.unsupported("the input is also read as it is", HELP));
         }
+        if factor.contains(&0.0) {
+            return Err(operation.node.unsupported("it multiplies the input by 0", HELP));
+        }
         for (c, (scale, shift)) in self.input.scale.iter_mut().zip(&mut self.input.shift).enumerate() {
             *scale *= factor[c];
             *shift = *shift * factor[c] + term[c];
