@@ -11,7 +11,7 @@ pub mod import;
 mod layer;
 pub mod onnx;
 mod parallel;
-mod pipeline;
+pub mod pipeline;
 pub mod plan;
 pub mod quantize;
 pub mod quantized;

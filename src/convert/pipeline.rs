@@ -90,7 +90,11 @@ impl Source {
     pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, ConvertError> {
         let graph = import(Onnx::load(path)?)?;
         let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
-        let (sha256, (scale, shift)) = (graph.sha256, normalization(preprocess));
+        let (sha256, (mut scale, mut shift)) = (graph.sha256, normalization(preprocess));
+        // A picture has fewer channels than rows and columns, whichever layout the ONNX has.
+        let channels = feed.dims.iter().skip(1).copied().min().unwrap_or(1).min(scale.len());
+        scale.truncate(channels);
+        shift.truncate(channels);
         let network = fold(&graph, &scale, &shift)?;
         let fed = Input { scale, shift, ..network.input.clone() };
         let source = Self { network, sha256, path: path.to_path_buf(), feed, fed };
