@@ -189,7 +189,13 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
     let batch = input.dims.first().copied().flatten();
     let mut dims = vec![1];
     for d in input.dims.iter().skip(1) {
-        dims.push(d.ok_or_else(|| value(&input.name, "a height, width or channel count that is not fixed".into(), "export the model with a fixed picture size; only the batch may be symbolic"))?);
+        dims.push(d.ok_or_else(|| {
+            value(
+                &input.name,
+                "a height, width or channel count that is not fixed".into(),
+                "export the model with a fixed picture size; only the batch may be symbolic",
+            )
+        })?);
     }
     let mut importer = Importer {
         opset,

@@ -102,7 +102,9 @@ fn base_window(node: &Node, size: [usize; 2], kernel: [u32; 2]) -> Result<Window
 /// Two positive values of an attribute.
 fn pair(node: &Node, name: &str, least: i64) -> Result<Option<[u32; 2]>, ConvertError> {
     let Some(values) = node.ints(name)? else { return Ok(None) };
-    let [a, b] = values.try_into().map_err(|_| node.unsupported(format!("{name} has {} values", values.len()), "two-dimensional convolutions and pools are supported"))?;
+    let [a, b] = values
+        .try_into()
+        .map_err(|_| node.unsupported(format!("{name} has {} values", values.len()), "two-dimensional convolutions and pools are supported"))?;
     Ok(Some([number(node, name, a, least)?, number(node, name, b, least)?]))
 }
 

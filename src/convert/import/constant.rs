@@ -161,7 +161,9 @@ fn cast(node: &Node, from: &Tensor) -> Result<Tensor, ConvertError> {
         (1 | 10 | 11, Data::Ints(v)) => Data::Floats(v.iter().map(|&i| i as f32).collect()),
         (6 | 7, Data::Floats(v)) => Data::Ints(v.iter().map(|&f| f as i64).collect()),
         (1 | 10 | 11, Data::Floats(_)) | (6 | 7, Data::Ints(_)) => from.data.clone(),
-        (to, _) => return Err(node.unsupported(format!("to ONNX data type {to}"), "casts of constants to float and to integers of 32 and 64 bits are supported")),
+        (to, _) => {
+            return Err(node.unsupported(format!("to ONNX data type {to}"), "casts of constants to float and to integers of 32 and 64 bits are supported"));
+        }
     };
     Ok(Tensor { dims: from.dims.clone(), data })
 }

@@ -163,7 +163,9 @@ impl Importer {
 
     fn matmul(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let x = self.shape(node, node.input(0)?)?;
-        let &[1, n] = x else { return Err(node.unsupported(format!("of a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it")) };
+        let &[1, n] = x else {
+            return Err(node.unsupported(format!("of a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it"));
+        };
         let (weights, dims) = self.weights(node, 1)?;
         let &[i, m] = dims else { return Err(node.wrong(format!("weights {dims:?}"))) };
         if i != n || m == 0 {
@@ -317,7 +319,12 @@ impl Importer {
         }
         let value = match node.optional(2) {
             None => node.float("value", 0.0)?,
-            Some(name) => self.constant(name).and_then(|t| t.as_floats()).and_then(|v| v.first()).copied().ok_or_else(|| node.unsupported("the value is no constant float", SUPPORTED))?,
+            Some(name) => self
+                .constant(name)
+                .and_then(|t| t.as_floats())
+                .and_then(|v| v.first())
+                .copied()
+                .ok_or_else(|| node.unsupported("the value is no constant float", SUPPORTED))?,
         };
         let (mut before, mut after, mut dims) = (vec![0; rank], vec![0; rank], from.to_vec());
         for (k, &a) in axes.iter().enumerate() {
@@ -351,7 +358,13 @@ impl Importer {
         let dims = self.shape(node, read)?;
         let all: usize = dims.iter().product();
         let old = node.op != "ArgMax" && self.opset < 13;
-        let default = if node.op == "ArgMax" { 0 } else if old { 1 } else { -1 };
+        let default = if node.op == "ArgMax" {
+            0
+        } else if old {
+            1
+        } else {
+            -1
+        };
         let axis = axis(node, node.int("axis", default)?, dims.len())?;
         let together = if old { dims[axis..].iter().product() } else { dims[axis] };
         if !self.ends.contains_key(read) && together != all {

@@ -25,7 +25,8 @@ pub(super) fn needed(nodes: &[Node], inputs: &[ValueInfo], tensors: &HashMap<Str
             }
         }
     }
-    let dangling = |name: &str| ConvertError::Value { name: name.to_owned(), what: "no node, input or initializer makes it".into(), help: "export the model again" };
+    let dangling =
+        |name: &str| ConvertError::Value { name: name.to_owned(), what: "no node, input or initializer makes it".into(), help: "export the model again" };
     let mut found = Needed { nodes: Vec::new(), inputs: HashSet::new() };
     if !makers.contains_key(output) {
         if inputs.iter().any(|i| i.name == output) || tensors.contains_key(output) {

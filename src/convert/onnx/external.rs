@@ -59,7 +59,8 @@ impl Files {
 
     fn file(&mut self, location: &str, wrong: impl Fn(String) -> ConvertError) -> Result<&File, ConvertError> {
         let path = Path::new(location);
-        let inside = !location.is_empty() && !location.contains(['\\', ':']) && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+        let inside =
+            !location.is_empty() && !location.contains(['\\', ':']) && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
         if !inside {
             return Err(wrong("the path may not leave the folder of the ONNX".into()));
         }
