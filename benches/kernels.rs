@@ -147,7 +147,7 @@ impl Bench {
         let outputs = round_up(layer.outputs, 4);
         let (second, second_depth) = match layer.add {
             Add::Nothing => (0, 0),
-            Add::Skip => (layer.size * layer.size * outputs, 0),
+            Add::Skip => (1600 + layer.size * layer.size * outputs, 0),
             Add::Projection(inputs, stride) => (((layer.size - 1) * stride + 1).pow(2) * inputs, inputs),
         };
         let param_rows = params::rows(layer.add == Add::Skip, second_depth > 0);
@@ -186,7 +186,7 @@ impl Bench {
             let second = match self.layer.add {
                 Add::Nothing => BlockSecond::None,
                 Add::Skip => {
-                    let bytes = &self.second[y * size * channels..];
+                    let bytes = &self.second[1600 + y * size * channels..];
                     BlockSecond::Skip { bytes, out_row: size * channels, out_pixel: channels, first: 0, channels, signed: false }
                 }
                 Add::Projection(inputs, stride) => {
@@ -250,7 +250,8 @@ fn options() -> Options {
 
 fn main() {
     let options = options();
-    for kernels in Kernels::all().filter(|k| options.set.is_none_or(|s| s == k.set())) {
+    let twin = Kernels::avxvnni_twin().filter(|_| Kernels::for_set(Set::AvxVnni).is_none());
+    for kernels in Kernels::all().chain(twin).filter(|k| options.set.is_none_or(|s| s == k.set())) {
         for (network, layers) in networks() {
             if options.network.as_ref().is_some_and(|n| n != network) {
                 continue;

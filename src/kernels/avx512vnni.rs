@@ -1,8 +1,8 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Tile, unroll};
-use super::x86::{flat, requantize, store};
+use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
+use super::x86::{self, flat};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::params;
 use crate::quant::DataType;
@@ -47,9 +47,13 @@ const ONE: [TileFn; 16] = [
     tile::<1, 16>,
 ];
 
+const KMAX: usize = 64; const TA: usize = 2; const TB: usize = 6;
 fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
+    let small = job.main.taps.total() <= KMAX;
     let shape = |left| match left {
+        4.. if small && TA==4 => (4, TB),
+        2.. if small && TA==2 => (2, TB),
         4.. if job.pixels <= FOUR.len() => (4, FOUR.len()),
         2.. => (2, TWO.len()),
         _ => (1, ONE.len()),
@@ -65,161 +69,197 @@ fn conv(block: &mut ConvBlock<'_>) {
     });
 }
 
+/// N panels of P pixels.
+type Sums<const N: usize, const P: usize> = [[__m512i; N]; P];
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
-    let line = |n: usize, row: usize| unsafe { _mm512_loadu_si512(job.params(t.panel + n, row).cast()) };
-    let mut first = [_mm512_setzero_si512(); N];
-    unroll!(n < N => {
-        if !matches!(job.second, Second::Projection(_)) {
-            first[n] = line(n, params::BIAS);
-        }
-        if job.main.signed {
-            first[n] = _mm512_sub_epi32(first[n], _mm512_slli_epi32::<7>(line(n, params::SUM)));
-        }
-    });
-    let mut acc = unsafe { dot::<N, P>(first, &job.main, t) };
-    match &job.second {
-        Second::None => {}
-        Second::Skip(skip) => {
-            unroll!(n < N => {
-                let k2 = line(n, params::K2);
-                let lanes = skip.lanes(t.panel + n);
-                unroll!(p < P => {
-                    let at = skip.at(t.row, t.pixel + p, t.panel + n);
-                    let bytes = unsafe { _mm_maskz_loadu_epi8(lanes, at.cast()) };
-                    let x = if skip.signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) };
-                    acc[p][n] = _mm512_add_epi32(acc[p][n], _mm512_mullo_epi32(x, k2));
-                });
-            });
-        }
-        Second::Projection(reads) => {
+    // SAFETY: as the caller's: the tile lies inside the block.
+    unsafe {
+        prefetch::<P>(job, t);
+        let mut acc = dot::<N, P>(first(job, &job.main, t, params::SUM), &job.main, t);
+        if job.plain {
+            match &job.second {
+                Second::None => {}
+                Second::Skip(skip) if skip.signed => add_skip::<N, P, true>(&mut acc, job, skip, t),
+                Second::Skip(skip) => add_skip::<N, P, false>(&mut acc, job, skip, t),
+                Second::Projection(reads) => {
+                    let mut sums = acc;
+                    project(&mut sums, job, reads, t);
+                    acc = sums;
+                }
+            }
+            requantize(&mut acc, job, t);
+        } else {
             let mut sums = acc;
-            unsafe { project(&mut sums, job, reads, t) };
+            if let Second::Projection(reads) = &job.second {
+                project(&mut sums, job, reads, t);
+            }
+            unroll!(p < P => x86::finish(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
+        match job.kind {
+            DataType::U8 => store_bytes::<N, P, false>(&acc, job, t),
+            DataType::S8 => store_bytes::<N, P, true>(&acc, job, t),
+            DataType::S16 | DataType::I32 => {
+                let mut values = acc;
+                unroll!(p < P => x86::store(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
+            }
+        }
     }
-    let mut wide = 0;
-    unroll!(n < N => {
-        let m = line(n, params::MULTIPLIER);
-        wide |= _mm512_cmpneq_epi32_mask(_mm512_srai_epi32::<1>(_mm512_slli_epi32::<1>(m)), m);
-    });
-    if wide == 0 {
+}
+
+/// Asks for the lines that the tile to the right will write and add.
+#[inline(always)]
+unsafe fn prefetch<const P: usize>(job: &Job, t: Tile) {
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        if job.out_pixel >= 64 {
+            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).cast()));
+        }
+        if let Second::Skip(skip) = &job.second
+            && skip.out_pixel >= 64
+        {
+            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).cast()));
+        }
+    }
+}
+
+/// A row of the parameters of the tile's panel `n`.
+#[inline(always)]
+unsafe fn line(job: &Job, t: Tile, n: usize, row: usize) -> __m512i {
+    // SAFETY: a row is 64 bytes.
+    unsafe { _mm512_loadu_si512(job.params(t.panel + n, row).cast()) }
+}
+
+/// What the sums of a convolution start from: the correction for signed bytes, and the bias where nothing multiplies the sums.
+#[inline(always)]
+unsafe fn first<const N: usize>(job: &Job, reads: &Reads, t: Tile, sums: usize) -> [__m512i; N] {
+    // SAFETY: the tile's panels have parameters.
+    unsafe {
+        let mut first = [_mm512_setzero_si512(); N];
+        if !matches!(job.second, Second::Projection(_)) {
+            unroll!(n < N => first[n] = line(job, t, n, params::BIAS));
+        }
+        if reads.signed {
+            unroll!(n < N => first[n] = _mm512_sub_epi32(first[n], _mm512_slli_epi32::<7>(line(job, t, n, sums))));
+        }
+        first
+    }
+}
+
+/// The sums of products of the tile, while the input of the tile to the right is asked for.
+#[inline(always)]
+unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads, t: Tile) -> Sums<N, P> {
+    // SAFETY: the tile's pixels read inside the source, its panels inside the weights; a prefetch of any address is harmless.
+    unsafe {
+        let mut acc = [[_mm512_setzero_si512(); N]; P];
+        unroll!(p < P => acc[p] = first);
+        let (origin, stride, pitch) = (reads.at(t.row, t.pixel), reads.out_pixel, reads.panel);
+        let mut ahead = origin.wrapping_add(P * stride);
+        let mut weights = reads.weights(t.panel);
+        for tap_row in 0..reads.taps.rows {
+            for tap_col in 0..reads.taps.cols {
+                let mut x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
+                for _ in 0..reads.taps.groups {
+                    let mut w = [_mm512_setzero_si512(); N];
+                    unroll!(n < N => w[n] = _mm512_loadu_si512(weights.wrapping_add(n * pitch).cast()));
+                    unroll!(p < P => {
+                        let x = _mm512_set1_epi32(x.wrapping_add(p * stride).cast::<i32>().read_unaligned());
+                        unroll!(n < N => acc[p][n] = _mm512_dpbusd_epi32(acc[p][n], x, w[n]));
+                    });
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                    ahead = ahead.wrapping_add(4 * P);
+                    x = x.wrapping_add(4);
+                    weights = weights.wrapping_add(64);
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// Adds a skip whose factors fit into 16 bits.
+#[inline(always)]
+unsafe fn add_skip<const N: usize, const P: usize, const SIGNED: bool>(acc: &mut Sums<N, P>, job: &Job, skip: &Skip, t: Tile) {
+    // SAFETY: only lanes that meet a channel are read.
+    unsafe {
+        unroll!(n < N => {
+            let k2 = _mm512_and_si512(line(job, t, n, params::K2), _mm512_set1_epi32(0xFFFF));
+            let lanes = skip.lanes(t.panel + n);
+            unroll!(p < P => {
+                let bytes = _mm_maskz_loadu_epi8(lanes, skip.at(t.row, t.pixel + p, t.panel + n).cast());
+                let x = if SIGNED { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) };
+                acc[p][n] = _mm512_dpwssd_epi32(acc[p][n], x, k2);
+            });
+        });
+    }
+}
+
+/// Adds a projection: its sums are made in registers of their own, the first ones wait in memory.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn project<const N: usize, const P: usize>(acc: &mut Sums<N, P>, job: &Job, reads: &Reads, t: Tile) {
+    // SAFETY: as the caller's: the tile lies inside the block.
+    unsafe {
+        let other = dot::<N, P>(first(job, reads, t, params::SUM2), reads, t);
+        unroll!(n < N => {
+            let (k1, k2, bias) = (line(job, t, n, params::K1), line(job, t, n, params::K2), line(job, t, n, params::BIAS));
+            unroll!(p < P => {
+                let own = _mm512_add_epi32(_mm512_mullo_epi32(acc[p][n], k1), bias);
+                acc[p][n] = _mm512_add_epi32(own, _mm512_mullo_epi32(other[p][n], k2));
+            });
+        });
+    }
+}
+
+/// Rounds with multipliers whose doubles fit: the result is the upper half of the product with the double.
+#[inline(always)]
+unsafe fn requantize<const N: usize, const P: usize>(acc: &mut Sums<N, P>, job: &Job, t: Tile) {
+    // SAFETY: the tile's panels have parameters.
+    unsafe {
         let half = _mm512_set1_epi64(1 << 31);
         unroll!(n < N => {
-            let even = _mm512_slli_epi32::<1>(line(n, params::MULTIPLIER));
+            let even = _mm512_slli_epi32::<1>(line(job, t, n, params::MULTIPLIER));
             let odd = _mm512_shuffle_epi32::<0xF5>(even);
             unroll!(p < P => {
-                let x = _mm512_add_epi64(_mm512_mul_epi32(acc[p][n], even), half);
-                let y = _mm512_add_epi64(_mm512_mul_epi32(_mm512_shuffle_epi32::<0xF5>(acc[p][n]), odd), half);
+                let a = acc[p][n];
+                let x = _mm512_add_epi64(_mm512_mul_epi32(a, even), half);
+                let y = _mm512_add_epi64(_mm512_mul_epi32(_mm512_shuffle_epi32::<0xF5>(a), odd), half);
                 acc[p][n] = _mm512_mask_shuffle_epi32::<0xF5>(y, 0x5555, x);
             });
         });
-    } else {
-        let mut sums = acc;
-        unroll!(p < P => {
-            requantize(flat(&mut sums[p]), job, t.panel);
-        });
-        acc = sums;
-    }
-    match job.kind {
-        DataType::U8 => store_bytes::<N, P, false>(&acc, job, t),
-        DataType::S8 => store_bytes::<N, P, true>(&acc, job, t),
-        DataType::S16 | DataType::I32 => {
-            let mut values = acc;
-            unroll!(p < P => {
-                store(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel);
-            });
-        }
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &[[__m512i; N]; P], job: &Job, t: Tile) {
-    let channels = job.channels(t.panel, N);
-    let mask = u64::MAX >> (64 - channels);
-    let quads = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let per = 4 / N;
-    unroll!(q < P.div_ceil(per) => {
-        let v = |i: usize| acc[(q * per + i / N).min(P - 1)][i % N];
-        let low = _mm512_packs_epi32(v(0), v(1));
-        let high = _mm512_packs_epi32(v(2), v(3));
-        let bytes = if SIGNED { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
-        let bytes = _mm512_permutexvar_epi32(quads, bytes);
-        unroll!(i < per => {
-            let p = q * per + i;
-            if p < P {
-                let out = job.out(t.row, t.pixel + p, t.panel);
-                unsafe {
-                    match N {
-                        4 => _mm512_mask_storeu_epi8(out.cast(), mask, bytes),
-                        2 => {
-                            let half = if i == 0 { _mm512_castsi512_si256(bytes) } else { _mm512_extracti64x4_epi64::<1>(bytes) };
-                            _mm256_mask_storeu_epi8(out.cast(), mask as u32, half);
-                        }
-                        _ => {
-                            let quarter = match i {
-                                0 => _mm512_castsi512_si128(bytes),
-                                1 => _mm512_extracti32x4_epi32::<1>(bytes),
-                                2 => _mm512_extracti32x4_epi32::<2>(bytes),
-                                _ => _mm512_extracti32x4_epi32::<3>(bytes),
-                            };
-                            _mm_mask_storeu_epi8(out.cast(), mask as u16, quarter);
-                        }
-                    }
+/// Clamps and stores, four registers at a time.
+#[inline(always)]
+unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, job: &Job, t: Tile) {
+    // SAFETY: the masks let only the channels of the pixels through, which lie inside the output.
+    unsafe {
+        let mask = u64::MAX >> (64 - job.channels(t.panel, N));
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let pixels = 4 / N;
+        unroll!(i < P.div_ceil(pixels) => {
+            let mut four = [_mm512_setzero_si512(); 4];
+            unroll!(v < 4 => four[v] = acc[(i * pixels + v / N).min(P - 1)][v % N]);
+            let (low, high) = (_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
+            let bytes = if SIGNED { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            unroll!(j < pixels => if i * pixels + j < P {
+                let out = job.out(t.row, t.pixel + i * pixels + j, t.panel);
+                match (N, j) {
+                    (4, _) => _mm512_mask_storeu_epi8(out.cast(), mask, bytes),
+                    (2, 0) => _mm256_mask_storeu_epi8(out.cast(), mask as u32, _mm512_castsi512_si256(bytes)),
+                    (2, _) => _mm256_mask_storeu_epi8(out.cast(), mask as u32, _mm512_extracti64x4_epi64::<1>(bytes)),
+                    (_, 0) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_castsi512_si128(bytes)),
+                    (_, 1) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<1>(bytes)),
+                    (_, 2) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<2>(bytes)),
+                    (_, _) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<3>(bytes)),
                 }
-            }
-        });
-    });
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads, t: Tile) -> [[__m512i; N]; P] {
-    let mut acc = [[_mm512_setzero_si512(); N]; P];
-    unroll!(p < P => unroll!(n < N => acc[p][n] = first[n]));
-    let (origin, stride, pitch) = (reads.at(t.row, t.pixel), reads.out_pixel, reads.panel);
-    let mut weights = reads.weights(t.panel);
-    for tap_row in 0..reads.taps.rows {
-        for tap_col in 0..reads.taps.cols {
-            let mut x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
-            for _ in 0..reads.taps.groups {
-                let mut w = [_mm512_setzero_si512(); N];
-                unroll!(n < N => {
-                    w[n] = unsafe { _mm512_loadu_si512(weights.wrapping_add(n * pitch).cast()) };
-                });
-                unroll!(p < P => {
-                    let b = _mm512_set1_epi32(unsafe { x.wrapping_add(p * stride).cast::<i32>().read_unaligned() });
-                    unroll!(n < N => {
-                        acc[p][n] = _mm512_dpbusd_epi32(acc[p][n], b, w[n]);
-                    });
-                });
-                x = x.wrapping_add(4);
-                weights = weights.wrapping_add(64);
-            }
-        }
-    }
-    acc
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn project<const N: usize, const P: usize>(acc: &mut [[__m512i; N]; P], job: &Job, reads: &Reads, t: Tile) {
-    let line = |n: usize, row: usize| unsafe { _mm512_loadu_si512(job.params(t.panel + n, row).cast()) };
-    let mut first = [_mm512_setzero_si512(); N];
-    if reads.signed {
-        unroll!(n < N => {
-            first[n] = _mm512_slli_epi32::<7>(_mm512_sub_epi32(_mm512_setzero_si512(), line(n, params::SUM2)));
+            });
         });
     }
-    let other = unsafe { dot::<N, P>(first, reads, t) };
-    unroll!(n < N => {
-        let (k1, k2, bias) = (line(n, params::K1), line(n, params::K2), line(n, params::BIAS));
-        unroll!(p < P => {
-            let own = _mm512_add_epi32(_mm512_mullo_epi32(acc[p][n], k1), bias);
-            acc[p][n] = _mm512_add_epi32(own, _mm512_mullo_epi32(other[p][n], k2));
-        });
-    });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

@@ -14,8 +14,8 @@ macro_rules! unroll {
 }
 pub(super) use unroll;
 
-use super::{BlockSecond, ConvBlock, Source};
-use crate::pack::{LANES, Taps};
+use super::{BlockSecond, ConvBlock, Source, words};
+use crate::pack::{LANES, Taps, params};
 use crate::quant::DataType;
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
@@ -120,6 +120,8 @@ pub struct Job {
     pub out_pixel: usize,
     channels: usize,
     pub kind: DataType,
+    /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
+    pub plain: bool,
 }
 
 impl Job {
@@ -146,6 +148,7 @@ impl Job {
             out_pixel: block.out_pixel,
             channels: block.channels,
             kind: block.kind,
+            plain: plain(block),
         }
     }
 
@@ -206,6 +209,13 @@ impl Job {
     }
 }
 
+fn plain(block: &ConvBlock<'_>) -> bool {
+    let rows = block.param_rows();
+    let fits = |line: &[u8; 64], bits: u32| words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w));
+    let skip = matches!(block.second, BlockSecond::Skip { .. });
+    block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
+}
+
 /// A piece of a block.
 #[derive(Clone, Copy)]
 pub struct Tile {
@@ -221,4 +231,4 @@ pub struct Tile {
 /// Bytes of weights that can be read again and again from the second cache.
 const FEW_WEIGHTS: usize = 256 * 1024;
 /// Bytes of a piece's tensors.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 1 * 1024;

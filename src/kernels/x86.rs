@@ -45,42 +45,26 @@ pub unsafe fn any_tile<D: Dot>(job: &Job, t: Tile) {
 
 #[inline(always)]
 unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
-    // SAFETY: as the caller's; parameters of the panel are 64 bytes a row, skips and outputs of the pixels lie inside their slices.
+    // SAFETY: as the caller's.
     unsafe {
-        let first = first(job, &job.main, t.panel, params::SUM);
-        let mut acc = dot::<D, P>(first, &job.main, t);
-        match &job.second {
-            Second::None => {}
-            Second::Skip(skip) => {
-                let k2 = line(job, t.panel, params::K2);
-                unroll!(p < P => {
-                    let x = load_skip(skip, t.row, t.pixel + p, t.panel);
-                    unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_mullo_epi32(x[h], k2[h])));
-                });
-            }
-            Second::Projection(reads) => {
-                let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
-                unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(_mm256_mullo_epi32(acc[p][h], k1[h]), bias[h])));
-                let other = dot::<D, P>(self::first(job, reads, t.panel, params::SUM2), reads, t);
-                unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_mullo_epi32(other[p][h], k2[h]))));
-            }
+        let mut acc = dot::<D, P>(first(job, &job.main, t.panel, params::SUM), &job.main, t);
+        if let Second::Projection(reads) = &job.second {
+            let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
+            unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(_mm256_mullo_epi32(acc[p][h], k1[h]), bias[h])));
+            let other = dot::<D, P>(first(job, reads, t.panel, params::SUM2), reads, t);
+            unroll!(p < P => unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_mullo_epi32(other[p][h], k2[h]))));
         }
-        let m = line(job, t.panel, params::MULTIPLIER);
-        if wide(m) {
-            let mut values = acc;
-            unroll!(p < P => requantize(flat(&mut values[p]), job, t.panel));
-            acc = values;
+        if job.plain {
+            match &job.second {
+                Second::Skip(skip) if skip.signed => add_skip::<P, true>(&mut acc, job, skip, t),
+                Second::Skip(skip) => add_skip::<P, false>(&mut acc, job, skip, t),
+                Second::None | Second::Projection(_) => {}
+            }
+            requantize(&mut acc, job, t);
         } else {
-            let half = _mm256_set1_epi64x(1 << 31);
-            unroll!(h < 2 => {
-                let even = _mm256_slli_epi32::<1>(m[h]);
-                let odd = _mm256_shuffle_epi32::<0xF5>(even);
-                unroll!(p < P => {
-                    let x = _mm256_add_epi64(_mm256_mul_epi32(acc[p][h], even), half);
-                    let y = _mm256_add_epi64(_mm256_mul_epi32(_mm256_shuffle_epi32::<0xF5>(acc[p][h]), odd), half);
-                    acc[p][h] = _mm256_blend_epi32::<0xAA>(_mm256_shuffle_epi32::<0xF5>(x), y);
-                });
-            });
+            let mut sums = acc;
+            unroll!(p < P => finish(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
+            acc = sums;
         }
         match job.kind {
             DataType::U8 => store_bytes::<P, false>(&acc, job, t),
@@ -141,24 +125,41 @@ unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(32).cast())] }
 }
 
-/// True if a multiplier is so large that its double does not fit.
+/// Adds a skip whose factors fit into 16 bits.
 #[inline(always)]
-unsafe fn wide(m: Sums) -> bool {
-    // SAFETY: arithmetic only.
+unsafe fn add_skip<const P: usize, const SIGNED: bool>(acc: &mut [Sums; P], job: &Job, skip: &Skip, t: Tile) {
+    // SAFETY: only lanes that meet a channel are read.
     unsafe {
-        let half = [_mm256_srai_epi32::<1>(_mm256_slli_epi32::<1>(m[0])), _mm256_srai_epi32::<1>(_mm256_slli_epi32::<1>(m[1]))];
-        _mm256_movemask_epi8(_mm256_and_si256(_mm256_cmpeq_epi32(half[0], m[0]), _mm256_cmpeq_epi32(half[1], m[1]))) != -1
+        let (k2, low) = (line(job, t.panel, params::K2), _mm256_set1_epi32(0xFFFF));
+        let k2 = [_mm256_and_si256(k2[0], low), _mm256_and_si256(k2[1], low)];
+        let lanes = skip.lanes(t.panel);
+        unroll!(p < P => {
+            let at = skip.at(t.row, t.pixel + p, t.panel);
+            let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { edge(at, lanes) };
+            let high = _mm_unpackhi_epi64(bytes, bytes);
+            let x = if SIGNED { [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(high)] } else { [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(high)] };
+            unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(x[h], k2[h])));
+        });
     }
 }
 
+/// Rounds with multipliers whose doubles fit: the result is the upper half of the product with the double.
 #[inline(always)]
-unsafe fn load_skip(skip: &Skip, row: usize, pixel: usize, panel: usize) -> Sums {
-    let (at, lanes) = (skip.at(row, pixel, panel), skip.lanes(panel));
-    // SAFETY: only lanes that meet a channel are read.
+unsafe fn requantize<const P: usize>(acc: &mut [Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the tile's panel has parameters.
     unsafe {
-        let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { edge(at, lanes) };
-        let high = _mm_unpackhi_epi64(bytes, bytes);
-        if skip.signed { [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(high)] } else { [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(high)] }
+        let m = line(job, t.panel, params::MULTIPLIER);
+        let half = _mm256_set1_epi64x(1 << 31);
+        unroll!(h < 2 => {
+            let even = _mm256_slli_epi32::<1>(m[h]);
+            let odd = _mm256_shuffle_epi32::<0xF5>(even);
+            unroll!(p < P => {
+                let a = acc[p][h];
+                let x = _mm256_add_epi64(_mm256_mul_epi32(a, even), half);
+                let y = _mm256_add_epi64(_mm256_mul_epi32(_mm256_shuffle_epi32::<0xF5>(a), odd), half);
+                acc[p][h] = _mm256_blend_epi32::<0xAA>(_mm256_shuffle_epi32::<0xF5>(x), y);
+            });
+        });
     }
 }
 
@@ -219,12 +220,23 @@ pub fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
     unsafe { core::slice::from_raw_parts_mut(registers.as_mut_ptr().cast(), panels) }
 }
 
-/// Requantizes the panels of a pixel with multipliers of any size.
+/// Adds the skip to the panels of a pixel and rounds, with parameters of any size.
 #[cold]
-pub fn requantize(sums: &mut [[i32; LANES]], job: &Job, panel: usize) {
+#[inline(never)]
+pub fn finish(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
     for (n, sums) in sums.iter_mut().enumerate() {
         // SAFETY: a row of parameters is 64 bytes.
-        let m = words(unsafe { &*job.params(panel + n, params::MULTIPLIER).cast() });
+        let line = |row| words(unsafe { &*job.params(panel + n, row).cast() });
+        if let Second::Skip(skip) = &job.second {
+            let (lanes, at, k2) = (skip.lanes(panel + n), skip.at(row, pixel, panel + n), line(params::K2));
+            for (lane, sum) in sums.iter_mut().enumerate().filter(|(lane, _)| lanes >> lane & 1 != 0) {
+                // SAFETY: the lane meets a channel.
+                let byte = unsafe { *at.wrapping_add(lane) };
+                let x = if skip.signed { i32::from(byte.cast_signed()) } else { i32::from(byte) };
+                *sum = sum.wrapping_add(x.wrapping_mul(k2[lane]));
+            }
+        }
+        let m = line(params::MULTIPLIER);
         *sums = core::array::from_fn(|lane| rdm(sums[lane], m[lane]));
     }
 }
