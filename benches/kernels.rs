@@ -5,7 +5,9 @@
 //! A pass computes all layers of a network one after the other, so that weights and tensors come from where they lie in a real run. Each figure is the
 //! minimum over the passes, and the peak is measured between them.
 
-use skipstone::kernels::{BlockSecond, ConvBlock, Kernels, Set, Source, cycles_loop};
+#![expect(clippy::cast_possible_truncation, reason = "sizes of known networks")]
+
+use skipstone::kernels::{Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
 use skipstone::pack::{Depth, Taps, pack, panels, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{Window, round_up};
@@ -90,15 +92,7 @@ fn networks() -> Vec<(&'static str, Vec<Layer>)> {
         }
     }
     resnet50.push(Layer::new(1, 1, 2048, 1000, 1));
-    let mut test = vec![];
-    for size in [8, 16, 28, 40, 56] {
-        for add in [Add::Nothing, Add::Skip] {
-            test.push(Layer { add, ..Layer::new(1, 1, 64, 64, size) });
-            test.push(Layer { add, ..Layer::new(1, 1, 64, 256, size) });
-            test.push(Layer { add, ..Layer::new(1, 1, 256, 64, size) });
-        }
-    }
-    vec![("test", test), ("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
+    vec![("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
 }
 
 fn noise(seed: &mut u32) -> u8 {
@@ -248,10 +242,20 @@ fn options() -> Options {
     options
 }
 
+/// The kernels of AVX-VNNI by the dot product of AVX512-VNNI, where only that is there: its figures show how good the tiles are.
+#[cfg(target_arch = "x86_64")]
+fn twin() -> Option<Kernels> {
+    Kernels::avxvnni_twin().filter(|_| Kernels::for_set(Set::AvxVnni).is_none())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn twin() -> Option<Kernels> {
+    None
+}
+
 fn main() {
     let options = options();
-    let twin = Kernels::avxvnni_twin().filter(|_| Kernels::for_set(Set::AvxVnni).is_none());
-    for kernels in Kernels::all().chain(twin).filter(|k| options.set.is_none_or(|s| s == k.set())) {
+    for kernels in Kernels::all().chain(twin()).filter(|k| options.set.is_none_or(|s| s == k.set())) {
         for (network, layers) in networks() {
             if options.network.as_ref().is_some_and(|n| n != network) {
                 continue;
@@ -271,7 +275,47 @@ fn main() {
             }
             print(kernels, network, &benches, best_peak, clock, options.json);
         }
+        if !options.json && options.network.is_none() {
+            pools(kernels);
+        }
     }
+}
+
+/// Times pools: kernel, stride, channels, size of the output; a kernel of 0 is the mean of the whole picture.
+fn pools(kernels: Kernels) {
+    println!("{}: pools", kernels.set());
+    for (kernel, stride, channels, size) in [(3, 2, 64, 56), (2, 2, 64, 56), (7, 1, 512, 1), (7, 1, 2048, 1), (8, 1, 64, 1)] {
+        let side = (size - 1) * stride + kernel;
+        let source: Vec<u8> = (0..side * side * channels).map(|i| (i * 31 % 251) as u8).collect();
+        let mut out = vec![0; size * size * channels];
+        let multipliers = vec![10_000_000i32.to_le_bytes(); kernel * kernel];
+        let mut best = f64::INFINITY;
+        for _ in 0..300 {
+            let start = Instant::now();
+            for y in 0..size {
+                let out = &mut out[y * size * channels..];
+                let (rows, cols) = ((side * channels, kernel), (channels, side));
+                let source = &source[y * stride * side * channels..];
+                let mut row = PoolRow {
+                    source,
+                    rows,
+                    cols,
+                    horizontal: [kernel, stride, 1, 0],
+                    first: 0,
+                    pixels: size,
+                    out,
+                    out_pixel: channels,
+                    channels,
+                    signed: false,
+                };
+                if size == 1 { kernels.average_pool(&mut row, Average { multipliers: &multipliers, p: 4, count: None }) } else { kernels.max_pool(&mut row) }
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        let name = if size == 1 { "mean" } else { "max" };
+        println!("{:>20} {channels:>11} {size:>5} {:>6} {:>9.2}", format!("{name} {kernel}x{kernel}/{stride}"), "", best * 1e6);
+    }
+    println!();
 }
 
 fn print(kernels: Kernels, network: &str, benches: &[Bench], peak: f64, clock: f64, json: bool) {

@@ -4,7 +4,7 @@
 use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
 use super::x86::{self, flat};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
-use crate::pack::params;
+use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::x86_64::*;
 
@@ -47,14 +47,14 @@ const ONE: [TileFn; 16] = [
     tile::<1, 16>,
 ];
 
-const KMAX: usize = 64; const TA: usize = 2; const TB: usize = 6;
+/// Groups of depth up to which whole lines of output count more than few reads of weights.
+const SHALLOW: usize = 16;
+
 fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
-    let small = job.main.taps.total() <= KMAX;
+    let shallow = job.main.taps.total() <= SHALLOW;
     let shape = |left| match left {
-        4.. if small && TA==4 => (4, TB),
-        2.. if small && TA==2 => (2, TB),
-        4.. if job.pixels <= FOUR.len() => (4, FOUR.len()),
+        4.. if shallow || job.pixels <= FOUR.len() => (4, FOUR.len()),
         2.. => (2, TWO.len()),
         _ => (1, ONE.len()),
     };
@@ -76,7 +76,7 @@ type Sums<const N: usize, const P: usize> = [[__m512i; N]; P];
 unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's: the tile lies inside the block.
     unsafe {
-        prefetch::<P>(job, t);
+        x86::prefetch::<P>(job, t);
         let mut acc = dot::<N, P>(first(job, &job.main, t, params::SUM), &job.main, t);
         if job.plain {
             match &job.second {
@@ -109,22 +109,6 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
     }
 }
 
-/// Asks for the lines that the tile to the right will write and add.
-#[inline(always)]
-unsafe fn prefetch<const P: usize>(job: &Job, t: Tile) {
-    // SAFETY: a prefetch of any address is harmless.
-    unsafe {
-        if job.out_pixel >= 64 {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).cast()));
-        }
-        if let Second::Skip(skip) = &job.second
-            && skip.out_pixel >= 64
-        {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).cast()));
-        }
-    }
-}
-
 /// A row of the parameters of the tile's panel `n`.
 #[inline(always)]
 unsafe fn line(job: &Job, t: Tile, n: usize, row: usize) -> __m512i {
@@ -148,7 +132,7 @@ unsafe fn first<const N: usize>(job: &Job, reads: &Reads, t: Tile, sums: usize) 
     }
 }
 
-/// The sums of products of the tile, while the input of the tile to the right is asked for.
+/// The sums of products of the tile, while the input of the tile to the right is asked for, and weights of the panels to come where they are many.
 #[inline(always)]
 unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads, t: Tile) -> Sums<N, P> {
     // SAFETY: the tile's pixels read inside the source, its panels inside the weights; a prefetch of any address is harmless.
@@ -158,6 +142,7 @@ unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads
         let (origin, stride, pitch) = (reads.at(t.row, t.pixel), reads.out_pixel, reads.panel);
         let mut ahead = origin.wrapping_add(P * stride);
         let mut weights = reads.weights(t.panel);
+        let (mut later, step) = if t.index < N && reads.many { (reads.weights(t.panel + N + t.index), 64) } else { (weights, 0) };
         for tap_row in 0..reads.taps.rows {
             for tap_col in 0..reads.taps.cols {
                 let mut x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
@@ -170,6 +155,8 @@ unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads
                     });
                     _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
                     ahead = ahead.wrapping_add(4 * P);
+                    _mm_prefetch::<_MM_HINT_T1>(later.cast());
+                    later = later.wrapping_add(step);
                     x = x.wrapping_add(4);
                     weights = weights.wrapping_add(64);
                 }
@@ -188,7 +175,8 @@ unsafe fn add_skip<const N: usize, const P: usize, const SIGNED: bool>(acc: &mut
             let k2 = _mm512_and_si512(line(job, t, n, params::K2), _mm512_set1_epi32(0xFFFF));
             let lanes = skip.lanes(t.panel + n);
             unroll!(p < P => {
-                let bytes = _mm_maskz_loadu_epi8(lanes, skip.at(t.row, t.pixel + p, t.panel + n).cast());
+                let at = skip.at(t.row, t.pixel + p, t.panel + n);
+                let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { _mm_maskz_loadu_epi8(lanes, at.cast()) };
                 let x = if SIGNED { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) };
                 acc[p][n] = _mm512_dpwssd_epi32(acc[p][n], x, k2);
             });
@@ -234,10 +222,12 @@ unsafe fn requantize<const N: usize, const P: usize>(acc: &mut Sums<N, P>, job: 
 
 /// Clamps and stores, four registers at a time.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a mask has as many bits as there are lanes")]
 unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, job: &Job, t: Tile) {
     // SAFETY: the masks let only the channels of the pixels through, which lie inside the output.
     unsafe {
-        let mask = u64::MAX >> (64 - job.channels(t.panel, N));
+        let channels = job.channels(t.panel, N);
+        let (whole, mask) = (channels == N * LANES, u64::MAX >> (64 - channels));
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         let pixels = 4 / N;
         unroll!(i < P.div_ceil(pixels) => {
@@ -248,14 +238,22 @@ unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &
             let bytes = _mm512_permutexvar_epi32(order, bytes);
             unroll!(j < pixels => if i * pixels + j < P {
                 let out = job.out(t.row, t.pixel + i * pixels + j, t.panel);
-                match (N, j) {
-                    (4, _) => _mm512_mask_storeu_epi8(out.cast(), mask, bytes),
-                    (2, 0) => _mm256_mask_storeu_epi8(out.cast(), mask as u32, _mm512_castsi512_si256(bytes)),
-                    (2, _) => _mm256_mask_storeu_epi8(out.cast(), mask as u32, _mm512_extracti64x4_epi64::<1>(bytes)),
-                    (_, 0) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_castsi512_si128(bytes)),
-                    (_, 1) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<1>(bytes)),
-                    (_, 2) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<2>(bytes)),
-                    (_, _) => _mm_mask_storeu_epi8(out.cast(), mask as u16, _mm512_extracti32x4_epi32::<3>(bytes)),
+                match N {
+                    4 if whole => _mm512_storeu_si512(out.cast(), bytes),
+                    4 => _mm512_mask_storeu_epi8(out.cast(), mask, bytes),
+                    2 => {
+                        let half = if j == 0 { _mm512_castsi512_si256(bytes) } else { _mm512_extracti64x4_epi64::<1>(bytes) };
+                        if whole { _mm256_storeu_si256(out.cast(), half) } else { _mm256_mask_storeu_epi8(out.cast(), mask as u32, half) }
+                    }
+                    _ => {
+                        let quarter = match j {
+                            0 => _mm512_castsi512_si128(bytes),
+                            1 => _mm512_extracti32x4_epi32::<1>(bytes),
+                            2 => _mm512_extracti32x4_epi32::<2>(bytes),
+                            _ => _mm512_extracti32x4_epi32::<3>(bytes),
+                        };
+                        if whole { _mm_storeu_si128(out.cast(), quarter) } else { _mm_mask_storeu_epi8(out.cast(), mask as u16, quarter) }
+                    }
                 }
             });
         });

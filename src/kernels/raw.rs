@@ -33,6 +33,8 @@ pub struct Reads {
     /// Bytes from one panel's weights to the next.
     pub panel: usize,
     pub signed: bool,
+    /// True if the weights are too many to be read again and again from the second cache.
+    pub many: bool,
 }
 
 impl Reads {
@@ -47,6 +49,7 @@ impl Reads {
             weights: weights.as_ptr().cast(),
             panel: taps.total() * 64,
             signed: source.signed,
+            many: size_of_val(weights) > FEW_WEIGHTS,
         }
     }
 
@@ -94,7 +97,7 @@ impl Skip {
 /// A mask of the first `n` of 16 lanes.
 #[inline(always)]
 const fn ones(n: usize) -> u16 {
-    ((1u32 << n) - 1) as u16
+    if n == 16 { u16::MAX } else { (1 << n) - 1 }
 }
 
 /// The second operand as a tile reads it.
@@ -175,14 +178,13 @@ impl Job {
     ///
     /// Where the weights are few, a piece of the picture that stays in the first cache meets all panels before the next one comes; else each panel meets all pixels.
     #[inline]
-    pub fn tiles(&self, shape: impl Fn(usize) -> (usize, usize), tile: impl Fn(Tile)) {
+    pub fn tiles(&self, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
         let second = match &self.second {
             Second::None => 0,
             Second::Skip(skip) => skip.out_pixel,
             Second::Projection(reads) => reads.out_pixel,
         };
-        let few = self.panels * self.main.panel <= FEW_WEIGHTS;
-        let piece = if few { PIECE / (self.main.out_pixel + self.out_pixel + second) } else { usize::MAX };
+        let piece = if self.main.many { usize::MAX } else { PIECE / (self.main.out_pixel + self.out_pixel + second) };
         let (_, widest) = shape(self.panels);
         let parts = self.pixels.div_ceil((piece / widest).max(1).saturating_mul(widest));
         let band = (piece / self.pixels).clamp(1, self.rows);
@@ -194,11 +196,13 @@ impl Job {
                     let (panels, widest) = shape(self.panels - panel);
                     let count = (right - left).div_ceil(widest);
                     let (least, more) = ((right - left) / count, (right - left) % count);
+                    let mut index = 0;
                     for row in top..(top + band).min(self.rows) {
                         let mut pixel = left;
                         for i in 0..count {
                             let pixels = least + usize::from(i < more);
-                            tile(Tile { row, pixel, pixels, panel, panels });
+                            tile(Tile { row, pixel, pixels, panel, panels, index });
+                            index += 1;
                             pixel += pixels;
                         }
                     }
@@ -226,9 +230,11 @@ pub struct Tile {
     /// The first panel, and how many there are.
     pub panel: usize,
     pub panels: usize,
+    /// How many tiles of these panels have come before in this piece of the block.
+    pub index: usize,
 }
 
 /// Bytes of weights that can be read again and again from the second cache.
 const FEW_WEIGHTS: usize = 256 * 1024;
 /// Bytes of a piece's tensors.
-const PIECE: usize = 1 * 1024;
+const PIECE: usize = 16 * 1024;

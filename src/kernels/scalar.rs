@@ -103,58 +103,80 @@ pub(super) fn store(out: &mut [u8], values: &[i32], kind: DataType) {
 fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
     let [kernel, stride, dilation, pad] = row.horizontal;
     let start = (row.first + pixel) * stride;
-    let skipped = pad.saturating_sub(start).div_ceil(dilation);
+    let steps = |n: usize| if dilation == 1 { n } else { n.div_ceil(dilation) };
+    let skipped = steps(pad.saturating_sub(start));
     let first = start + skipped * dilation - pad;
-    let inside = row.cols.1.saturating_sub(first).div_ceil(dilation);
+    let inside = steps(row.cols.1.saturating_sub(first));
     (first, (kernel - skipped.min(kernel)).min(inside))
 }
 
 /// Portable body; other sets compile it with their own instructions.
 #[inline(always)]
 pub(super) fn max_pool(row: &mut PoolRow<'_>) {
-    let flip = if row.signed { 0x80 } else { 0 };
     for pixel in 0..row.pixels {
-        let (first, count) = columns(row, pixel);
-        let out = &mut row.out[pixel * row.out_pixel..][..row.channels];
-        out.fill(0);
-        for y in 0..row.rows.1 {
-            for x in 0..count {
-                let at = y * row.rows.0 + (first + x * row.horizontal[2]) * row.cols.0;
-                for (o, &s) in out.iter_mut().zip(&row.source[at..][..row.channels]) {
-                    *o = (*o).max(s ^ flip);
-                }
-            }
-        }
-        if row.signed {
-            out.iter_mut().for_each(|o| *o ^= flip);
+        let window = columns(row, pixel);
+        let mut channel = 0;
+        while channel < row.channels {
+            channel += match row.channels - channel {
+                64.. => max_of::<64>(row, pixel, window, channel),
+                16.. => max_of::<16>(row, pixel, window, channel),
+                _ => max_of::<4>(row, pixel, window, channel),
+            };
         }
     }
+}
+
+/// The maximum of N channels over the columns of a pixel's window; returns N.
+#[inline(always)]
+fn max_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize) -> usize {
+    let flip = if row.signed { 0x80 } else { 0 };
+    let mut max = [0u8; N];
+    let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
+    for y in 0..if count == 0 { 0 } else { rows.1 } {
+        let line = &row.source[y * rows.0 + first * row.cols.0 + channel..];
+        for x in 0..count {
+            let source: &[u8; N] = line[x * step..].first_chunk().expect("a window lies inside its source");
+            max = core::array::from_fn(|i| max[i].max(source[i] ^ flip));
+        }
+    }
+    row.out[pixel * row.out_pixel + channel..][..N].copy_from_slice(&max.map(|m| m ^ flip));
+    N
 }
 
 /// Portable body; other sets compile it with their own instructions.
 #[inline(always)]
 pub(super) fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    let kind = if row.signed { DataType::S8 } else { DataType::U8 };
     for pixel in 0..row.pixels {
-        let (first, count) = columns(row, pixel);
-        let n = average.count.unwrap_or(row.rows.1 * count);
+        let window = columns(row, pixel);
+        let n = average.count.unwrap_or(row.rows.1 * window.1);
         let multiplier = n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m));
-        let out = &mut row.out[pixel * row.out_pixel..][..row.channels];
-        for (chunk, out) in out.chunks_mut(LANES).enumerate() {
-            let mut sum = [0i32; LANES];
-            for y in 0..row.rows.1 {
-                for x in 0..count {
-                    let at = y * row.rows.0 + (first + x * row.horizontal[2]) * row.cols.0 + chunk * LANES;
-                    for (s, &v) in sum.iter_mut().zip(&row.source[at..][..out.len()]) {
-                        *s = s.wrapping_add(byte(v, row.signed));
-                    }
-                }
-            }
-            let sum = sum.map(|s| rdm(s.wrapping_shl(average.p), multiplier));
-            let len = out.len();
-            store(out, &sum[..len], kind);
+        let mut channel = 0;
+        while channel < row.channels {
+            channel += match row.channels - channel {
+                32.. => mean_of::<32>(row, pixel, window, channel, average.p, multiplier),
+                16.. => mean_of::<16>(row, pixel, window, channel, average.p, multiplier),
+                _ => mean_of::<4>(row, pixel, window, channel, average.p, multiplier),
+            };
         }
     }
+}
+
+/// The rounded mean of N channels over the columns of a pixel's window; returns N.
+#[inline(always)]
+fn mean_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize, p: u32, multiplier: i32) -> usize {
+    let (kind, flip, offset) = if row.signed { (DataType::S8, 0x80, 128) } else { (DataType::U8, 0, 0) };
+    let mut sums = [0i32; N];
+    let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
+    for y in 0..if count == 0 { 0 } else { rows.1 } {
+        let line = &row.source[y * rows.0 + first * row.cols.0 + channel..];
+        for x in 0..count {
+            let source: &[u8; N] = line[x * step..].first_chunk().expect("a window lies inside its source");
+            sums = core::array::from_fn(|i| sums[i].wrapping_add(i32::from(source[i] ^ flip) - offset));
+        }
+    }
+    let means = sums.map(|s| rdm(s.wrapping_shl(p), multiplier));
+    store(&mut row.out[pixel * row.out_pixel + channel..][..N], &means, kind);
+    N
 }
 
 /// Portable body; other sets compile it with their own instructions.

@@ -8,6 +8,7 @@ use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
 use super::{scalar, words};
 use crate::pack::{LANES, params};
 use crate::quant::{DataType, rdm};
+use crate::shape::LINE;
 use core::arch::x86_64::*;
 
 /// A multiply-accumulate: each 32-bit lane of `acc` gains the four products of an unsigned byte of `x` with a signed byte of `w`.
@@ -47,6 +48,7 @@ pub unsafe fn any_tile<D: Dot>(job: &Job, t: Tile) {
 unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
+        prefetch::<P>(job, t);
         let mut acc = dot::<D, P>(first(job, &job.main, t.panel, params::SUM), &job.main, t);
         if let Second::Projection(reads) = &job.second {
             let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
@@ -77,6 +79,22 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
     }
 }
 
+/// Asks for the lines that the tile to the right will write and add, where each pixel has its own.
+#[inline(always)]
+pub unsafe fn prefetch<const P: usize>(job: &Job, t: Tile) {
+    // SAFETY: a prefetch of any address is harmless.
+    unsafe {
+        if job.out_pixel >= LINE {
+            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).cast()));
+        }
+        if let Second::Skip(skip) = &job.second
+            && skip.out_pixel >= LINE
+        {
+            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).cast()));
+        }
+    }
+}
+
 /// What the sums of a convolution start from: the correction for signed bytes, and the bias where nothing multiplies the sums.
 #[inline(always)]
 unsafe fn first(job: &Job, reads: &Reads, panel: usize, sums: usize) -> Sums {
@@ -91,13 +109,15 @@ unsafe fn first(job: &Job, reads: &Reads, panel: usize, sums: usize) -> Sums {
     }
 }
 
+/// The sums of products of the tile, while the input of the tile to the right is asked for.
 #[inline(always)]
 unsafe fn dot<D: Dot, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
-    // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
+    // SAFETY: the tile's pixels read inside the source, its panel inside the weights; a prefetch of any address is harmless.
     unsafe {
         let mut acc = [[_mm256_setzero_si256(); 2]; P];
         unroll!(p < P => acc[p] = first);
         let (origin, stride) = (reads.at(t.row, t.pixel), reads.out_pixel);
+        let mut ahead = origin.wrapping_add(P * stride);
         let mut weights = reads.weights(t.panel);
         for tap_row in 0..reads.taps.rows {
             for tap_col in 0..reads.taps.cols {
@@ -108,6 +128,8 @@ unsafe fn dot<D: Dot, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [S
                         let x = _mm256_set1_epi32(x.wrapping_add(p * stride).cast::<i32>().read_unaligned());
                         unroll!(h < 2 => acc[p][h] = D::dot(acc[p][h], x, w[h]));
                     });
+                    _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+                    ahead = ahead.wrapping_add(4 * P);
                     x = x.wrapping_add(4);
                     weights = weights.wrapping_add(64);
                 }

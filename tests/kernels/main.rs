@@ -1,5 +1,7 @@
 //! Every kernel set of this CPU returns the bits of the scalar one, and the scalar one those of a naive loop.
 
+#![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "numbers that are known to fit, or that are to wrap")]
+
 mod elementwise;
 mod textbook;
 
