@@ -13,9 +13,9 @@ use super::profile::Shape;
 use super::progress::Progress;
 use super::staged::Staged;
 use crate::convert::float::FloatNet;
-use crate::convert::pipeline::{self, Converted, Source, Stage};
 use crate::convert::quantize;
 use crate::convert::range::Method;
+use crate::convert::{self, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::{Preprocess, Resize};
 use crate::format::{Model, PlanKind};
@@ -214,9 +214,9 @@ struct Outcome {
 impl Outcome {
     fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
         let quantize = quantize::Options { method, pair_safe: true, threads: args.threads.threads };
-        let options = pipeline::Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
+        let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
         let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
-        let converted = pipeline::convert(&args.onnx, &options, calibration, &|stage, done, of| {
+        let converted = convert::convert(&args.onnx, &options, calibration, &|stage, done, of| {
             let mut bar = bar.borrow_mut();
             if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
                 *bar = Some((stage, Progress::new(output, of, stage.name())));

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, put};
 use super::output::{Table, or_dash};
-use crate::convert::pipeline::Source;
+use crate::convert::Source;
 use crate::format::{Operation, StepRecord};
 use crate::kernels::Kernels;
 use crate::ops::conv::Second;
