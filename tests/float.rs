@@ -134,7 +134,7 @@ fn what_does_not_fit_is_an_error() {
     says(net(case, &["nowhere"]).unwrap(), "no node computes value `nowhere`");
     let bytes = std::fs::read(case.path).unwrap();
     let values = [case.output.to_owned()];
-    says(FloatNet::new(&bytes, Path::new("models"), &input("other"), &values), "no input `other`");
+    says(FloatNet::new(&bytes, Path::new("models"), &input("other"), &values), "it has no input `other`");
     says(FloatNet::new(&bytes[..bytes.len() / 2], Path::new("models"), &input(case.input), &values), "");
     says(FloatNet::new(&bytes, Path::new("models"), &FloatInput { dims: vec![1, 4, 32, 32], ..input(case.input) }, &values), "");
     let run = net(case, &[case.output]).unwrap().unwrap().run(&[0.0; 5]);

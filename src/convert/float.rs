@@ -56,6 +56,12 @@ impl FloatNet {
         let plan = guarded(|| {
             let mut proto = onnx().proto_model_for_read(&mut &*bytes)?;
             if let Some(graph) = &mut proto.graph {
+                if !graph.input.iter().any(|i| i.name == input.name) {
+                    return Err(TractError::msg(std::format!("it has no input `{}`", input.name)));
+                }
+                if let Some(missing) = names.iter().find(|v| !graph.node.iter().any(|n| n.output.contains(*v))) {
+                    return Err(TractError::msg(std::format!("no node computes value `{missing}`")));
+                }
                 prepare(graph, input, &names);
             }
             let reader = onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
@@ -210,5 +216,5 @@ fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, ConvertError> 
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default(),
     };
-    Err(ConvertError::Float { what: std::format!("tract cannot run it: {}", what.lines().next().unwrap_or_default()) })
+    Err(ConvertError::Float { what: std::format!("the float network does not run: {}", what.lines().next().unwrap_or_default()) })
 }
