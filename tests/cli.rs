@@ -129,7 +129,7 @@ fn damaged_files_are_refused() {
 fn help_and_version() {
     let folder = Folder::new("help");
     let all = folder.run("--help").expect(0).out;
-    for command in ["run", "eval", "bench", "profile", "inspect", "verify", "devices"] {
+    for command in ["convert", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "devices", "demo"] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&format!("{command} --help")).expect(0).out;
         assert!(help.contains("Example") && help.contains(&format!("skipstone {command}")) && help.contains("--json"), "{help}");
