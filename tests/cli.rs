@@ -389,7 +389,9 @@ fn a_build_without_the_converter_says_so() {
     let folder = folder("small");
     folder.png("one/a.png", 12, 10, 0);
     folder.write("net.onnx", b"");
-    for args in ["convert net.onnx -o y.stone --calib one --preprocess unit", "compare net.onnx net.stone --data one", "eval net.stone --data one --against net.onnx"] {
+    for args in
+        ["convert net.onnx -o y.stone --calib one --preprocess unit", "compare net.onnx net.stone --data one", "eval net.stone --data one --against net.onnx"]
+    {
         let ran = folder.run(args);
         assert!(ran.err.contains("cargo build"), "{}", ran.err);
         ran.error(4, &["net.onnx", "not built into"]);
