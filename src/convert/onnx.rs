@@ -128,7 +128,9 @@ impl Onnx {
         let outputs = graph.output.into_iter().map(|o| o.name).collect();
         let nodes = nodes(graph.node, &mut files)?;
         files.hash(&mut hash)?;
-        let name = if graph.name.is_empty() { name.to_owned() } else { graph.name };
+        // Exporters that were given no name write one of these.
+        let unnamed = matches!(graph.name.as_str(), "" | "main_graph" | "main" | "torch_jit" | "torch-jit-export" | "tf2onnx");
+        let name = if unnamed { name.to_owned() } else { graph.name };
         Ok(Self { name, opset, inputs, outputs, nodes, tensors, sha256: hash.finalize().into() })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::calibrate::TensorStatistics;
 use super::histogram::Histogram;
+use super::round::integer;
 use core::fmt;
 use core::str::FromStr;
 use std::string::String;
@@ -18,6 +19,8 @@ pub enum Method {
     /// The clipping point with the least expected square error, and a margin that serves one half of the pictures best when the other half has chosen the point.
     #[default]
     Mse,
+    /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
+    Entropy,
 }
 
 impl fmt::Display for Method {
@@ -26,6 +29,7 @@ impl fmt::Display for Method {
             Self::MinMax => f.write_str("minmax"),
             Self::Percentile(p) => write!(f, "percentile:{p}"),
             Self::Mse => f.write_str("mse"),
+            Self::Entropy => f.write_str("entropy"),
         }
     }
 }
@@ -37,8 +41,9 @@ impl FromStr for Method {
         match (text, text.strip_prefix("percentile:").map(str::parse::<f64>)) {
             ("minmax", _) => Ok(Self::MinMax),
             ("mse", _) => Ok(Self::Mse),
+            ("entropy", _) => Ok(Self::Entropy),
             (_, Some(Ok(p))) if p > 50.0 && p <= 100.0 => Ok(Self::Percentile(p)),
-            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, or mse")),
+            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, mse or entropy")),
         }
     }
 }
@@ -56,6 +61,7 @@ pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
         Method::MinMax => max,
         Method::Percentile(p) => percentile(&tensor.merged(), p).min(max),
         Method::Mse => cross_validated(tensor, levels),
+        Method::Entropy => entropy(&tensor.merged(), max),
     };
     if range > 0.0 { range } else { 1.0 }
 }
@@ -68,6 +74,38 @@ fn percentile(histogram: &Histogram, percent: f64) -> f64 {
         (upper, sum)
     });
     bins.find(|(_, sum)| *sum >= below).map_or(0.0, |(upper, _)| upper)
+}
+
+/// Linear bins in which distributions are compared, and in how many of them quantization merges them.
+const LINEAR_BINS: usize = 2048;
+const MERGED_BINS: usize = 128;
+
+fn entropy(histogram: &Histogram, max: f64) -> f64 {
+    let mut bins = [0.0; LINEAR_BINS];
+    for (middle, _, count) in histogram.bins() {
+        let at = (middle / max * 2048.0).floor().clamp(0.0, 2047.0);
+        bins[usize::try_from(integer(at)).unwrap_or_default()] += count;
+    }
+    let points = (MERGED_BINS..=LINEAR_BINS).step_by(16);
+    let best = least(points, |&n| divergence(&bins, n)).unwrap_or(LINEAR_BINS);
+    max * f64::from(u32::try_from(best).unwrap_or(u32::MAX)) / 2048.0
+}
+
+/// Kullback-Leibler divergence of the first `n` bins, what lies beyond added to the last, from the same bins merged in groups.
+fn divergence(bins: &[f64; LINEAR_BINS], n: usize) -> f64 {
+    let mut real = bins[..n].to_vec();
+    real[n - 1] += bins[n..].iter().sum::<f64>();
+    let mut merged = std::vec![0.0; n];
+    for group in 0..MERGED_BINS {
+        let range = group * n / MERGED_BINS..(group + 1) * n / MERGED_BINS;
+        let sum: f64 = bins[range.clone()].iter().sum();
+        let live = bins[range.clone()].iter().filter(|&&b| b > 0.0).count();
+        let mean = sum / f64::from(u32::try_from(live.max(1)).unwrap_or(1));
+        range.filter(|&i| bins[i] > 0.0).for_each(|i| merged[i] = mean);
+    }
+    let (all, kept) = (real.iter().sum::<f64>(), merged.iter().sum::<f64>());
+    // A bin that the merged distribution does not have weighs as if it held a thousandth of a value.
+    real.iter().zip(&merged).filter(|(p, _)| **p > 0.0).map(|(p, q)| p / all * ((p / all) / (q.max(1e-3) / kept)).ln()).sum()
 }
 
 /// Expected square error if values over `clip` are clipped and the others rounded to `levels` levels.
