@@ -129,7 +129,7 @@ fn damaged_files_are_refused() {
 fn help_and_version() {
     let folder = Folder::new("help");
     let all = folder.run("--help").expect(0).out;
-    for command in ["run", "eval", "bench", "profile", "inspect", "verify", "devices"] {
+    for command in ["convert", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "devices", "demo"] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&format!("{command} --help")).expect(0).out;
         assert!(help.contains("Example") && help.contains(&format!("skipstone {command}")) && help.contains("--json"), "{help}");
@@ -381,4 +381,19 @@ fn what_the_machine_offers() {
     assert!(folder.run("devices").expect(0).out.contains("chosen: the fastest"));
     let forced = folder.run_with("devices --json", &[], &[("SKIPSTONE_ISA", "scalar")]).json(0, "devices");
     assert_eq!(forced["chosen"], "scalar");
+}
+
+#[cfg(not(feature = "convert"))]
+#[test]
+fn a_build_without_the_converter_says_so() {
+    let folder = folder("small");
+    folder.png("one/a.png", 12, 10, 0);
+    folder.write("net.onnx", b"");
+    for args in
+        ["convert net.onnx -o y.stone --calib one --preprocess unit", "compare net.onnx net.stone --data one", "eval net.stone --data one --against net.onnx"]
+    {
+        let ran = folder.run(args);
+        assert!(ran.err.contains("cargo build"), "{}", ran.err);
+        ran.error(4, &["net.onnx", "not built into"]);
+    }
 }

@@ -36,6 +36,12 @@ impl From<ConvertError> for CliError {
     }
 }
 
+/// The error of a conversion, with the path of the ONNX file.
+fn named(onnx: &Path, error: ConvertError) -> CliError {
+    let (error, path) = (CliError::from(error), onnx.display().to_string());
+    if error.what.contains(&path) { error } else { CliError { what: format!("{path}: {}", error.what), ..error } }
+}
+
 /// The float scores of inputs.
 pub(super) struct Float {
     source: Source,
@@ -44,7 +50,7 @@ pub(super) struct Float {
 
 /// The float network of an ONNX file.
 pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
-    let source = Source::open(onnx, preprocess)?;
+    let source = Source::open(onnx, preprocess).map_err(|e| named(onnx, e))?;
     let scores = source.values().pop().into_iter().collect::<Vec<_>>();
     Ok(Float { net: source.float(&scores)?, source })
 }
@@ -224,7 +230,8 @@ impl Outcome {
             if let Some((_, bar)) = bar.as_ref().filter(|_| done > 0) {
                 bar.step();
             }
-        })?;
+        });
+        let converted = converted.map_err(|e| if matches!(e, ConvertError::Picture { .. }) { e.into() } else { named(&args.onnx, e) })?;
         // The model lives as long as the program, as a mapped file does.
         let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
         let model = Model::parse(bytes)
@@ -335,7 +342,7 @@ struct CompareReport {
 pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
-    let source = Source::open(&args.onnx, &engine.model.preprocess())?;
+    let source = Source::open(&args.onnx, &engine.model.preprocess()).map_err(|e| named(&args.onnx, e))?;
     if source.network.input.shape != engine.model.input_shape() {
         let what = format!("{} reads {:?}, {} {:?}", args.onnx.display(), source.network.input.shape, args.net.display(), engine.model.input_shape());
         return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
