@@ -252,18 +252,16 @@ impl Importer {
     }
 
     fn node(&mut self, mut node: Node) -> Result<(), ConvertError> {
+        let end = node.inputs.iter().find_map(|name| self.ends.get(name)).cloned();
         for name in &mut node.inputs {
             if let Some(source) = self.alias.get(name) {
                 *name = source.clone();
             }
         }
         let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("has no output"))?;
-        let meaning = self.meaning(&node, &output)?;
+        let meaning = self.meaning(&node, &output, end)?;
         match meaning {
             Meaning::Alias(source) => {
-                if let Some(end) = node.inputs.first().and_then(|n| self.ends.get(n)).cloned() {
-                    self.ends.insert(output.clone(), end);
-                }
                 self.alias.insert(output, source);
             }
             Meaning::Constant(tensor) => {

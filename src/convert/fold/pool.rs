@@ -90,6 +90,7 @@ impl<'a> Folder<'a> {
         self.tensors[input].nonnegative = true;
         if let Some(draft) = &mut self.drafts[d] {
             draft.nonnegative = true;
+            draft.value.clone_from(&operation.output);
         }
         Ok(())
     }

@@ -8,16 +8,20 @@ use crate::convert::onnx::Node;
 use crate::shape::Window;
 
 impl Importer {
-    /// What `node`, whose first output is `output`, amounts to.
+    /// What `node`, whose first output is `output`, amounts to. `end` names the Softmax or ArgMax whose result it reads.
     ///
     /// # Errors
     /// An operator or an attribute that is not supported, inputs that do not fit.
-    pub(super) fn meaning(&mut self, node: &Node, output: &str) -> Result<Meaning, ConvertError> {
-        let plain = matches!(node.op.as_str(), "Identity" | "Dropout" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze");
-        if let Some(end) = node.inputs.iter().find_map(|n| self.ends.get(n))
-            && !(plain || matches!(node.op.as_str(), "Softmax" | "LogSoftmax" | "ArgMax" | "Shape"))
-        {
-            return Err(node.unsupported(format!("reads the result of {end}"), "Softmax and ArgMax are supported behind the scores, at the end of the network"));
+    pub(super) fn meaning(&mut self, node: &Node, output: &str, end: Option<String>) -> Result<Meaning, ConvertError> {
+        const HARMLESS: [&str; 10] = ["Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax", "ArgMax"];
+        if let Some(end) = end {
+            if !HARMLESS.contains(&node.op.as_str()) {
+                return Err(
+                    node.unsupported(format!("reads the result of {end}"), "Softmax and ArgMax are supported behind the scores, at the end of the network")
+                );
+            }
+            self.ends.insert(output.to_owned(), end);
+            return Ok(Meaning::Alias(node.input(0)?.to_owned()));
         }
         if matches!(node.op.as_str(), "Identity" | "Dropout") {
             return self.identity(node);
@@ -73,8 +77,7 @@ impl Importer {
     /// An operation on the first input that does nothing where the dimensions stay.
     fn unless_same(&self, node: &Node, op: Op, dims: Vec<usize>) -> Result<Meaning, ConvertError> {
         let read = node.input(0)?;
-        let behind_end = self.ends.contains_key(read);
-        if behind_end || (op == Op::Reshape && self.shape(node, read)? == dims) {
+        if op == Op::Reshape && self.shape(node, read)? == dims {
             return Ok(Meaning::Alias(read.to_owned()));
         }
         Ok(Meaning::Operation { op, reads: vec![read.to_owned()], dims })
@@ -345,7 +348,6 @@ impl Importer {
     fn cast(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let (read, to) = (node.input(0)?, node.int("to", 0)?);
         match to {
-            _ if self.ends.contains_key(read) => Ok(Meaning::Alias(read.to_owned())),
             1 | 10 | 11 if self.bytes.contains(read) => self.keep(node, Op::Cast),
             1 | 10 | 11 => Ok(Meaning::Alias(read.to_owned())),
             _ => Err(node.unsupported(format!("to ONNX data type {to}"), "casts to float are supported")),
@@ -367,7 +369,7 @@ impl Importer {
         };
         let axis = axis(node, node.int("axis", default)?, dims.len())?;
         let together = if old { dims[axis..].iter().product() } else { dims[axis] };
-        if !self.ends.contains_key(read) && together != all {
+        if together != all {
             return Err(node.unsupported(format!("over axis {axis} of {dims:?}"), "Softmax and ArgMax over all classes are supported"));
         }
         self.ends.insert(output.to_owned(), node.op.clone());

@@ -1,0 +1,246 @@
+//! Small ONNX files of every kind that is supported, against ONNX Runtime's scores, and of kinds that are refused (`tests/onnx/make.py` makes them).
+#![cfg(feature = "convert")]
+
+use skipstone::convert::ConvertError;
+use skipstone::convert::float::{FloatInput, FloatNet, feed};
+use skipstone::convert::fold::fold;
+use skipstone::convert::graph::{Input, Network, Op, Second};
+use skipstone::convert::import::import;
+use skipstone::convert::onnx::Onnx;
+use std::path::{Path, PathBuf};
+
+#[path = "support/naive.rs"]
+mod naive;
+
+/// A file that is imported, folded and ready to run in tract.
+struct Loaded {
+    network: Network,
+    float: FloatNet,
+    fed: Input,
+}
+
+/// Imports and folds a file whose input is `byte · scale + shift`.
+fn load(path: &Path, scale: &[f64], shift: &[f64]) -> Result<Loaded, ConvertError> {
+    let graph = import(Onnx::load(path)?)?;
+    let network = fold(&graph, scale, shift)?;
+    let input = FloatInput { name: graph.input.clone(), dims: graph.dims[&graph.input].clone(), bytes: graph.bytes };
+    let values: Vec<String> = network.steps.iter().map(|s| s.value.clone()).collect();
+    let float = FloatNet::new(&std::fs::read(path).unwrap(), path.parent().unwrap(), &input, &values)?;
+    let fed = Input { scale: scale.to_vec(), shift: shift.to_vec(), ..network.input.clone() };
+    Ok(Loaded { network, float, fed })
+}
+
+fn pixels(shape: [u32; 3]) -> Vec<u8> {
+    let count: usize = shape.iter().map(|&n| n as usize).product();
+    (0..count).map(|i| u8::try_from((i * 73 + i * i / 7 * 5) % 256).unwrap()).collect()
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    let mut found: Vec<PathBuf> = entries.filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect();
+    found.sort();
+    assert!(!found.is_empty(), "{folder} is empty");
+    found
+}
+
+/// The largest difference as a part of the largest value.
+fn difference(got: impl IntoIterator<Item = f64>, want: &[f64]) -> f64 {
+    let got: Vec<f64> = got.into_iter().collect();
+    assert_eq!(got.len(), want.len());
+    let largest = want.iter().fold(1e-9, |m: f64, v| m.max(v.abs()));
+    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest
+}
+
+/// Compares every step of the folded network with tract's value, and returns tract's scores.
+fn steps_agree(loaded: &Loaded, picture: &[u8], name: &str, bound: f64) -> Vec<f64> {
+    let tensors = naive::run(&loaded.network, picture);
+    let values = loaded.float.run(&feed(picture, &loaded.fed)).unwrap();
+    for (step, value) in loaded.network.steps.iter().zip(&values) {
+        let value = value.iter().map(|&v| f64::from(if step.relu { v.max(0.0) } else { v }));
+        let error = difference(value, &tensors[step.output]);
+        assert!(error < bound, "{name}: step {} differs by {error}", step.name);
+    }
+    values.last().unwrap().iter().map(|&v| f64::from(v)).collect()
+}
+
+#[test]
+fn accepted_files_agree_with_onnx_runtime() {
+    let mut wrong = Vec::new();
+    for path in files("tests/onnx") {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(path.with_extension("txt")).unwrap();
+        let mut lines = text.lines();
+        let mut row = || lines.next().unwrap().split(' ').map(|v| v.parse().unwrap()).collect::<Vec<f64>>();
+        let (scale, shift) = (row(), row());
+        let want: Vec<f64> = lines.map(|v| v.parse().unwrap()).collect();
+        // ONNX Runtime computes an f16 network in f16.
+        let bound = if name == "f16" { 5e-3 } else { 1e-4 };
+        match load(&path, &scale, &shift) {
+            Ok(loaded) => {
+                let picture = pixels(loaded.network.input.shape);
+                let folded = naive::run(&loaded.network, &picture)[loaded.network.steps.last().unwrap().output].clone();
+                let float = steps_agree(&loaded, &picture, &name, 1e-5);
+                for (of, scores) in [("folded", folded), ("float", float)] {
+                    let error = difference(scores, &want);
+                    if error >= bound {
+                        wrong.push(format!("{name}: {of} differs by {error}"));
+                    }
+                }
+            }
+            Err(e) => wrong.push(format!("{name}: {e}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn refused_files_are_named() {
+    let mut wrong = Vec::new();
+    for path in files("tests/onnx/refused") {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        match load(&path, &[1.0], &[0.0]) {
+            Ok(_) => wrong.push(format!("{name} is accepted")),
+            Err(e) => {
+                let (line, words) = (e.to_string(), std::fs::read_to_string(path.with_extension("txt")).unwrap());
+                if !words.lines().all(|w| line.contains(w)) || line.contains('\n') || e.help().is_empty() {
+                    wrong.push(format!("{name}: {line}, not {words}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_shortcuts_are_part_of_the_convolution() {
+    let seconds = |file: &str| -> Vec<String> {
+        let loaded = load(Path::new(file), &[1.0], &[0.0]).unwrap();
+        let kind = |op: &Op| match op {
+            Op::Conv(c) => match &c.second {
+                Second::None => None,
+                Second::Skip { stride, front, .. } => Some(format!("skip {stride:?} {front}")),
+                Second::Projection { window, .. } => Some(format!("projection {:?}", window.stride)),
+            },
+            Op::Add(_) => Some("add".into()),
+            _ => None,
+        };
+        loaded.network.steps.iter().filter_map(|s| kind(&s.op).map(|k| format!("{k} of block {:?}", s.block))).collect()
+    };
+    assert_eq!(seconds("tests/onnx/opset13.onnx"), ["skip [1, 1] 0 of block Some(0)", "projection [2, 2] of block Some(1)"]);
+    assert_eq!(seconds("tests/onnx/option_a.onnx"), ["skip [2, 2] 2 of block Some(0)"]);
+    assert_eq!(seconds("tests/onnx/plain_add.onnx").len(), 1);
+}
+
+#[test]
+fn nodes_without_names_get_unique_ones() {
+    let onnx = Onnx::load(Path::new("tests/onnx/opset7.onnx")).unwrap();
+    let mut names: Vec<&str> = onnx.nodes.iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(names[..3], ["Conv_0", "BatchNormalization_1", "Relu_2"]);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), onnx.nodes.len());
+}
+
+#[test]
+fn the_hash_covers_external_data() {
+    let folder = std::env::temp_dir().join(format!("skipstone-external-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let hash = |change: bool| {
+        std::fs::copy("tests/onnx/external.onnx", folder.join("external.onnx")).unwrap();
+        let mut data = std::fs::read("tests/onnx/external.bin").unwrap();
+        if change {
+            data[0] ^= 1;
+        }
+        std::fs::write(folder.join("external.bin"), data).unwrap();
+        Onnx::load(&folder.join("external.onnx")).unwrap().sha256
+    };
+    assert_eq!(hash(false), hash(false));
+    assert_ne!(hash(false), hash(true));
+    #[cfg(unix)]
+    {
+        std::fs::rename(folder.join("external.bin"), folder.with_extension("bin")).unwrap();
+        std::os::unix::fs::symlink(folder.with_extension("bin"), folder.join("external.bin")).unwrap();
+        let error = Onnx::load(&folder.join("external.onnx")).unwrap_err();
+        assert!(error.to_string().contains("may not leave the folder"), "{error}");
+        std::fs::remove_file(folder.with_extension("bin")).unwrap();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Thousands of damaged files: an error or a network, never a panic.
+#[test]
+fn damaged_files_do_no_harm() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |n: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % n as u64).unwrap()
+    };
+    let (mut read, mut accepted) = (0, 0);
+    for file in ["opset9", "shape_chain", "option_a", "nhwc", "external"] {
+        let original = std::fs::read(format!("tests/onnx/{file}.onnx")).unwrap();
+        // Weights make up most of a file: half of the damage goes to the first part, where the nodes stand.
+        for round in 0..1500 {
+            let mut bytes = original.clone();
+            for _ in 0..=random(3) {
+                let at = random(if round % 2 == 0 { bytes.len() } else { bytes.len().min(1200) });
+                match random(5) {
+                    0 => bytes[at] = u8::try_from(random(256)).unwrap(),
+                    1 => bytes[at] ^= 1 << random(8),
+                    2 => bytes.truncate(at.max(1)),
+                    3 => bytes.insert(at, u8::try_from(random(256)).unwrap()),
+                    _ => drop(bytes.remove(at)),
+                }
+                if bytes.is_empty() {
+                    bytes.push(0);
+                }
+            }
+            let Ok(onnx) = Onnx::parse(&bytes, Path::new("tests/onnx"), "damaged") else { continue };
+            read += 1;
+            let Ok(graph) = import(onnx) else { continue };
+            let Ok(network) = fold(&graph, &[1.0], &[0.0]) else { continue };
+            accepted += 1;
+            let input = FloatInput { name: graph.input.clone(), dims: graph.dims[&graph.input].clone(), bytes: graph.bytes };
+            let work: usize = graph.dims.values().map(|d| d.iter().product::<usize>()).sum();
+            if round % 10 == 0 && work < 100_000 {
+                let values: Vec<String> = network.steps.iter().map(|s| s.value.clone()).collect();
+                let _ = FloatNet::new(&bytes, Path::new("tests/onnx"), &input, &values).map(|f| f.run(&feed(&pixels(network.input.shape), &network.input)));
+            }
+        }
+    }
+    eprintln!("{read} of 7500 damaged files were read, {accepted} accepted");
+    assert!(accepted > 100 && accepted < read);
+}
+
+#[test]
+fn trained_networks_fold_to_the_same_scores() {
+    let (mean, deviation) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    let imagenet = (deviation.map(|s| 1.0 / (255.0 * s)), [0, 1, 2].map(|c| -mean[c] / deviation[c]));
+    let raw = ([1.0; 3], [0.0; 3]);
+    let folder = Path::new("../shared/data/models");
+    for (file, (scale, shift)) in [
+        ("resnet8-cifar10.onnx", raw),
+        ("resnet20-cifar10.onnx", imagenet),
+        ("resnet20-cifar10-pytorch.onnx", imagenet),
+        ("resnet56-cifar10.onnx", imagenet),
+        ("own/resnet8.onnx", imagenet),
+        ("own/resnet20.onnx", imagenet),
+        ("own/plain20.onnx", imagenet),
+    ] {
+        let path = folder.join(file);
+        if !path.exists() {
+            eprintln!("SKIPPED: {} is absent", path.display());
+            continue;
+        }
+        let loaded = load(&path, &scale, &shift).unwrap();
+        steps_agree(&loaded, &pixels(loaded.network.input.shape), file, 1e-4);
+    }
+    for file in ["densenet22", "preact20", "res2net29", "resnext29", "seresnet20"] {
+        let path = folder.join(format!("own/{file}.onnx"));
+        if path.exists() {
+            let error = load(&path, &[1.0], &[0.0]).err().expect("networks of other families are refused");
+            assert!(error.to_string().contains("node `"), "{file}: {error}");
+        }
+    }
+}
