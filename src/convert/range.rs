@@ -16,7 +16,7 @@ pub enum Method {
     MinMax,
     /// The magnitude below which this many percent of the values other than zero lie.
     Percentile(f64),
-    /// The clipping point with the least expected square error, and a margin that serves one half of the pictures best when the other half has chosen the point.
+    /// The clipping point with the least expected square error, times the margin that serves the even and the odd pictures best.
     #[default]
     Mse,
     /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
@@ -60,7 +60,7 @@ pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
     let range = match method {
         Method::MinMax => max,
         Method::Percentile(p) => percentile(&tensor.merged(), p).min(max),
-        Method::Mse => cross_validated(tensor, levels),
+        Method::Mse => with_margin(tensor, levels),
         Method::Entropy => entropy(&tensor.merged(), max),
     };
     if range > 0.0 { range } else { 1.0 }
@@ -133,13 +133,10 @@ fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<
     best.map(|(_, item)| item)
 }
 
-fn cross_validated(tensor: &TensorStatistics, levels: f64) -> f64 {
+fn with_margin(tensor: &TensorStatistics, levels: f64) -> f64 {
     let collect = |h: &Histogram| -> Vec<(f64, f64)> { h.bins().map(|(middle, _, count)| (middle, count)).collect() };
     let halves = [collect(&tensor.halves[0]), collect(&tensor.halves[1])];
-    let max = f64::from(tensor.max);
-    let point = |bins: &[(f64, f64)]| clipping_point(bins, bins.last().map_or(max, |b| b.0), levels);
-    let own = [point(&halves[0]), point(&halves[1])];
-    let cost = |m: &f64| (0..2).map(|h| error(&halves[1 - h], m * own[h], levels, CORRELATION)).sum();
-    let margin = if halves.iter().any(Vec::is_empty) { 1.0 } else { least(MARGINS.into_iter(), cost).unwrap_or(1.0) };
-    margin * point(&collect(&tensor.merged()))
+    let point = clipping_point(&collect(&tensor.merged()), f64::from(tensor.max), levels);
+    let cost = |m: &f64| halves.iter().map(|half| error(half, m * point, levels, CORRELATION)).sum();
+    least(MARGINS.into_iter(), cost).unwrap_or(1.0) * point
 }
