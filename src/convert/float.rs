@@ -2,6 +2,7 @@
 
 use super::ConvertError;
 use super::graph::Input;
+use super::onnx::widen;
 use core::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::string::{String, ToString};
 use std::sync::{Arc, Once};
 use std::vec::Vec;
+use tract_onnx::pb::tensor_proto::DataType as T;
 use tract_onnx::prelude::*;
 use tract_onnx::{onnx, pb};
 
@@ -62,7 +64,7 @@ impl FloatNet {
                 if let Some(missing) = names.iter().find(|v| !graph.node.iter().any(|n| n.output.contains(*v))) {
                     return Err(TractError::msg(std::format!("no node computes value `{missing}`")));
                 }
-                prepare(graph, input, &names);
+                prepare(graph, input, folder, &names)?;
             }
             let reader = onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
             let mut model = reader.parse(&proto, folder.to_str())?.model;
@@ -129,7 +131,7 @@ fn normalized(byte: usize, scale: f64, shift: f64) -> f32 {
 }
 
 /// Makes the wanted values the outputs, the batch 1, and mends what tract reads more strictly than the standard.
-fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, values: &[String]) {
+fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, folder: &Path, values: &[String]) -> TractResult<()> {
     let initializers: HashSet<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
     graph.input.retain(|i| i.name == input.name && !initializers.contains(&i.name));
     let batch = graph.input.first().and_then(batch_of).unwrap_or(1);
@@ -137,28 +139,50 @@ fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, values: &[String]) {
         if matches!(node.op_type.as_str(), "BatchNormalization" | "Dropout" | "MaxPool") {
             node.output.truncate(1);
         }
+        for attribute in &mut node.attribute {
+            match (node.op_type.as_str(), attribute.name.as_str()) {
+                ("Squeeze", "axes") => attribute.ints.sort_by_key(|&a| (a < 0, a)),
+                ("Cast", "to") if [T::Float16 as i64, T::Double as i64].contains(&attribute.i) => attribute.i = T::Float as i64,
+                _ => {}
+            }
+        }
     }
     keep_needed(&mut graph.node, values);
     let constants_of =
         |op: &str, at: usize| -> HashSet<String> { graph.node.iter().filter(|n| n.op_type == op).filter_map(|n| n.input.get(at).cloned()).collect() };
-    let (pads, shapes) = (constants_of("Pad", 2), constants_of("Reshape", 1));
-    let mend = |name: &str, tensor: &mut pb::TensorProto| {
+    let (pads, shapes, squeezed) = (constants_of("Pad", 2), constants_of("Reshape", 1), constants_of("Squeeze", 1));
+    let mend = |name: &str, tensor: &mut pb::TensorProto| -> TractResult<()> {
+        widen(tensor, folder).map_err(|e| TractError::msg(e.to_string()))?;
+        if squeezed.contains(name) {
+            sort_axes(tensor);
+        }
         if pads.contains(name) && tensor.dims == [1] {
             tensor.dims.clear();
         }
         if shapes.contains(name) && batch > 1 {
             first_to_one(tensor, batch);
         }
+        Ok(())
     };
     for tensor in &mut graph.initializer {
-        mend(&tensor.name.clone(), tensor);
+        mend(&tensor.name.clone(), tensor)?;
     }
     for node in graph.node.iter_mut().filter(|n| n.op_type == "Constant") {
         let Some(name) = node.output.first().cloned() else { continue };
-        node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).for_each(|t| mend(&name, t));
+        node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).try_for_each(|t| mend(&name, t))?;
     }
     graph.value_info.clear();
     graph.output = values.iter().map(|name| pb::ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
+    Ok(())
+}
+
+/// tract wants the axes of a Squeeze in ascending order.
+fn sort_axes(tensor: &mut pb::TensorProto) {
+    let raw = tensor.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b));
+    let mut axes: Vec<i64> = if tensor.raw_data.is_empty() { tensor.int64_data.clone() } else { raw.collect() };
+    axes.sort_by_key(|&a| (a < 0, a));
+    tensor.raw_data.clear();
+    tensor.int64_data = axes;
 }
 
 /// The batch that the file declares.

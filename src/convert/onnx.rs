@@ -135,6 +135,20 @@ impl Onnx {
     }
 }
 
+/// A tensor of f16 or f64 as one of f32 that holds its own data; any other as it is.
+pub(super) fn widen(proto: &mut pb::TensorProto, folder: &Path) -> Result<(), ConvertError> {
+    use pb::tensor_proto::DataType as T;
+    if ![T::Float16 as i32, T::Double as i32].contains(&proto.data_type) {
+        return Ok(());
+    }
+    let name = proto.name.clone();
+    let dims = proto.dims.clone();
+    let tensor = tensor::decode(core::mem::take(proto), &name, &mut external::Files::new(folder))?;
+    let raw_data = tensor.as_floats().unwrap_or_default().iter().flat_map(|v| v.to_le_bytes()).collect();
+    *proto = pb::TensorProto { name, dims, data_type: T::Float as i32, raw_data, ..Default::default() };
+    Ok(())
+}
+
 impl Node {
     /// An error that says that this node contradicts the standard.
     pub(super) fn wrong(&self, what: impl Into<String>) -> ConvertError {

@@ -51,7 +51,7 @@ impl<'a> Folder<'a> {
         let (data, dims) = self.constant(operation, weights)?;
         let &[first, second] = dims else { return Err(operation.node.wrong(format!("weights of the shape {dims:?}"))) };
         let (out, inner) = if transposed { (first, second) } else { (second, first) };
-        if inner != n || row.last() != Some(&n) || out == 0 {
+        if inner != n || !row.iter().filter(|&&d| d != 1).eq((n != 1).then_some(&n)) || out == 0 {
             return Err(operation
                 .node
                 .unsupported(format!("weights of the shape {dims:?} on an input {row:?}"), "a dense layer over a whole tensor is supported"));
