@@ -29,7 +29,7 @@ fn conv(network: &mut Quantized, input: usize, kernel: u32, channels: u32, skip:
 }
 
 /// When a tensor is in use: from the step that makes it to the last one that reads it.
-fn life(network: &Quantized, tensor: usize) -> std::ops::RangeInclusive<usize> {
+fn life(network: &Quantized, tensor: usize) -> core::ops::RangeInclusive<usize> {
     let made = network.steps.iter().position(|s| s.output == tensor).unwrap_or(0);
     let last = network.steps.iter().rposition(|s| s.input == tensor || s.second == Some(tensor));
     made..=last.unwrap_or(network.steps.len())

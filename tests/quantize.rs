@@ -32,8 +32,16 @@ fn make(network: &Network, pictures: &Noise, options: quantize::Options) -> Resu
     let statistics = calibrate(network, &run(network), pictures, &walked, options.threads, &|_| {})?;
     let quantized = quantize(network, &statistics, pictures.0.clone(), options, &|_| {})?;
     let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4] };
-    let about =
-        About { name: network.name.clone(), parameters: 1, preprocess, labels: Vec::new(), sha256: [7; 32], pictures: pictures.0.len(), method: "mse".into() };
+    let about = About {
+        name: network.name.clone(),
+        parameters: 1,
+        preprocess,
+        labels: Vec::new(),
+        sha256: [7; 32],
+        check_picture: Vec::new(),
+        pictures: pictures.0.len(),
+        method: "mse".into(),
+    };
     let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
     Ok(Made { quantized, statistics, file })
 }

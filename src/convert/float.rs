@@ -4,8 +4,9 @@ use super::ConvertError;
 use super::graph::Input;
 use super::onnx::widen;
 use core::cell::Cell;
+use core::panic::AssertUnwindSafe;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::string::{String, ToString};
 use std::sync::{Arc, Once};
@@ -216,7 +217,7 @@ fn first_to_one(tensor: &mut pb::TensorProto, batch: i64) {
     } else if tensor.raw_data.get(..8) == Some(&batch.to_le_bytes()) {
         let mut raw = tensor.raw_data.to_vec();
         raw[..8].copy_from_slice(&1i64.to_le_bytes());
-        tensor.raw_data = raw.into();
+        tensor.raw_data = raw;
     }
 }
 
