@@ -261,7 +261,7 @@ impl Importer {
                 *name = source.clone();
             }
         }
-        let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("has no output"))?;
+        let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("it has no output"))?;
         let meaning = self.meaning(&node, &output, end)?;
         match meaning {
             Meaning::Alias(source) => {
