@@ -8,7 +8,6 @@ use super::host::Host;
 use super::output::{Output, Table, ms, or_dash, print, thousands};
 use super::peak;
 use crate::count;
-use crate::format::check;
 use crate::os;
 use crate::picture::{Format, Geometry, Picture, Resize};
 use crate::session::Session;
@@ -135,7 +134,7 @@ fn measure(engine: &Engine, args: &BenchArgs, threads: usize) -> Result<Measured
     let mut session = engine.session(&mut arena, &pool)?;
     let mut input = vec![0; input_bytes(&engine.model)];
     let (fill_ms, fill_from) = fill_time(engine, &mut input)?;
-    check::check_input(engine.model.seed(), engine.model.input_shape(), &mut input);
+    engine.model.check_input(&mut input);
     let mut timer = Timer { session: &mut session, input: &input };
     let (warmup, fastest) = match args.warmup {
         Some(n) => timer.warm_up_by(n),

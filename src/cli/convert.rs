@@ -33,7 +33,7 @@ pub struct ConvertArgs {
     /// Names of the classes, one a line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// How ranges are chosen: minmax, percentile:99.99 or mse (default: mse)
+    /// How ranges are chosen: minmax, percentile:99.99, mse or entropy (default: mse)
     #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,
     /// Labelled pictures to measure the accuracy on
@@ -48,6 +48,9 @@ pub struct ConvertArgs {
     /// Points of top-1 that may be lost on --eval; the file is only written when it holds
     #[arg(long, value_name = "PP", requires = "eval", value_parser = percent)]
     pub max_drop: Option<f64>,
+    /// A picture whose results are kept in the file for verify, instead of those of generated noise
+    #[arg(long, value_name = "FILE")]
+    pub check_picture: Option<PathBuf>,
     /// How many work.
     #[command(flatten)]
     pub threads: ThreadArgs,

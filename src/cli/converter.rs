@@ -80,6 +80,11 @@ struct Calibration {
 }
 
 impl Calibration {
+    /// One picture.
+    fn one(path: &Path, geometry: Geometry) -> Result<Self> {
+        Ok(Self { set: DataSet::open(path, None, Some(1), None)?, good: vec![0], geometry })
+    }
+
     fn open(args: &ConvertArgs, geometry: Geometry) -> Result<Self> {
         let set = args.choice.open(&args.calib, None)?;
         let mut good: Vec<usize> = (0..set.len()).collect();
@@ -222,7 +227,9 @@ impl Outcome {
         let quantize = quantize::Options { method, pair_safe: true, threads: args.threads.threads };
         let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
         let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
-        let converted = convert::convert(&args.onnx, &options, calibration, &|stage, done, of| {
+        let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
+        let check = check.as_ref().map(|c| c as &dyn Pictures);
+        let converted = convert::convert(&args.onnx, &options, calibration, check, &|stage, done, of| {
             let mut bar = bar.borrow_mut();
             if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
                 *bar = Some((stage, Progress::new(output, of, stage.name())));

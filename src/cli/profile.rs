@@ -6,7 +6,7 @@ use super::error::Result;
 use super::host::Host;
 use super::output::{Output, Table, ms, or_dash, thousands};
 use super::peak::{self, Peak};
-use crate::format::{Operation, StepRecord, check};
+use crate::format::{Operation, StepRecord};
 use crate::kernels::{Kernels, Set};
 use crate::ops::conv::{Conv, Second};
 use crate::ops::pool::Kind;
@@ -106,7 +106,7 @@ fn measure(engine: &Engine, runs: Option<usize>, threads: usize) -> Result<(usiz
     let mut arena = engine.arena(threads)?;
     let mut session = engine.session(&mut arena, &pool)?;
     let mut input = vec![0; input_bytes(&engine.model)];
-    check::check_input(engine.model.seed(), engine.model.input_shape(), &mut input);
+    engine.model.check_input(&mut input);
     let mut least = vec![Duration::MAX; engine.plan.len()];
     let (start, mut passes) = (Instant::now(), 0);
     while runs.map_or(passes < 5 || start.elapsed() < Duration::from_secs(2), |n| passes < n) {

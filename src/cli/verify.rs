@@ -4,7 +4,7 @@ use super::args::{EngineArgs, threads};
 use super::engine::{Engine, input_bytes, put};
 use super::error::{CliError, Result};
 use super::output::{Output, hex};
-use crate::format::{Plan, check, proof};
+use crate::format::{Plan, proof};
 use crate::kernels::Kernels;
 use clap::Args;
 use core::fmt::Write as _;
@@ -118,7 +118,7 @@ fn replay(engine: &Engine, threads: usize) -> Result<Option<Difference>> {
     let mut arena = engine.arena(threads)?;
     let mut session = engine.session(&mut arena, &pool)?;
     let mut input = vec![0; input_bytes(&engine.model)];
-    check::check_input(engine.model.seed(), engine.model.input_shape(), &mut input);
+    engine.model.check_input(&mut input);
     put(&mut session, &input);
     let (mut first, mut index) = (None, 0);
     session.run_with(|step, session| {

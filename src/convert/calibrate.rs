@@ -67,7 +67,7 @@ pub fn calibrate(
         let values = float(&pictures.load(i, network.input.shape)?)?;
         let mut outputs = counts[i % counts.len()].lock().unwrap_or_else(PoisonError::into_inner);
         for ((step, value), output) in network.steps.iter().zip(&values).zip(outputs.iter_mut()) {
-            count(value, step.relu, &mut output.halves[i % 2], &mut output.max);
+            count(value, network.tensors[step.output].nonnegative, &mut output.halves[i % 2], &mut output.max);
         }
         let sums: Vec<Vec<f64>> = network.steps.iter().zip(&values).map(|(s, v)| channel_means(v, network.tensors[s.output].shape[2] as usize)).collect();
         Ok((sums, values.into_iter().next_back().unwrap_or_default()))
@@ -98,9 +98,9 @@ pub fn calibrate(
     Ok(Statistics { outputs, means, scores })
 }
 
-fn count(values: &[f32], relu: bool, histogram: &mut Histogram, max: &mut f32) {
+fn count(values: &[f32], nonnegative: bool, histogram: &mut Histogram, max: &mut f32) {
     for &v in values {
-        let v = if relu { v.max(0.0) } else { v };
+        let v = if nonnegative { v.max(0.0) } else { v };
         histogram.add(v);
         *max = max.max(v.abs());
     }

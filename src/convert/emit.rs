@@ -3,7 +3,6 @@
 use super::ConvertError;
 use super::plan::Plan;
 use super::quantized::{Op, Quantized, Second, Step};
-use crate::format::check::check_input;
 use crate::format::view::{Preprocess, Resize};
 use crate::format::write::{Writer, word};
 use crate::format::{Model, NONE, Operation, flag, layout, network, op, origin, proof, step, tensor};
@@ -31,6 +30,8 @@ pub struct About {
     pub pictures: usize,
     /// Calibration method.
     pub method: String,
+    /// The check input, or nothing where the seed makes it.
+    pub check_picture: Vec<u8>,
 }
 
 /// Seed of the check input.
@@ -43,6 +44,7 @@ const SEED: u32 = 0x5170_0001;
 pub fn emit(quantized: &Quantized, plans: &[Plan], about: &About) -> Result<Vec<u8>, ConvertError> {
     let mut writer = Writer::default();
     write_network(&mut writer, quantized, about);
+    writer.picture.clone_from(&about.check_picture);
     let weights: Vec<Placed> = quantized.steps.iter().map(|s| Placed::new(&mut writer, s)).collect();
     for plan in plans {
         write_plan(&mut writer, quantized, plan, &weights);
@@ -224,7 +226,7 @@ fn prove(bytes: &[u8]) -> Result<(Vec<u32>, Vec<u32>), ConvertError> {
         }
         let mut arena = std::vec![0; plan.arena_bytes(1)];
         let mut session = Session::new(&model, Kernels::detect(), plan.kind(), &mut arena).map_err(|e| wrong("", &std::format!("{e}")))?;
-        check_input(model.seed(), model.input_shape(), session.input());
+        model.check_input(session.input());
         session.run_with(|step, session| checks.push(session.tensor(&plan.tensor(step.output())).crc32()));
     }
     Ok((flags, checks))

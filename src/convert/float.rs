@@ -4,8 +4,9 @@ use super::ConvertError;
 use super::graph::Input;
 use super::onnx::widen;
 use core::cell::Cell;
+use core::panic::AssertUnwindSafe;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::string::{String, ToString};
 use std::sync::{Arc, Once};
@@ -96,6 +97,9 @@ fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
     let dims = value.shape().to_vec();
     let data = value.to_plain_array_view::<f32>()?;
     let data: Vec<f32> = data.iter().copied().collect();
+    if dims.first() != Some(&1) && data.len() > 1 {
+        return Err(TractError::msg(std::format!("a value has the shape {dims:?}, its batch is not 1")));
+    }
     let [1, c, h, w] = dims[..] else { return Ok(data) };
     if h * w == 1 {
         return Ok(data);
@@ -213,7 +217,7 @@ fn first_to_one(tensor: &mut pb::TensorProto, batch: i64) {
     } else if tensor.raw_data.get(..8) == Some(&batch.to_le_bytes()) {
         let mut raw = tensor.raw_data.to_vec();
         raw[..8].copy_from_slice(&1i64.to_le_bytes());
-        tensor.raw_data = raw.into();
+        tensor.raw_data = raw;
     }
 }
 
@@ -237,8 +241,8 @@ fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, ConvertError> 
     SILENT.set(outer);
     let what = match result {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => std::format!("{error:#}"),
         Err(panic) => panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default(),
     };
-    Err(ConvertError::Float { what: std::format!("the float network does not run: {}", what.lines().next().unwrap_or_default()) })
+    Err(ConvertError::Float { what: std::format!("the float network does not run: {}", what.split_whitespace().collect::<Vec<_>>().join(" ")) })
 }

@@ -17,6 +17,10 @@ use std::vec::Vec;
 const EMPTY: f64 = 1e-12;
 /// Biases stay below this many units.
 const BIAS_LIMIT: f64 = 268_435_456.0;
+/// Half of what accumulators may hold.
+const ACCUMULATOR: f64 = 1_073_741_824.0;
+/// The largest magnitude of an integer that a convolution reads.
+const READ: f64 = 255.0;
 /// A skip whose factors would enlarge the weights' noise power beyond this is added in a step of its own.
 const NOISE_LIMIT: f64 = 1.5;
 
@@ -60,10 +64,6 @@ struct Grid {
 
 /// Adds a convolution whose second operand is a skip, a projection or nothing; splits it where the arithmetic does not allow to fuse.
 pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
-    if kind == DataType::I32 && step.relu {
-        let what = "a ReLU behind the scores".into();
-        return Err(ConvertError::Unsupported { node: step.name.clone(), op: "Relu".into(), what, help: "remove the ReLU at the end of the network" });
-    }
     let shape = walk.network.tensors[step.output].shape;
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let source = walk.tensor(*tensor);
@@ -175,14 +175,19 @@ fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f6
 
 fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Skip>) -> Grid {
     let bias = float_bias(walk, step, conv);
+    // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
+    let reach = |row: &[f64]| READ * row.iter().map(|w| w.max(0.0)).sum::<f64>().max(row.iter().map(|w| -w.min(0.0)).sum());
     let units =
         |rows: &[Vec<f64>]| -> Vec<f64> { rows.iter().zip(&bias).map(|(r, b)| unit(r, walk.options.pair_safe).max(b.abs() / BIAS_LIMIT).max(EMPTY)).collect() };
-    let u = units(&main_rows(walk, step, conv));
+    let main = main_rows(walk, step, conv);
+    let least: Vec<f64> = main.iter().zip(&bias).map(|(row, b)| (reach(row) + b.abs()) / ACCUMULATOR).collect();
+    let u: Vec<f64> = units(&main).iter().zip(&least).map(|(u, l)| u.max(*l)).collect();
     let ones = std::vec![1; u.len()];
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let (input, other) = (walk.stands_for[step.input], walk.stands_for[*tensor]);
         let scale = input_scale(walk, other);
-        let u2 = units(&rows(weights, window, &walk.view(other), scale));
+        let projected = rows(weights, window, &walk.view(other), scale);
+        let u2 = units(&projected);
         let energy = |t: usize, w: &Window| {
             let pictures: Vec<&[u8]> = walk.data[t].iter().map(Vec::as_slice).collect();
             f64::from(w.kernel[0] * w.kernel[1]) * sums::energy(&pictures, &walk.view(t))
@@ -190,7 +195,8 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Sk
         let (a1, a2) = (energy(input, &conv.window), energy(other, window));
         let found: Vec<_> = u.iter().zip(&u2).map(|(&u1, &u2)| fraction(u1, u2, a1, a2)).collect();
         let k = |pick: fn(&(u32, u32, f64)) -> u32| found.iter().map(|f| pick(f).cast_signed()).collect();
-        return Grid { unit: found.iter().map(|f| f.2).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
+        let least = least.iter().zip(&projected).map(|(l, row)| l + reach(row) / ACCUMULATOR);
+        return Grid { unit: found.iter().zip(least).map(|(f, l)| f.2.max(l)).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
     }
     let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
     let (scale, channels) = (walk.made.tensors[tensor].scale, walk.made.tensors[tensor].shape[2]);

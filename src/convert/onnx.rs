@@ -128,7 +128,9 @@ impl Onnx {
         let outputs = graph.output.into_iter().map(|o| o.name).collect();
         let nodes = nodes(graph.node, &mut files)?;
         files.hash(&mut hash)?;
-        let name = if graph.name.is_empty() { name.to_owned() } else { graph.name };
+        // Exporters that were given no name write one of these.
+        let unnamed = matches!(graph.name.as_str(), "" | "main_graph" | "main" | "torch_jit" | "torch-jit-export" | "tf2onnx");
+        let name = if unnamed { name.to_owned() } else { graph.name };
         Ok(Self { name, opset, inputs, outputs, nodes, tensors, sha256: hash.finalize().into() })
     }
 }
@@ -206,10 +208,7 @@ impl Node {
 }
 
 fn value_info(info: &pb::ValueInfoProto) -> ValueInfo {
-    let tensor = match info.r#type.as_ref().and_then(|t| t.value.as_ref()) {
-        Some(pb::type_proto::Value::TensorType(t)) => Some(t),
-        None => None,
-    };
+    let tensor = info.r#type.as_ref().and_then(|t| t.value.as_ref()).map(|pb::type_proto::Value::TensorType(t)| t);
     let dims = tensor.and_then(|t| t.shape.as_ref()).map_or(&[][..], |s| &s.dim[..]);
     let size = |d: &pb::tensor_shape_proto::Dimension| match d.value {
         Some(pb::tensor_shape_proto::dimension::Value::DimValue(v)) if (1..LIMIT).contains(&v) => usize::try_from(v).ok(),

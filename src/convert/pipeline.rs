@@ -135,11 +135,17 @@ fn normalization(p: &Preprocess) -> (Vec<f64>, Vec<f64>) {
     (0..4).map(channel).unzip()
 }
 
-/// Converts an ONNX file with the help of pictures.
+/// Converts an ONNX file with the help of pictures. The first picture of `check` becomes the file's check input instead of the one that a seed makes.
 ///
 /// # Errors
 /// What is wrong with the file, a picture or the network, and where.
-pub fn convert(path: &Path, options: &Options, pictures: &dyn Pictures, progress: &Progress<'_>) -> Result<Converted, ConvertError> {
+pub fn convert(
+    path: &Path,
+    options: &Options,
+    pictures: &dyn Pictures,
+    check: Option<&dyn Pictures>,
+    progress: &Progress<'_>,
+) -> Result<Converted, ConvertError> {
     let mut clock = Clock(Instant::now());
     progress(Stage::Import, 0, 1);
     let source = Source::open(path, &options.preprocess)?;
@@ -168,6 +174,7 @@ pub fn convert(path: &Path, options: &Options, pictures: &dyn Pictures, progress
         sha256: source.sha256,
         pictures: n,
         method: options.quantize.method.to_string(),
+        check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
     };
     let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
     let seconds = [(Stage::Import, import), (Stage::Calibrate, calibrated), (Stage::Quantize, seconds), (Stage::Emit, clock.lap())];

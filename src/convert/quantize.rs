@@ -144,17 +144,11 @@ impl Walk<'_> {
         };
         let scale = self.scales[step.output];
         let input = self.stands_for[step.input];
+        if let Some((op, what, help)) = self.refused(step, last) {
+            return Err(ConvertError::Unsupported { node: step.name.clone(), op: op.into(), what: what.into(), help });
+        }
         match &step.op {
-            graph::Op::Conv(conv) => return layer::conv(self, step, conv, kind, means),
-            _ if last => {
-                let what = "the network ends without a dense layer or convolution".to_string();
-                return Err(ConvertError::Unsupported {
-                    node: step.name.clone(),
-                    op: "output".into(),
-                    what,
-                    help: "put a dense layer or a 1x1 convolution at the end",
-                });
-            }
+            graph::Op::Conv(conv) => layer::conv(self, step, conv, kind, means),
             graph::Op::MaxPool(window) => {
                 let (kind, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
                 let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
@@ -171,6 +165,25 @@ impl Walk<'_> {
                 let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
                 self.addition(step, input, other, output)
             }
+        }
+    }
+
+    /// The operator, what the device cannot do with it, and what helps.
+    fn refused(&self, step: &graph::Step, last: bool) -> Option<(&'static str, &'static str, &'static str)> {
+        let signed = self.made.tensors[self.stands_for[step.input]].kind != DataType::U8;
+        let pool = matches!(step.op, graph::Op::MaxPool(_) | graph::Op::AveragePool { .. });
+        match &step.op {
+            graph::Op::Conv(graph::Conv { second: graph::Second::Skip { tensor: 0, .. }, .. }) => {
+                Some(("Add", "a shortcut from the picture", "begin the network with a convolution"))
+            }
+            graph::Op::Conv(_) if last && step.relu => Some(("Relu", "a ReLU behind the scores", "remove the ReLU at the end of the network")),
+            graph::Op::Conv(_) => None,
+            _ if last => Some(("output", "the network ends without a dense layer or convolution", "put a dense layer or a 1x1 convolution at the end")),
+            _ if step.reads().any(|t| t == 0) => {
+                Some(("input", "the picture is read by another operator than a convolution", "begin the network with a convolution"))
+            }
+            _ if pool && step.relu && signed => Some(("Relu", "a ReLU behind a pool of values with a sign", "put the ReLU in front of the pool")),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::calibrate::TensorStatistics;
 use super::histogram::Histogram;
+use super::round::integer;
 use core::fmt;
 use core::str::FromStr;
 use std::string::String;
@@ -15,9 +16,11 @@ pub enum Method {
     MinMax,
     /// The magnitude below which this many percent of the values other than zero lie.
     Percentile(f64),
-    /// The clipping point with the least expected square error, and a margin that serves one half of the pictures best when the other half has chosen the point.
+    /// The clipping point with the least expected square error, times the margin that serves the even and the odd pictures best.
     #[default]
     Mse,
+    /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
+    Entropy,
 }
 
 impl fmt::Display for Method {
@@ -26,6 +29,7 @@ impl fmt::Display for Method {
             Self::MinMax => f.write_str("minmax"),
             Self::Percentile(p) => write!(f, "percentile:{p}"),
             Self::Mse => f.write_str("mse"),
+            Self::Entropy => f.write_str("entropy"),
         }
     }
 }
@@ -37,8 +41,9 @@ impl FromStr for Method {
         match (text, text.strip_prefix("percentile:").map(str::parse::<f64>)) {
             ("minmax", _) => Ok(Self::MinMax),
             ("mse", _) => Ok(Self::Mse),
+            ("entropy", _) => Ok(Self::Entropy),
             (_, Some(Ok(p))) if p > 50.0 && p <= 100.0 => Ok(Self::Percentile(p)),
-            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, or mse")),
+            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, mse or entropy")),
         }
     }
 }
@@ -55,7 +60,8 @@ pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
     let range = match method {
         Method::MinMax => max,
         Method::Percentile(p) => percentile(&tensor.merged(), p).min(max),
-        Method::Mse => cross_validated(tensor, levels),
+        Method::Mse => with_margin(tensor, levels),
+        Method::Entropy => entropy(&tensor.merged(), max),
     };
     if range > 0.0 { range } else { 1.0 }
 }
@@ -68,6 +74,38 @@ fn percentile(histogram: &Histogram, percent: f64) -> f64 {
         (upper, sum)
     });
     bins.find(|(_, sum)| *sum >= below).map_or(0.0, |(upper, _)| upper)
+}
+
+/// Linear bins in which distributions are compared, and in how many of them quantization merges them.
+const LINEAR_BINS: usize = 2048;
+const MERGED_BINS: usize = 128;
+
+fn entropy(histogram: &Histogram, max: f64) -> f64 {
+    let mut bins = [0.0; LINEAR_BINS];
+    for (middle, _, count) in histogram.bins() {
+        let at = (middle / max * 2048.0).floor().clamp(0.0, 2047.0);
+        bins[usize::try_from(integer(at)).unwrap_or_default()] += count;
+    }
+    let points = (MERGED_BINS..=LINEAR_BINS).step_by(16);
+    let best = least(points, |&n| divergence(&bins, n)).unwrap_or(LINEAR_BINS);
+    max * f64::from(u32::try_from(best).unwrap_or(u32::MAX)) / 2048.0
+}
+
+/// Kullback-Leibler divergence of the first `n` bins, what lies beyond added to the last, from the same bins merged in groups.
+fn divergence(bins: &[f64; LINEAR_BINS], n: usize) -> f64 {
+    let mut real = bins[..n].to_vec();
+    real[n - 1] += bins[n..].iter().sum::<f64>();
+    let mut merged = std::vec![0.0; n];
+    for group in 0..MERGED_BINS {
+        let range = group * n / MERGED_BINS..(group + 1) * n / MERGED_BINS;
+        let sum: f64 = bins[range.clone()].iter().sum();
+        let live = bins[range.clone()].iter().filter(|&&b| b > 0.0).count();
+        let mean = sum / f64::from(u32::try_from(live.max(1)).unwrap_or(1));
+        range.filter(|&i| bins[i] > 0.0).for_each(|i| merged[i] = mean);
+    }
+    let (all, kept) = (real.iter().sum::<f64>(), merged.iter().sum::<f64>());
+    // A bin that the merged distribution does not have weighs as if it held a thousandth of a value.
+    real.iter().zip(&merged).filter(|(p, _)| **p > 0.0).map(|(p, q)| p / all * ((p / all) / (q.max(1e-3) / kept)).ln()).sum()
 }
 
 /// Expected square error if values over `clip` are clipped and the others rounded to `levels` levels.
@@ -95,13 +133,10 @@ fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<
     best.map(|(_, item)| item)
 }
 
-fn cross_validated(tensor: &TensorStatistics, levels: f64) -> f64 {
+fn with_margin(tensor: &TensorStatistics, levels: f64) -> f64 {
     let collect = |h: &Histogram| -> Vec<(f64, f64)> { h.bins().map(|(middle, _, count)| (middle, count)).collect() };
     let halves = [collect(&tensor.halves[0]), collect(&tensor.halves[1])];
-    let max = f64::from(tensor.max);
-    let point = |bins: &[(f64, f64)]| clipping_point(bins, bins.last().map_or(max, |b| b.0), levels);
-    let own = [point(&halves[0]), point(&halves[1])];
-    let cost = |m: &f64| (0..2).map(|h| error(&halves[1 - h], m * own[h], levels, CORRELATION)).sum();
-    let margin = if halves.iter().any(Vec::is_empty) { 1.0 } else { least(MARGINS.into_iter(), cost).unwrap_or(1.0) };
-    margin * point(&collect(&tensor.merged()))
+    let point = clipping_point(&collect(&tensor.merged()), f64::from(tensor.max), levels);
+    let cost = |m: &f64| halves.iter().map(|half| error(half, m * point, levels, CORRELATION)).sum();
+    least(MARGINS.into_iter(), cost).unwrap_or(1.0) * point
 }

@@ -57,6 +57,8 @@ pub mod section {
     pub const CHECKS: [u8; 8] = *b"checks\0\0";
     /// Class labels: a count, count + 1 offsets into the text that follows them.
     pub const LABELS: [u8; 8] = *b"labels\0\0";
+    /// The check input as bytes, where a real picture was chosen instead of the one that the seed makes.
+    pub const PICTURE: [u8; 8] = *b"picture\0";
     /// One [`super::origin`] record.
     pub const ORIGIN: [u8; 8] = *b"origin\0\0";
 }

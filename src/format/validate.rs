@@ -54,7 +54,8 @@ fn sections<'a>(bytes: &'a [u8], content: &'a [u8]) -> Result<Model<'a>> {
     if count > SECTION_LIMIT || content.len() < HEADER + count * SECTION {
         return fail(header::SECTIONS, "header", "the table of sections does not fit into the file");
     }
-    let mut model = Model { bytes, network: &[], names: "", plans: &[], tensors: &[], steps: &[], weights: &[], checks: &[], labels: &[], origin: &[] };
+    let mut model =
+        Model { bytes, network: &[], names: "", plans: &[], tensors: &[], steps: &[], weights: &[], checks: &[], labels: &[], origin: &[], picture: &[] };
     for i in 0..count {
         let at = HEADER + i * SECTION;
         let entry = &bytes[at..at + SECTION];
@@ -83,6 +84,7 @@ fn sections<'a>(bytes: &'a [u8], content: &'a [u8]) -> Result<Model<'a>> {
             section::CHECKS => model.checks = data.as_chunks().0,
             section::LABELS => model.labels = data,
             section::ORIGIN => model.origin = data,
+            section::PICTURE => model.picture = data,
             _ => {}
         }
     }
@@ -106,6 +108,10 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     let [h, w, c] = model.input_shape();
     if [h, w, c].iter().any(|&v| v == 0 || v > SIZE_LIMIT) {
         return fail(at, "network", "the input has no pixels or too many");
+    }
+    let bytes = [h, w, c].iter().map(|&v| u64::from(v)).product::<u64>();
+    if !model.picture.is_empty() && model.picture.len() as u64 != bytes {
+        return fail(byte_of(model, model.picture), "picture", "it has not the size of the input");
     }
     if preprocess.crop.is_some_and(|crop| crop != [h, w]) || word(model.network, network::RESIZE) > 2 || word(model.network, network::RESIZE_TO) > SIZE_LIMIT {
         return fail(at, "network", "the preprocessing does not fit the input");

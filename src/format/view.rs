@@ -1,5 +1,6 @@
 //! Reading: a file as it lies in memory, checked once.
 
+use super::check::check_input;
 use super::plan::{Plan, PlanKind};
 use super::{HEADER, NONE, SECTION, header, layout, network, origin, section, step, tensor, validate};
 use crate::kernels::Set;
@@ -76,6 +77,7 @@ pub struct Model<'a> {
     pub(super) checks: &'a [[u8; 4]],
     pub(super) labels: &'a [u8],
     pub(super) origin: &'a [u8],
+    pub(super) picture: &'a [u8],
 }
 
 impl<'a> Model<'a> {
@@ -139,6 +141,11 @@ impl<'a> Model<'a> {
     #[must_use]
     pub fn seed(&self) -> u32 {
         word(self.network, network::SEED)
+    }
+
+    /// Fills an input with the check input: the picture that is stored in the file, or what its seed makes.
+    pub fn check_input(&self, input: &mut [u8]) {
+        if self.picture.len() == input.len() { input.copy_from_slice(self.picture) } else { check_input(self.seed(), self.input_shape(), input) }
     }
 
     /// How a picture becomes the input.

@@ -23,6 +23,8 @@ pub struct Writer {
     pub checks: Vec<u32>,
     /// Class labels; none are written if empty.
     pub labels: Vec<String>,
+    /// The check input, or nothing where the seed makes it.
+    pub picture: Vec<u8>,
     names: String,
     weights: Vec<u8>,
 }
@@ -37,6 +39,7 @@ impl Default for Writer {
             steps: Vec::new(),
             checks: Vec::new(),
             labels: Vec::new(),
+            picture: Vec::new(),
             names: String::new(),
             weights: Vec::new(),
         }
@@ -82,9 +85,10 @@ impl Writer {
             (section::CHECKS, bytes(&self.checks)),
             (section::NAMES, self.names.clone().into_bytes()),
             (section::LABELS, self.labels()),
+            (section::PICTURE, self.picture.clone()),
             (section::WEIGHTS, self.weights.clone()),
         ];
-        let parts: Vec<_> = parts.iter().filter(|(name, data)| *name != section::LABELS || !data.is_empty()).collect();
+        let parts: Vec<_> = parts.iter().filter(|(name, data)| !data.is_empty() || ![section::LABELS, section::PICTURE].contains(name)).collect();
         let mut file = std::vec![0; round_up(HEADER + parts.len() * SECTION, LINE)];
         for (i, (name, data)) in parts.iter().enumerate() {
             let entry = &mut file[HEADER + i * SECTION..][..SECTION];

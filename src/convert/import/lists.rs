@@ -122,7 +122,7 @@ impl Importer {
             let from_end = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
             let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
             let start = from_end(starts[i]).clamp(low.max(0), high);
-            let end = if step < 0 && ends[i] <= -size - 1 { -1 } else { from_end(ends[i]).clamp(low, high) };
+            let end = if step < 0 && ends[i] < -size { -1 } else { from_end(ends[i]).clamp(low, high) };
             let span = if step > 0 { end - start } else { start - end };
             let len = if span <= 0 { 0 } else { (span - 1) / step.saturating_abs() + 1 };
             let number = |v: i64| isize::try_from(v.clamp(-size - 1, size.max(1))).map_err(|_| node.wrong("a size is out of range"));

@@ -7,7 +7,6 @@
 
 use core::cell::UnsafeCell;
 use core::panic::PanicInfo;
-use skipstone::format::check::check_input;
 use skipstone::{Arena, Kernels, Model, PlanKind, Session, Set, arena_bytes, include_model};
 
 static FILE: &[u8] = include_model!(env!("STONE"));
@@ -38,7 +37,7 @@ extern "C" fn main() -> i32 {
 fn verify(arena: &mut [u8]) -> bool {
     let Ok(model) = Model::parse(FILE) else { return false };
     let Ok(mut session) = Session::new(&model, Kernels::baseline(), PlanKind::Fast, arena) else { return false };
-    check_input(model.seed(), model.input_shape(), session.input());
+    model.check_input(session.input());
     let mut same = true;
     session.run_with(|step, session| {
         let output = session.plan().tensor(step.output());
