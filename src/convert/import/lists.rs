@@ -119,6 +119,9 @@ impl Importer {
             if step == 0 || (step < 0 && !backwards) {
                 return Err(node.unsupported(format!("a step of {step}"), "steps of 1 and more are supported"));
             }
+            if size == 0 {
+                continue;
+            }
             let from_end = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
             let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
             let start = from_end(starts[i]).clamp(low.max(0), high);
