@@ -313,7 +313,7 @@ fn pairs_are_safe_only_where_asked_for() {
 fn methods() {
     let network = plain(19);
     let pictures = Noise::new(&network, 12, 5);
-    for method in ["minmax", "percentile:99.9", "mse"] {
+    for method in ["minmax", "percentile:99.9", "mse", "entropy"] {
         let made = make(&network, &pictures, quantize::Options { method: method.parse().unwrap(), ..OPTIONS }).unwrap();
         assert!(sqnr(&network, &made.file, &pictures).1 > 25.0, "{method}");
         assert_eq!(method.parse::<Method>().unwrap().to_string(), method);

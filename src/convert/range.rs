@@ -16,7 +16,7 @@ pub enum Method {
     MinMax,
     /// The magnitude below which this many percent of the values other than zero lie.
     Percentile(f64),
-    /// The clipping point with the least expected square error, times the margin that serves the even and the odd pictures best.
+    /// The clipping point with the least expected square error, and a margin for what other pictures may bring.
     #[default]
     Mse,
     /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
@@ -133,10 +133,9 @@ fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<
     best.map(|(_, item)| item)
 }
 
+/// The clipping point, times the margin with the least error when clipping weighs more.
 fn with_margin(tensor: &TensorStatistics, levels: f64) -> f64 {
-    let collect = |h: &Histogram| -> Vec<(f64, f64)> { h.bins().map(|(middle, _, count)| (middle, count)).collect() };
-    let halves = [collect(&tensor.halves[0]), collect(&tensor.halves[1])];
-    let point = clipping_point(&collect(&tensor.merged()), f64::from(tensor.max), levels);
-    let cost = |m: &f64| halves.iter().map(|half| error(half, m * point, levels, CORRELATION)).sum();
-    least(MARGINS.into_iter(), cost).unwrap_or(1.0) * point
+    let bins: Vec<(f64, f64)> = tensor.merged().bins().map(|(middle, _, count)| (middle, count)).collect();
+    let point = clipping_point(&bins, f64::from(tensor.max), levels);
+    point * least(MARGINS.into_iter(), |m| error(&bins, m * point, levels, CORRELATION)).unwrap_or(1.0)
 }
