@@ -155,6 +155,8 @@ struct Importer {
     /// Values behind a Softmax or ArgMax, with the name of that operator.
     ends: HashMap<String, String>,
     operations: Vec<Operation>,
+    /// Elements of the constants that were computed.
+    computed: usize,
 }
 
 /// What a node amounts to.
@@ -206,6 +208,7 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
         bytes: bytes.then(|| input.name.clone()).into_iter().collect(),
         ends: HashMap::new(),
         operations: Vec::new(),
+        computed: 0,
     };
     importer.check_size(&dims).map_err(|what| value(&input.name, what, "use smaller pictures"))?;
     importer.dims.insert(input.name.clone(), dims);
@@ -258,13 +261,17 @@ impl Importer {
                 *name = source.clone();
             }
         }
-        let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("has no output"))?;
+        let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("it has no output"))?;
         let meaning = self.meaning(&node, &output, end)?;
         match meaning {
             Meaning::Alias(source) => {
                 self.alias.insert(output, source);
             }
             Meaning::Constant(tensor) => {
+                self.computed += tensor.len();
+                if self.computed > LARGEST / 4 {
+                    return Err(node.wrong("the constants that must be computed are larger than 1 GiB"));
+                }
                 self.constants.insert(output, tensor);
             }
             Meaning::Operation { op, reads, dims } => {

@@ -105,6 +105,18 @@ def accepted():
     batch = n.node("Unsqueeze", n.node("Gather", n.node("Shape", x), zero, axis=0), axes=[0])
     save("shape_chain", n.model(n.dense(n.node("Reshape", x, n.node("Concat", batch, n.ints(-1), axis=0)), 8)))
 
+    # pads of an option A shortcut as PyTorch computes them, from an empty list on
+    n = Net()
+    x = stem(n)
+    y = n.bn(n.conv(x, 4, 8, strides=[2, 2]), 8)
+    pads = n.node("Concat", n.ints(0, 0, 0, 0, 2, 2), n.node("ConstantOfShape", n.ints(2), value=numpy_helper.from_array(np.zeros(1, np.int64))), axis=0)
+    pads = n.node("Reshape", pads, n.ints(-1, 2))
+    pads = n.node("Slice", pads, n.ints(-1), n.ints(-(2**63 - 1)), n.ints(0), n.ints(-1))
+    pads = n.node("Cast", n.node("Reshape", n.node("Transpose", pads, perm=[1, 0]), n.ints(-1)), to=TensorProto.INT64)
+    s = n.node("Slice", x, n.ints(0), n.ints(2**63 - 1), n.ints(3), n.ints(2))
+    s = n.node("Slice", s, n.ints(0), n.ints(8), n.ints(2), n.ints(2))
+    save("option_a_computed", n.model(n.head(n.relu(n.node("Add", n.node("Pad", s, pads, n.scalar(0)), y)), 8)))
+
     # option A, the pads' value of shape [1]
     for name, value in (("option_a", lambda n: n.scalar(0)), ("option_a_vector", lambda n: n.const(np.zeros(1, np.float32)))):
         n = Net()

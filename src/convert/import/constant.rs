@@ -25,7 +25,7 @@ impl Importer {
                 None => return Ok(None),
             }
         }
-        let Some(&first) = inputs.first() else { return Err(node.unsupported("has no input", SUPPORTED)) };
+        let Some(&first) = inputs.first() else { return Err(node.unsupported("it has no input", SUPPORTED)) };
         let result = match node.op.as_str() {
             "Gather" => gather(node, first, argument(node, &inputs, 1)?)?,
             "Concat" => concat(node, &inputs)?,
@@ -48,7 +48,7 @@ impl Importer {
                 let start = cut.iter().zip(&strides).map(|(c, s)| c.start * s).sum();
                 pick(first, &dims, &steps, start)
             }
-            _ => return Err(node.unsupported("of constants", SUPPORTED)),
+            _ => return Err(node.unsupported("this operator on constants is not supported", SUPPORTED)),
         };
         Ok(Some(result))
     }
@@ -67,14 +67,14 @@ fn argument<'a>(node: &Node, inputs: &[&'a Tensor], i: usize) -> Result<&'a Tens
 }
 
 fn constant(node: &Node) -> Result<Tensor, ConvertError> {
-    let Some((name, value)) = node.attributes.first_key_value() else { return Err(node.wrong("has no value")) };
+    let Some((name, value)) = node.attributes.first_key_value() else { return Err(node.wrong("it has no value")) };
     Ok(match value {
         Attribute::Tensor(t) => t.clone(),
         Attribute::Int(i) => Tensor { dims: vec![], data: Data::Ints(vec![*i]) },
         Attribute::Ints(v) => Tensor::ints(v.clone()),
         Attribute::Float(f) => Tensor { dims: vec![], data: Data::Floats(vec![*f]) },
         Attribute::Floats(v) => Tensor { dims: vec![v.len()], data: Data::Floats(v.clone()) },
-        Attribute::Text(_) | Attribute::Other => return Err(node.unsupported(format!("with attribute {name}"), "constants of numbers are supported")),
+        Attribute::Text(_) | Attribute::Other => return Err(node.unsupported(format!("a constant given as {name}"), "constants of numbers are supported")),
     })
 }
 
@@ -162,7 +162,9 @@ fn cast(node: &Node, from: &Tensor) -> Result<Tensor, ConvertError> {
         (6 | 7, Data::Floats(v)) => Data::Ints(v.iter().map(|&f| f as i64).collect()),
         (1 | 10 | 11, Data::Floats(_)) | (6 | 7, Data::Ints(_)) => from.data.clone(),
         (to, _) => {
-            return Err(node.unsupported(format!("to ONNX data type {to}"), "casts of constants to float and to integers of 32 and 64 bits are supported"));
+            return Err(
+                node.unsupported(format!("a cast to ONNX data type {to}"), "casts of constants to float and to integers of 32 and 64 bits are supported")
+            );
         }
     };
     Ok(Tensor { dims: from.dims.clone(), data })

@@ -39,7 +39,7 @@ impl Importer {
             "Squeeze" => {
                 let given = axes(from.len())?;
                 if given.iter().any(|&a| from[a] != 1) {
-                    return Err(node.wrong(format!("squeezes axes {given:?} of {from:?}")));
+                    return Err(node.wrong(format!("it squeezes axes {given:?} of {from:?}")));
                 }
                 let gone = |a: usize| if given.is_empty() { from[a] == 1 } else { given.contains(&a) };
                 Ok((0..from.len()).filter(|&a| !gone(a)).map(|a| from[a]).collect())
@@ -63,7 +63,7 @@ impl Importer {
     }
 
     fn reshape(&self, node: &Node, from: &[usize]) -> Result<Vec<usize>, ConvertError> {
-        let target = self.int_list(node, "shape", 1)?.ok_or_else(|| node.wrong("has no shape"))?;
+        let target = self.int_list(node, "shape", 1)?.ok_or_else(|| node.wrong("it has no shape"))?;
         let all: usize = from.iter().product();
         let keep_zero = node.int("allowzero", 0)? != 0;
         let fail = || node.wrong(format!("{from:?} cannot become {target:?}"));
@@ -101,7 +101,7 @@ impl Importer {
 
     /// What a Slice takes along each axis of `from`; a negative step only where `backwards` allows it.
     pub(super) fn slices(&self, node: &Node, from: &[usize], backwards: bool) -> Result<Vec<Cut>, ConvertError> {
-        let missing = |what: &str| node.wrong(format!("has no {what}"));
+        let missing = |what: &str| node.wrong(format!("it has no {what}"));
         let starts = self.int_list(node, "starts", 1)?.ok_or_else(|| missing("starts"))?;
         let ends = self.int_list(node, "ends", 2)?.ok_or_else(|| missing("ends"))?;
         let axes = match self.int_list(node, "axes", 3)? {
@@ -114,10 +114,13 @@ impl Importer {
         }
         let mut cuts: Vec<Cut> = from.iter().map(|&len| Cut { start: 0, step: 1, len }).collect();
         for (i, &a) in axes.iter().enumerate() {
-            let size = i64::try_from(from[a]).map_err(|_| node.wrong("is out of range"))?;
+            let size = i64::try_from(from[a]).map_err(|_| node.wrong("a size is out of range"))?;
             let step = steps[i];
             if step == 0 || (step < 0 && !backwards) {
                 return Err(node.unsupported(format!("a step of {step}"), "steps of 1 and more are supported"));
+            }
+            if size == 0 {
+                continue;
             }
             let from_end = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
             let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
@@ -125,8 +128,8 @@ impl Importer {
             let end = if step < 0 && ends[i] < -size { -1 } else { from_end(ends[i]).clamp(low, high) };
             let span = if step > 0 { end - start } else { start - end };
             let len = if span <= 0 { 0 } else { (span - 1) / step.saturating_abs() + 1 };
-            let number = |v: i64| isize::try_from(v.clamp(-size - 1, size.max(1))).map_err(|_| node.wrong("is out of range"));
-            cuts[a] = Cut { start: number(start)?, step: number(step)?, len: usize::try_from(len).map_err(|_| node.wrong("is out of range"))? };
+            let number = |v: i64| isize::try_from(v.clamp(-size - 1, size.max(1))).map_err(|_| node.wrong("a size is out of range"));
+            cuts[a] = Cut { start: number(start)?, step: number(step)?, len: usize::try_from(len).map_err(|_| node.wrong("a size is out of range"))? };
         }
         Ok(cuts)
     }

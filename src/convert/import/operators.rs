@@ -17,7 +17,7 @@ impl Importer {
         if let Some(end) = end {
             if !HARMLESS.contains(&node.op.as_str()) {
                 return Err(
-                    node.unsupported(format!("reads the result of {end}"), "Softmax and ArgMax are supported behind the scores, at the end of the network")
+                    node.unsupported(format!("it reads the result of {end}"), "Softmax and ArgMax are supported behind the scores, at the end of the network")
                 );
             }
             self.ends.insert(output.to_owned(), end);
@@ -31,7 +31,7 @@ impl Importer {
         }
         let reads_bytes = node.inputs.iter().any(|n| self.bytes.contains(n));
         if reads_bytes && !matches!(node.op.as_str(), "Cast" | "Transpose" | "Reshape") {
-            return Err(node.unsupported("computes with a u8 input", "a u8 input is supported with a Cast to float before anything is computed"));
+            return Err(node.unsupported("it computes with a u8 input", "a u8 input is supported with a Cast to float before anything is computed"));
         }
         if reads_bytes && node.op != "Cast" {
             self.bytes.insert(output.to_owned());
@@ -96,7 +96,7 @@ impl Importer {
     fn picture(&self, node: &Node) -> Result<(usize, [usize; 2]), ConvertError> {
         match *self.shape(node, node.input(0)?)? {
             [1, c, h, w] => Ok((c, [h, w])),
-            ref dims => Err(node.unsupported(format!("of a tensor {dims:?}"), "pictures `[1][channels][height][width]` are supported there")),
+            ref dims => Err(node.unsupported(format!("its input is a tensor {dims:?}"), "pictures `[1][channels][height][width]` are supported there")),
         }
     }
 
@@ -113,7 +113,9 @@ impl Importer {
     fn conv(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let (c, size) = self.picture(node)?;
         let (weights, dims) = self.weights(node, 1)?;
-        let &[oc, ic, ky, kx] = dims else { return Err(node.unsupported(format!("weights {dims:?}"), "two-dimensional convolutions are supported")) };
+        let &[oc, ic, ky, kx] = dims else {
+            return Err(node.unsupported(format!("its weights are a tensor {dims:?}"), "two-dimensional convolutions are supported"));
+        };
         let groups = node.int("group", 1)?;
         if groups != 1 {
             return Err(node.unsupported(format!("a convolution of {groups} groups"), "dense convolutions (one group) are supported"));
@@ -143,7 +145,7 @@ impl Importer {
         let x = self.shape(node, node.input(0)?)?;
         let n = match (node.int("transA", 0)? != 0, x) {
             (false, &[1, n]) | (true, &[n, 1]) => n,
-            _ => return Err(node.unsupported(format!("of a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it")),
+            _ => return Err(node.unsupported(format!("its input is a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it")),
         };
         let transposed = node.int("transB", 0)? != 0;
         let (weights, dims) = self.weights(node, 1)?;
@@ -167,10 +169,10 @@ impl Importer {
     fn matmul(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let x = self.shape(node, node.input(0)?)?;
         let &[1, n] = x else {
-            return Err(node.unsupported(format!("of a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it"));
+            return Err(node.unsupported(format!("its input is a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it"));
         };
         let (weights, dims) = self.weights(node, 1)?;
-        let &[i, m] = dims else { return Err(node.wrong(format!("weights {dims:?}"))) };
+        let &[i, m] = dims else { return Err(node.wrong(format!("its weights are a tensor {dims:?}"))) };
         if i != n || m == 0 {
             return Err(node.wrong(format!("weights {dims:?} for an input {x:?}")));
         }
@@ -186,7 +188,7 @@ impl Importer {
             return Err(node.unsupported("spatial is 0", "one mean and variance a channel are supported"));
         }
         let dims = self.shape(node, node.input(0)?)?;
-        let Some(&channels) = dims.get(1) else { return Err(node.wrong(format!("of a tensor {dims:?}"))) };
+        let Some(&channels) = dims.get(1) else { return Err(node.wrong(format!("its input is a tensor {dims:?}"))) };
         let mut parameters: [String; 4] = Default::default();
         for (i, name) in parameters.iter_mut().enumerate() {
             *name = self.vector(node, i + 1, channels)?.ok_or_else(|| node.wrong(format!("input {} is missing", i + 1)))?;
@@ -207,7 +209,7 @@ impl Importer {
         };
         let (low, high) = (bound("min", 1, f32::NEG_INFINITY)?, bound("max", 2, f32::INFINITY)?);
         if high < f32::MAX || (low > f32::MIN && low != 0.0) {
-            return Err(node.unsupported(format!("to {low} .. {high}"), "Clip(0, inf), which is a ReLU, is supported"));
+            return Err(node.unsupported(format!("it clips to {low} .. {high}"), "Clip(0, inf), which is a ReLU, is supported"));
         }
         if low == 0.0 { self.keep(node, Op::Relu) } else { Ok(Meaning::Alias(node.input(0)?.to_owned())) }
     }
@@ -217,7 +219,7 @@ impl Importer {
             return Ok(Meaning::Alias(node.input(0)?.to_owned()));
         }
         if node.inputs.len() != 2 {
-            return Err(node.unsupported(format!("of {} values", node.inputs.len()), "sums of two values are supported"));
+            return Err(node.unsupported(format!("it adds {} values", node.inputs.len()), "sums of two values are supported"));
         }
         let (a, b) = (node.input(0)?, node.input(1)?);
         let kind = match node.op.as_str() {
@@ -230,10 +232,10 @@ impl Importer {
         let (x, y) = (self.shape(node, a)?, self.shape(node, b)?);
         if !left && !right {
             if kind != Arithmetic::Add {
-                return Err(node.unsupported("of two values that both depend on the picture", "only the sum of two tensors is supported"));
+                return Err(node.unsupported("both operands depend on the picture", "only the sum of two tensors is supported"));
             }
             if x != y {
-                return Err(node.unsupported(format!("of {x:?} and {y:?}"), "sums of tensors of one shape are supported"));
+                return Err(node.unsupported(format!("its operands are {x:?} and {y:?}"), "sums of tensors of one shape are supported"));
             }
             return Ok(Meaning::Operation { op: Op::Add, reads: vec![a.to_owned(), b.to_owned()], dims: x.to_vec() });
         }
@@ -241,11 +243,13 @@ impl Importer {
         self.weights(node, usize::from(!left))?;
         let fits = own.len() <= other.len() && own.iter().rev().zip(other.iter().rev()).all(|(&c, &v)| c == 1 || c == v);
         if !fits {
-            return Err(node.unsupported(format!("of {other:?} and a constant {own:?}"), "constants of one value, or one value a channel, are supported"));
+            return Err(
+                node.unsupported(format!("its operands are {other:?} and a constant {own:?}"), "constants of one value, or one value a channel, are supported")
+            );
         }
         let zero = self.constant(constant).and_then(|t| t.as_floats()).is_some_and(|v| v.contains(&0.0));
         if kind == Arithmetic::Div && (left || zero) {
-            return Err(node.unsupported("by the picture or by zero", "division by constants is supported"));
+            return Err(node.unsupported("it divides by the picture or by zero", "division by constants is supported"));
         }
         let op = Op::Affine { kind, constant: constant.to_owned(), left };
         Ok(Meaning::Operation { op, reads: vec![value.to_owned()], dims: other.to_vec() })
@@ -283,7 +287,7 @@ impl Importer {
             None => Vec::new(),
         };
         if axes.is_empty() {
-            return Err(node.unsupported("over all axes", "a mean over height and width is supported"));
+            return Err(node.unsupported("a mean over all axes", "a mean over height and width is supported"));
         }
         axes.sort_unstable();
         axes.dedup();
@@ -308,11 +312,11 @@ impl Importer {
     fn pad(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let mode = node.text("mode", "constant")?;
         if mode != "constant" {
-            return Err(node.unsupported(format!("mode {mode}"), "padding with a constant is supported"));
+            return Err(node.unsupported(format!("padding of mode {mode}"), "padding with a constant is supported"));
         }
         let from = self.shape(node, node.input(0)?)?;
         let rank = from.len();
-        let pads = self.int_list(node, "pads", 1)?.ok_or_else(|| node.wrong("has no pads"))?;
+        let pads = self.int_list(node, "pads", 1)?.ok_or_else(|| node.wrong("it has no pads"))?;
         let axes = match self.int_list(node, "axes", 3)? {
             Some(list) => list.iter().map(|&a| axis(node, a, rank)).collect::<Result<Vec<_>, _>>()?,
             None => (0..rank).collect(),
@@ -350,7 +354,7 @@ impl Importer {
         match to {
             1 | 10 | 11 if self.bytes.contains(read) => self.keep(node, Op::Cast),
             1 | 10 | 11 => Ok(Meaning::Alias(read.to_owned())),
-            _ => Err(node.unsupported(format!("to ONNX data type {to}"), "casts to float are supported")),
+            _ => Err(node.unsupported(format!("a cast to ONNX data type {to}"), "casts to float are supported")),
         }
     }
 
@@ -370,7 +374,7 @@ impl Importer {
         let axis = axis(node, node.int("axis", default)?, dims.len())?;
         let together = if old { dims[axis..].iter().product() } else { dims[axis] };
         if together != all {
-            return Err(node.unsupported(format!("over axis {axis} of {dims:?}"), "Softmax and ArgMax over all classes are supported"));
+            return Err(node.unsupported(format!("it goes over axis {axis} of {dims:?}"), "Softmax and ArgMax over all classes are supported"));
         }
         self.ends.insert(output.to_owned(), node.op.clone());
         Ok(Meaning::Alias(read.to_owned()))

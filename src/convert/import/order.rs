@@ -57,7 +57,7 @@ pub(super) fn needed(nodes: &[Node], inputs: &[ValueInfo], tensors: &HashMap<Str
                     file_order &= maker < index;
                     match state[maker] {
                         State::New => stack.push(maker),
-                        State::Open => return Err(nodes[maker].wrong("depends on its own output")),
+                        State::Open => return Err(nodes[maker].wrong("it depends on its own output")),
                         State::Done => {}
                     }
                 }

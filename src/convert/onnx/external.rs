@@ -1,22 +1,27 @@
 //! Weights in files beside the ONNX.
 
+use super::pb::StringStringEntryProto;
 use crate::convert::error::ConvertError;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-use tract_onnx::pb::StringStringEntryProto;
 
 /// The external files of one model.
 pub(super) struct Files {
     folder: PathBuf,
     open: BTreeMap<String, File>,
+    /// Bytes that were handed out.
+    total: u64,
 }
+
+/// Bytes that all external tensors together may have: several may point to the same ones.
+const MOST: u64 = 4 << 30;
 
 impl Files {
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf(), open: BTreeMap::new() }
+        Self { folder: folder.to_path_buf(), open: BTreeMap::new(), total: 0 }
     }
 
     /// The `need` bytes that `entries` point to.
@@ -30,6 +35,10 @@ impl Files {
             && length != need as u64
         {
             return Err(wrong(format!("length is {length} where the dimensions need {need}")));
+        }
+        self.total += need as u64;
+        if self.total > MOST {
+            return Err(wrong("more than 4 GiB of external data".into()));
         }
         let mut file = self.file(&location, wrong)?;
         let size = file.metadata().map_err(|e| wrong(e.to_string()))?.len();

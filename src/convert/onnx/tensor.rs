@@ -1,10 +1,10 @@
 //! Tensors: what the protobuf says, as f32 or i64.
 
 use super::external::Files;
+use super::pb::TensorProto;
+use super::pb::tensor_proto::{DataLocation, DataType};
 use crate::convert::error::ConvertError;
 use half::f16;
-use tract_onnx::pb::TensorProto;
-use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
 /// A constant tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +89,9 @@ pub(super) fn decode(mut proto: TensorProto, name: &str, files: &mut Files) -> R
         DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
         _ => return Err(wrong(format!("data type {} is not supported", kind.as_str_name()))),
     };
+    if count * size > 1 << 30 {
+        return Err(wrong(format!("a tensor {dims:?} of more than 1 GiB")));
+    }
     let outside = proto.data_location == Some(DataLocation::External as i32);
     let raw = if outside { files.read(name, &proto.external_data, count * size)? } else { core::mem::take(&mut proto.raw_data) };
     let typed = [proto.float_data.len(), proto.int32_data.len(), proto.int64_data.len(), proto.double_data.len(), proto.uint64_data.len()];
