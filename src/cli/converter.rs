@@ -253,7 +253,7 @@ impl Outcome {
         let mut arena = self.engine.arena(1)?;
         let mut session = self.engine.session(&mut arena, &pool)?;
         let mut tally = Tally::default();
-        for (i, float) in self.converted.float_scores.iter().enumerate() {
+        for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
             put(&mut session, &calibration.load(i, self.engine.model.input_shape())?);
             let scores = session.run();
             let row = tally.add(None, scores);
@@ -275,7 +275,7 @@ impl Outcome {
             method: self.method.to_string(),
             seconds,
             stages: self.converted.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect(),
-            pictures: self.converted.float_scores.len(),
+            pictures: self.converted.pictures,
             agreement: self.tally.agreement(),
             sqnr_db: self.tally.sqnr_db(),
             measured_on: self.tally.pictures,

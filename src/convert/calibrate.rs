@@ -38,7 +38,7 @@ pub struct Statistics {
     pub outputs: Vec<TensorStatistics>,
     /// Mean of each output channel of each step before its ReLU, over the pictures that the quantizer walks with.
     pub means: Vec<Vec<f64>>,
-    /// Float scores of each picture.
+    /// Float scores of these pictures.
     pub scores: Vec<Vec<f32>>,
 }
 
@@ -62,7 +62,7 @@ pub fn calibrate(
     let fresh = || Mutex::new(std::vec![TensorStatistics::default(); network.steps.len()]);
     let counts: Vec<_> = (0..threads.max(1)).map(|_| fresh()).collect();
     let mut means: Vec<Vec<f64>> = network.steps.iter().map(|s| std::vec![0.0; network.tensors[s.output].shape[2] as usize]).collect();
-    let mut scores = Vec::with_capacity(n);
+    let mut scores = Vec::with_capacity(walked.len());
     let work = |i: usize| {
         let values = float(&pictures.load(i, network.input.shape)?)?;
         let mut outputs = counts[i % counts.len()].lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,8 +77,8 @@ pub fn calibrate(
             for (mean, sum) in means.iter_mut().zip(&sums) {
                 mean.iter_mut().zip(sum).for_each(|(m, s)| *m += s);
             }
+            scores.push(last);
         }
-        scores.push(last);
         progress(i + 1);
         Ok(())
     })?;

@@ -58,10 +58,12 @@ pub struct Converted {
     pub file: Vec<u8>,
     /// The integer network that is in it.
     pub quantized: Quantized,
-    /// Float scores of the calibration pictures.
+    /// Float scores of the pictures that the quantizer walked with.
     pub float_scores: Vec<Vec<f32>>,
-    /// Pictures that the quantizer walked with.
-    pub walked: usize,
+    /// Numbers of the pictures that the quantizer walked with.
+    pub walked: Vec<usize>,
+    /// Pictures that calibration saw.
+    pub pictures: usize,
     /// Seconds that each stage took.
     pub seconds: [(Stage, f64); 4],
 }
@@ -163,7 +165,7 @@ pub fn convert(
     drop(float);
     let calibrated = clock.lap();
     let inputs = walked.iter().map(|&i| pictures.load(i, network.input.shape)).collect::<Result<_, _>>()?;
-    let quantized = quantize(network, &statistics, inputs, options.quantize, &|done| progress(Stage::Quantize, done, network.steps.len()))?;
+    let mut quantized = quantize(network, &statistics, inputs, options.quantize, &|done| progress(Stage::Quantize, done, network.steps.len()))?;
     let seconds = clock.lap();
     progress(Stage::Emit, 0, 1);
     let about = About {
@@ -176,9 +178,13 @@ pub fn convert(
         method: options.quantize.method.to_string(),
         check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
     };
+    if walked.len() < n {
+        let note = std::format!("weights and biases were fitted on {} of the {n} pictures, evenly spaced: more do not fit into memory", walked.len());
+        quantized.notes.push(note);
+    }
     let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
     let seconds = [(Stage::Import, import), (Stage::Calibrate, calibrated), (Stage::Quantize, seconds), (Stage::Emit, clock.lap())];
-    Ok(Converted { file, quantized, float_scores: statistics.scores, walked: walked.len(), seconds })
+    Ok(Converted { file, quantized, float_scores: statistics.scores, walked, pictures: n, seconds })
 }
 
 struct Clock(Instant);
