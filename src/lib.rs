@@ -33,7 +33,7 @@
 //! | 7 | [`convert`] | ONNX to `.stone` (feature `convert`) |
 //! | 6 | [`threads`], [`os`], [`count`] | worker pool, mapped files, the machine, counted allocations (feature `std`) |
 //! | 5 | [`session`], [`picture`], [`classify`] | run a plan, fill its input, read its scores |
-//! | 4 | [`format`] | the file |
+//! | 4 | [`mod@format`] | the file |
 //! | 3 | [`ops`] | operators: safe and portable |
 //! | 2 | [`kernels`] | one file per instruction set, all with the same bits |
 //! | 1 | [`pack`], [`shape`] | the layout of weights; sizes |

@@ -1,4 +1,5 @@
 //! The command line: one file a command, beside what they share.
+#![allow(rustdoc::broken_intra_doc_links, reason = "comments of arguments are help texts")]
 
 pub mod args;
 pub mod baseline;

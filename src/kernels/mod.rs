@@ -1,6 +1,6 @@
 //! The kernels, one file per instruction set, behind one table.
 //!
-//! A kernel computes a block of output rows and knows nothing of plans, files or threads. Every set returns the bits of [`scalar`], which is the
+//! A kernel computes a block of output rows and knows nothing of plans, files or threads. Every set returns the bits of the file `scalar`, which is the
 //! reference and the fallback. Owning a [`Kernels`] value is the proof that the CPU has the set's instructions.
 
 mod detect;
