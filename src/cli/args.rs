@@ -2,7 +2,7 @@
 
 use super::dataset::{DataSet, Shard};
 use super::error::{CliError, Result};
-use crate::format::{Model, PlanKind, view};
+use crate::format::{Model, PlanKind};
 use crate::kernels::{Kernels, Set};
 use crate::os;
 use crate::picture::{Geometry, Resize};
@@ -194,13 +194,7 @@ impl GeometryArgs {
 /// The geometry that a file asks for.
 #[must_use]
 pub fn geometry(model: &Model<'_>) -> Geometry {
-    let kept = model.preprocess();
-    let resize = match kept.resize {
-        view::Resize::ToInput => Resize::Network,
-        view::Resize::Shorter(n) => Resize::Shorter(n),
-        view::Resize::Never => Resize::None,
-    };
-    Geometry { resize, crop: kept.crop, bgr: kept.bgr }
+    model.preprocess().into()
 }
 
 #[cfg(test)]

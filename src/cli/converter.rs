@@ -17,14 +17,14 @@ use crate::convert::quantize;
 use crate::convert::range::Method;
 use crate::convert::{self, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
-use crate::format::view::{Preprocess, Resize};
+use crate::format::view::Preprocess;
 use crate::format::{Model, PlanKind};
-use crate::picture::{self, Geometry};
+use crate::picture::Geometry;
 use core::cell::RefCell;
 use core::fmt::Write as _;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Pictures on which the error of each layer is shown.
@@ -142,12 +142,13 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let preprocess = args.preprocess.get()?;
     let methods = methods(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
-    let staged = Staged::create(&args.output)?;
+    let data = PathBuf::from(format!("{}.data", args.onnx.display()));
+    let staged = Staged::create(&args.output, &[&args.onnx, &data])?;
     if !args.onnx.is_file() {
         let missing = std::fs::metadata(&args.onnx).err().unwrap_or_else(|| std::io::ErrorKind::InvalidInput.into());
         return Err(CliError::read(&args.onnx, &missing));
     }
-    let geometry = picture_geometry(&preprocess);
+    let geometry = Geometry::from(preprocess);
     let calibration = Calibration::open(args, geometry)?;
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
     let float = test.as_ref().map(|_| float(&args.onnx, &preprocess)).transpose()?;
@@ -203,15 +204,6 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
 
 fn open_eval(args: &ConvertArgs, data: &Path) -> Result<DataSet> {
     Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(args.choice.exif))
-}
-
-const fn picture_geometry(preprocess: &Preprocess) -> Geometry {
-    let resize = match preprocess.resize {
-        Resize::ToInput => picture::Resize::Network,
-        Resize::Shorter(n) => picture::Resize::Shorter(n),
-        Resize::Never => picture::Resize::None,
-    };
-    Geometry { resize, crop: preprocess.crop, bgr: preprocess.bgr }
 }
 
 /// A conversion and what it is worth.
@@ -350,8 +342,8 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
     let source = Source::open(&args.onnx, &engine.model.preprocess()).map_err(|e| named(&args.onnx, e))?;
-    if source.network.input.shape != engine.model.input_shape() {
-        let what = format!("{} reads {:?}, {} {:?}", args.onnx.display(), source.network.input.shape, args.net.display(), engine.model.input_shape());
+    if source.sha256 != engine.model.source_sha256() {
+        let what = format!("{} was not made from {}: their checksums differ", args.net.display(), args.onnx.display());
         return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
     }
     let net = source.float(&source.values())?;

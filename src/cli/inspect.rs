@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 /// What is in a file
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  skipstone inspect net.stone\n  skipstone inspect net.stone --map --plan small")]
+#[command(after_help = "Examples:\n  skipstone inspect net.stone\n  skipstone inspect net.stone --map")]
 pub struct InspectArgs {
     /// The network
     net: PathBuf,

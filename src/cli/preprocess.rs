@@ -64,6 +64,9 @@ impl FromStr for Channels {
     }
 }
 
+/// A mean beyond this counts in bytes, not in values from 0 to 1.
+const BYTES: f32 = 8.0;
+
 impl PreprocessArgs {
     /// The preprocessing.
     ///
@@ -98,6 +101,10 @@ impl PreprocessArgs {
         let normalized = self.mean.is_some() || self.std.is_some();
         let scale = self.scale.unwrap_or(if normalized { 255.0 } else { 1.0 });
         let deviation = self.std.map_or([1.0; 4], |c| c.0);
+        if self.scale.is_none() && self.mean.is_some_and(|m| m.0.iter().any(|v| v.abs() > BYTES)) {
+            let help = "add --scale 1 if mean and deviation count in bytes, or --scale 255 if they are meant as they stand";
+            return Err(CliError::usage("means over 8 for bytes that are divided by 255, --mean", help));
+        }
         if !scale.is_finite() || scale <= 0.0 {
             return Err(CliError::usage("the divisor of bytes must be over 0, --scale", "255 gives values from 0 to 1"));
         }

@@ -68,6 +68,9 @@ pub struct Converted {
     pub seconds: [(Stage, f64); 4],
 }
 
+/// Fewer calibration pictures than this are worth a word.
+const FEW: usize = 50;
+
 /// Called with the stage, what is done of it and what there is to do.
 pub type Progress<'a> = dyn Fn(Stage, usize, usize) + 'a;
 
@@ -178,6 +181,11 @@ pub fn convert(
         method: options.quantize.method.to_string(),
         check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
     };
+    if n < FEW {
+        quantized.notes.push(std::format!(
+            "calibrated on {n} pictures only: take 100 or more like those that the network will see; what is measured on these few flatters"
+        ));
+    }
     if walked.len() < n {
         let note = std::format!("weights and biases were fitted on {} of the {n} pictures, evenly spaced: more do not fit into memory", walked.len());
         quantized.notes.push(note);

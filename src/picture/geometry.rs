@@ -2,6 +2,7 @@
 
 use super::PictureError;
 use super::resample::Axis;
+use crate::format::view::{self, Preprocess};
 
 /// Largest side of a source, crop or network input.
 const SIDE: u32 = 65_535;
@@ -28,6 +29,18 @@ pub struct Geometry {
     pub crop: Option<[u32; 2]>,
     /// True if the network reads blue, green, red.
     pub bgr: bool,
+}
+
+/// The geometry that a file asks for.
+impl From<Preprocess> for Geometry {
+    fn from(kept: Preprocess) -> Self {
+        let resize = match kept.resize {
+            view::Resize::ToInput => Resize::Network,
+            view::Resize::Shorter(n) => Resize::Shorter(n),
+            view::Resize::Never => Resize::None,
+        };
+        Self { resize, crop: kept.crop, bgr: kept.bgr }
+    }
 }
 
 /// One axis of the way from source to input.
