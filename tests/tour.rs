@@ -137,3 +137,25 @@ fn the_demo() {
     assert!(number(&commands[2]["result"], "top1") > 70.0 && commands[5]["result"]["ok"] == true, "{json}");
     assert_eq!(commands[1]["result"]["pictures"].as_array().map(Vec::len), Some(3));
 }
+
+#[test]
+fn what_the_user_would_regret_is_refused_or_said() {
+    let folder = Folder::new("regret");
+    let (onnx, calib) = (model("resnet8.onnx"), model("calibration.bin"));
+    std::fs::copy(&onnx, folder.path("own.onnx")).expect("copied");
+    let own = |output: &str, more: &str| format!("convert own.onnx -o {output} --calib {calib} --limit 8 {more}");
+    folder.run(&own("./own.onnx", "--preprocess cifar10")).error(3, &["own.onnx", "one of the inputs"]);
+    assert_eq!(std::fs::read(folder.path("own.onnx")).expect("still there"), std::fs::read(&onnx).expect("ours"));
+    folder.run(&own("/dev/null", "--preprocess cifar10")).error(3, &["/dev/null", "no ordinary file"]);
+    folder.run(&own("-", "--preprocess cifar10")).error(3, &["names no file"]);
+    folder.run(&own("net.stone", "--mean 125,123,114 --std 63,62,67")).error(2, &["--mean", "divided by 255"]);
+    let few = folder.run(&own("net.stone", "--preprocess cifar10 --json")).json(0, "convert");
+    assert!(few["notes"].to_string().contains("8 pictures only"), "{few}");
+    folder.run(&format!("compare {} net.stone --data {calib} --limit 2", model("resnet20.onnx"))).error(3, &["resnet20.onnx", "checksums differ"]);
+    // A real picture as check input is kept, and what it gives is verified.
+    folder.png("check.png", 40, 30, 7);
+    let plain = std::fs::metadata(folder.path("net.stone")).expect("written").len();
+    folder.run(&own("net.stone", "--preprocess cifar10 --check-picture check.png --json")).json(0, "convert");
+    assert!(std::fs::metadata(folder.path("net.stone")).expect("written").len() >= plain + 32 * 32 * 3);
+    folder.run("verify net.stone").expect(0);
+}
