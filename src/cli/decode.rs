@@ -77,9 +77,9 @@ impl DecodeError {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Foreign => "give a JPEG or a PNG; other formats have to be converted first",
-            Self::Truncated => "copy or download the file again, or leave it out with --skip-bad",
+            Self::Truncated => "copy or download the file again, or leave it out (--skip-bad, where a data set is read)",
             Self::TooLarge { .. } => "scale it down: at most 67108864 pixels, and 65535 a side",
-            Self::Broken(_) => "check that other programs open it, or leave it out with --skip-bad",
+            Self::Broken(_) => "check that other programs open it, or leave it out (--skip-bad, where a data set is read)",
         }
     }
 }
