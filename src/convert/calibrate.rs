@@ -65,6 +65,9 @@ pub fn calibrate(
     let mut scores = Vec::with_capacity(walked.len());
     let work = |i: usize| {
         let values = float(&pictures.load(i, network.input.shape)?)?;
+        if let Some((step, _)) = network.steps.iter().zip(&values).find(|(_, v)| v.iter().any(|x| !x.is_finite())) {
+            return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
+        }
         let mut outputs = counts[i % counts.len()].lock().unwrap_or_else(PoisonError::into_inner);
         for ((step, value), output) in network.steps.iter().zip(&values).zip(outputs.iter_mut()) {
             count(value, network.tensors[step.output].nonnegative, &mut output.halves[i % 2], &mut output.max);
@@ -91,7 +94,10 @@ pub fn calibrate(
     }
     // A max pool hands values on: its range serves its input too.
     for (i, step) in network.steps.iter().enumerate().rev() {
-        if let (Op::MaxPool(_), Some(before)) = (&step.op, network.steps.iter().position(|s| s.output == step.input)) {
+        if let (Op::MaxPool(_), Some(before)) = (
+            &step.op,
+            network.steps.iter().position(|s| s.output == step.input && network.steps.iter().filter(|r| r.reads().any(|t| t == step.input)).count() == 1),
+        ) {
             outputs[before] = outputs[i].clone();
         }
     }

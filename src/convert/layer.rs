@@ -220,6 +220,12 @@ fn fused(
     let shape = walk.network.tensors[step.output].shape;
     let (input, size) = (walk.stands_for[step.input], [shape[0], shape[1]]);
     let grid = grid(walk, step, conv, skip);
+    if let Some((tensor, _, front)) = skip {
+        let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
+        if let Some(o) = sources.find(|&o| grid.k2.get(o) == Some(&0)) {
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: std::format!("the shortcut is too fine for the weights of channel {o}") });
+        }
+    }
     let view = walk.view(input);
     let depth = Depth::new(&conv.window, view.stored_channels()).len();
     let pair_safe = walk.options.pair_safe;

@@ -96,11 +96,10 @@ impl Source {
         let graph = import(Onnx::load(path)?)?;
         let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
         let (sha256, (mut scale, mut shift)) = (graph.sha256, normalization(preprocess));
-        // A picture has fewer channels than rows and columns, whichever layout the ONNX has.
-        let channels = feed.dims.iter().skip(1).copied().min().unwrap_or(1).min(scale.len());
+        let network = fold(&graph, &scale, &shift)?;
+        let channels = network.input.shape[2] as usize;
         scale.truncate(channels);
         shift.truncate(channels);
-        let network = fold(&graph, &scale, &shift)?;
         let fed = Input { scale, shift, ..network.input.clone() };
         let source = Self { network, sha256, path: path.to_path_buf(), feed, fed };
         let shape = source.network.input.shape;

@@ -44,8 +44,8 @@ fn asked(set: Set) -> bool {
     let saved = unsafe { saved_registers() };
     let seven = __cpuid_count(7, 0);
     let avx2 = saved & YMM == YMM && seven.ebx & 1 << 5 != 0;
-    // AVX512 F, DQ, BW, VL
-    let avx512 = saved & ZMM == ZMM && [16, 17, 30, 31].into_iter().all(|bit| seven.ebx & 1 << bit != 0);
+    // AVX512 F, BW, VL
+    let avx512 = saved & ZMM == ZMM && [16, 30, 31].into_iter().all(|bit| seven.ebx & 1 << bit != 0);
     match set {
         Set::Scalar => true,
         Set::Avx2 => avx2,

@@ -98,8 +98,8 @@ impl<'a> Conv<'a> {
     fn flat(&self) -> bool {
         let second = match &self.second {
             Second::None => true,
-            Second::Skip { view, stride, .. } => *stride == [1, 1] && view.is_dense(),
-            Second::Projection { view, window, .. } => *window == Window::point([1, 1]) && view.is_dense(),
+            Second::Skip { view, stride, .. } => *stride == [1, 1] && view.is_dense() && view.w == self.output.w,
+            Second::Projection { view, window, .. } => *window == Window::point([1, 1]) && view.is_dense() && view.w == self.output.w,
         };
         self.window == Window::point([1, 1]) && !self.copies() && self.input.is_dense() && self.output.is_dense() && second
     }

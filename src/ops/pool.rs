@@ -71,8 +71,9 @@ impl Pool<'_> {
         let [kernel, stride, dilation, pad] = [self.window.kernel[0], self.window.stride[0], self.window.dilation[0], self.window.pads[0]].map(|v| v as usize);
         let start = y * stride;
         let skipped = pad.saturating_sub(start).div_ceil(dilation);
-        let first = (start + skipped * dilation - pad).min(self.input.h as usize - 1);
-        let inside = (self.input.h as usize - first).div_ceil(dilation);
+        let first = start + skipped * dilation - pad;
+        let inside = (self.input.h as usize).saturating_sub(first).div_ceil(dilation);
+        let first = first.min(self.input.h as usize - 1);
         (first, kernel.saturating_sub(skipped).min(inside))
     }
 }

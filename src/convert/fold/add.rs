@@ -13,6 +13,9 @@ impl<'a> Folder<'a> {
         if left.order != right.order && ![left.order, right.order].contains(&Order::Any) {
             return Err(operation.node.unsupported("its operands lie in different orders", "remove the Transpose"));
         }
+        let order = if left.order == Order::Any { right.order } else { left.order };
+        let shape = self.shape(if matches!(left.what, What::View(_)) { &right } else { &left });
+        self.channels_first(operation, &operation.output, order, shape)?;
         let fresh = [0, 1].map(|i| self.own_conv(operation, i).map(|(d, draft)| (d, draft.input)));
         let (main, other) = match fresh {
             [Some(a), Some(b)] => {

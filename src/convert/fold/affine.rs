@@ -67,6 +67,7 @@ impl<'a> Folder<'a> {
         if let What::Tensor(0) = value.what {
             return self.affine_input(operation, value, factor, term);
         }
+        self.channels_first(operation, &operation.output, value.order, self.shape(&value))?;
         let Some((_, draft)) = self.own_conv(operation, 0) else {
             return Err(operation.node.unsupported("it does not stand behind a convolution of its own", HELP));
         };

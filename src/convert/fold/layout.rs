@@ -46,6 +46,8 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
     let spread = |values: &[f64]| match values {
         [one] => Ok(vec![*one; c]),
         many if many.len() == c => Ok(many.to_vec()),
+        // The preprocessing of a file has room for four channels.
+        [..] if values.len() == 4 && c < 4 => Ok(values[..c].to_vec()),
         _ => Err(ConvertError::Preprocess {
             what: format!("{} values for {c} channels", values.len()),
             help: "give one mean and one std for every channel of the input",
@@ -81,6 +83,16 @@ impl<'a> Folder<'a> {
             What::View(v) => self.tensors[v.tensor].shape,
             What::Draft(d) => self.drafts[d].as_ref().map_or_else(|| self.tensors[self.made[&d]].shape, |draft| draft.shape),
         }
+    }
+
+    /// Refuses a value of more than one pixel that is not `[1][c][h][w]`: what is folded into a step there would be compared with the wrong elements.
+    pub(super) fn channels_first(&self, operation: &Operation, name: &str, order: Order, [h, w, c]: [u32; 3]) -> Result<(), ConvertError> {
+        let dims = self.dims(operation, name)?;
+        if h * w == 1 || order != Order::Hwc && dims == [1, c, h, w].map(|n| n as usize) {
+            return Ok(());
+        }
+        let what = format!("it works on {dims:?} where {c} channels of {h}x{w} pixels stand");
+        Err(operation.node.unsupported(what, "between convolutions the layout [n][channels][height][width] is supported"))
     }
 
     /// An operation that gives its input's elements under another name.

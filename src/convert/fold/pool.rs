@@ -13,11 +13,7 @@ impl<'a> Folder<'a> {
         if view.tensor == 0 && self.input.scale.iter().any(|&s| s < 0.0) {
             return Err(operation.node.unsupported("a maximum of a picture with its sign turned", "use a positive std"));
         }
-        let window = padded(window, view.pads);
-        let extent = window.extent();
-        if (0..4).any(|side| window.pads[side] >= extent[side % 2]) {
-            return Err(operation.node.unsupported("a border as wide as the window", "a window must see a pixel of the picture"));
-        }
+        let window = bordered(operation, window, view.pads)?;
         let [oh, ow] = window.output(h, w).ok_or_else(|| operation.node.wrong("the window does not fit the input"))?;
         Ok(self.draft(operation, StepOp::MaxPool(window), view.tensor, [oh, ow, c], nonnegative))
     }
@@ -31,7 +27,7 @@ impl<'a> Folder<'a> {
         if merged && (view.value != 0.0 || !include_pad && !window.unpadded()) {
             return Err(operation.node.unsupported("it counts one border and leaves out the other", "give the pool the whole border, with count_include_pad"));
         }
-        let window = padded(window, view.pads);
+        let window = bordered(operation, window, view.pads)?;
         let [oh, ow] = window.output(h, w).ok_or_else(|| operation.node.wrong("the window does not fit the input"))?;
         let op = StepOp::AveragePool { window, include_pad: merged || include_pad };
         let nonnegative = self.nonnegative(view.tensor);
@@ -42,6 +38,10 @@ impl<'a> Folder<'a> {
     fn average_in_conv(&mut self, operation: &'a Operation, window: Window) -> Result<Option<Value>, ConvertError> {
         let value = self.read(operation, 0)?;
         if window.kernel != window.stride || window.dilation != [1, 1] || !window.unpadded() {
+            return Ok(None);
+        }
+        let shape = self.shape(&value);
+        if self.channels_first(operation, &operation.reads[0], value.order, shape).is_err() {
             return Ok(None);
         }
         let Some((_, draft)) = self.own_conv(operation, 0) else { return Ok(None) };
@@ -94,4 +94,14 @@ impl<'a> Folder<'a> {
         }
         Ok(())
     }
+}
+
+/// The window with a border in front of it; every window must see a pixel of the picture.
+fn bordered(operation: &Operation, window: Window, pads: [u32; 4]) -> Result<Window, ConvertError> {
+    let window = padded(window, pads);
+    let extent = window.extent();
+    if (0..4).any(|side| window.pads[side] >= extent[side % 2]) {
+        return Err(operation.node.unsupported("a border as wide as the window", "a window must see a pixel of the picture"));
+    }
+    Ok(window)
 }
