@@ -4,7 +4,6 @@
 mod tiny;
 
 use skipstone::crc::crc32;
-use skipstone::format::check::check_input;
 use skipstone::format::view::Fault;
 use skipstone::format::{Plan, proof};
 use skipstone::{Kernels, Model, PlanKind, Session};
@@ -38,19 +37,23 @@ fn seal(file: &mut [u8]) {
     file[end..].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Runs every plan of a model; false if it needs too much memory.
+/// Runs every plan of a model; false if it needs too much memory. The scores do not depend on what the arena held before, nor, where the proofs of all steps
+/// hold, on the kernel set.
 fn run(model: &Model<'_>, kernels: Kernels) -> bool {
     let fits = |p: &Plan<'_>| p.arena_bytes(1) <= ARENA_LIMIT;
     for plan in model.plans().filter(fits) {
-        let mut arena = vec![0; plan.arena_bytes(1)];
-        let mut session = Session::new(model, kernels, plan.kind(), &mut arena).unwrap();
-        check_input(model.seed(), model.input_shape(), session.input());
-        let scores = session.run();
-        core::hint::black_box(scores.iter().max());
-        core::hint::black_box(model.label(3));
-        for step in plan.steps() {
-            core::hint::black_box(proof::check(&step)).ok();
+        let scores = |kernels: Kernels, before: u8| {
+            let mut arena = vec![before; plan.arena_bytes(1)];
+            let mut session = Session::new(model, kernels, plan.kind(), &mut arena).unwrap();
+            model.check_input(session.input());
+            session.run().iter().collect::<Vec<_>>()
+        };
+        let first = scores(kernels, 0);
+        assert_eq!(first, scores(kernels, 0xFF), "the scores depend on what the arena held");
+        if plan.steps().all(|step| proof::check(&step).is_ok()) {
+            assert_eq!(first, scores(Kernels::scalar(), 0x5A), "{} and scalar differ", kernels.set());
         }
+        core::hint::black_box(model.label(3));
     }
     model.plans().all(|p| fits(&p))
 }
@@ -63,7 +66,7 @@ fn a_file_comes_back() {
     for plan in model.plans() {
         let mut arena = vec![0; plan.arena_bytes(1)];
         let mut session = Session::new(&model, Kernels::scalar(), plan.kind(), &mut arena).unwrap();
-        check_input(model.seed(), model.input_shape(), session.input());
+        model.check_input(session.input());
         session.run_with(|step, session| {
             let output = session.plan().tensor(step.output());
             assert_eq!(session.tensor(&output).crc32(), step.check(), "{}", step.name());
@@ -160,7 +163,7 @@ fn live_tensors_do_not_overlap() {
 
 /// Panics if two tensors that are needed at the same time share a byte.
 fn live_ranges(plan: &Plan<'_>) {
-    let last = |tensor: usize| plan.steps().enumerate().filter(|(_, s)| s.input() == tensor || s.second() == Some(tensor)).map(|(i, _)| i).last();
+    let last = |tensor: usize| plan.steps().enumerate().filter(|(_, s)| s.input() == tensor || s.second() == Some(tensor)).map(|(i, _)| i).next_back();
     let mut live: Vec<(usize, usize)> = Vec::new();
     let input = (0..plan.tensor_count()).find(|&t| plan.tensor(t).view() == plan.input().view() && plan.tensor(t).name() == plan.input().name()).unwrap();
     live.push((input, last(input).unwrap()));
@@ -187,4 +190,70 @@ fn the_arena_is_a_constant() {
             assert!(Session::new(&model, Kernels::scalar(), kind, &mut arena[..model.plan(kind).unwrap().arena_bytes(1) - 1]).is_err());
         }
     }
+}
+
+/// Where a section of the file begins.
+fn section(file: &[u8], name: &[u8; 8]) -> usize {
+    let entry = file[64..].chunks(32).find(|e| e[..8] == *name).unwrap();
+    u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize
+}
+
+#[test]
+fn promises_of_a_sealed_file_are_checked() {
+    use skipstone::format::{layout, section as name, step, tensor};
+    let refused = |change: &dyn Fn(&mut Vec<u8>), part: &str, words: &str| {
+        let mut file = small_file();
+        change(&mut file);
+        seal(&mut file);
+        match Model::parse(&file).unwrap_err().fault {
+            Fault::Part(p, what) => assert!(p == part && what.contains(words), "{p}: {what}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let put = |file: &mut Vec<u8>, at: usize, value: u32| file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    refused(&|f| f.copy_within(64..72, 96), "section", "another one of its name");
+    refused(
+        &|f| {
+            let at = section(f, &name::PLANS) + 4 * layout::TENSOR_BYTES;
+            let old = u32::from_le_bytes(f[at..at + 4].try_into().unwrap());
+            put(f, at, old + 4)
+        },
+        "plan",
+        "multiples of 64",
+    );
+    // The second step reads what only the third one makes: a tensor of the same shape.
+    refused(
+        &|f| {
+            let at = section(f, &name::STEPS) + 2 * step::BYTES + 4 * step::INPUT;
+            let later = f[at + step::BYTES..][..4].to_vec();
+            f[at..at + 4].copy_from_slice(&later)
+        },
+        "step",
+        "",
+    );
+    refused(
+        &|f| {
+            let at = section(f, &name::TENSORS) + tensor::BYTES + 4 * tensor::SCALE;
+            put(f, at, f32::NAN.to_bits())
+        },
+        "tensor",
+        "scale",
+    );
+    refused(
+        &|f| {
+            let at = section(f, &name::TENSORS) + 4 * tensor::NAME;
+            put(f, at, 1 << 20)
+        },
+        "tensor",
+        "name",
+    );
+    // A sum of weights that is not theirs computes, but is no longer proven.
+    let mut file = small_file();
+    let at = section(&file, &name::STEPS) + 4 * step::PARAMS;
+    let params = u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize + section(&file, &name::WEIGHTS);
+    file[params + 64] ^= 1;
+    seal(&mut file);
+    let model = Model::parse(&file).unwrap();
+    let first = model.plans().next().unwrap().steps().next().unwrap();
+    assert_eq!(proof::check(&first).unwrap_err(), "a sum of weights is not true");
 }

@@ -103,17 +103,7 @@ pub fn input_bytes(model: &Model<'_>) -> usize {
 
 /// Puts `[h][w][c]` bytes into the input of a session.
 pub fn put(session: &mut Session<'_>, picture: &[u8]) {
-    let view = session.plan().input().view();
-    let (pixel, c) = (view.pixel, view.c as usize);
-    let input = session.input();
-    if pixel == c {
-        input.copy_from_slice(&picture[..input.len()]);
-    } else {
-        for (to, from) in input.chunks_mut(pixel).zip(picture.chunks(c)) {
-            to[..c].copy_from_slice(from);
-            to[c..].fill(0);
-        }
-    }
+    session.input().copy_from_slice(picture);
 }
 
 /// Makes inputs of pictures of any size.

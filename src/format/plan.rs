@@ -92,7 +92,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The steps in order.
-    pub fn steps(&self) -> impl Iterator<Item = StepRecord<'a>> + use<'a> {
+    #[must_use]
+    pub fn steps(&self) -> impl DoubleEndedIterator<Item = StepRecord<'a>> + ExactSizeIterator + use<'a> {
         let (plan, first) = (*self, word(self.record, layout::STEPS) as usize);
         plan.model.steps[first..first + plan.len()].iter().enumerate().map(move |(i, record)| StepRecord { plan, record, check: first + i })
     }

@@ -30,6 +30,8 @@ pub struct Proof {
     pub pair_safe: bool,
     /// True if every multiplier and factor is in its range.
     pub factors: bool,
+    /// True if the sums that stand beside the weights are theirs.
+    pub sums: bool,
 }
 
 impl Proof {
@@ -61,6 +63,9 @@ pub fn check(step: &StepRecord<'_>) -> Result<Proof, &'static str> {
     }
     if !proof.factors {
         return Err("a multiplier or factor is out of range");
+    }
+    if !proof.sums {
+        return Err("a sum of weights is not true");
     }
     if step.winograd4() && !proof.winograd4() {
         return Err("the flag winograd4 is not true");
@@ -100,7 +105,7 @@ fn largest(kind: DataType) -> i64 {
 }
 
 fn prove_conv(conv: &Conv<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
     let total = Depth::new(&conv.window, conv.input.stored_channels()).len() / 4;
     let rows = params::rows(matches!(conv.second, Second::Skip { .. }), matches!(conv.second, Second::Projection { .. }));
     for panel in 0..panels(conv.output.stored_channels()) {
@@ -112,6 +117,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
             let own = magnitude(conv.input.kind, (positive, negative));
             let mut accumulator = i64::from(row(params::BIAS)[lane]).abs();
             proof.pair_safe &= safe;
+            proof.sums &= i64::from(row(params::SUM)[lane]) == positive - negative;
             proof.factors &= (0..MULTIPLIER_LIMIT).contains(&row(params::MULTIPLIER)[lane]);
             match &conv.second {
                 Second::None => accumulator += own,
@@ -125,6 +131,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
                     let (positive, negative, safe) = sums(&weights.as_chunks().0[panel * total..][..total], lane);
                     let (k1, k2) = (row(params::K1)[lane], row(params::K2)[lane]);
                     proof.pair_safe &= safe;
+                    proof.sums &= i64::from(row(params::SUM2)[lane]) == positive - negative;
                     proof.factors &= (0..=FACTOR_LIMIT).contains(&k1) && (0..=FACTOR_LIMIT).contains(&k2);
                     let other = magnitude(view.kind, (positive, negative)).saturating_mul(i64::from(k2).abs());
                     accumulator = accumulator.saturating_add(own.saturating_mul(i64::from(k1).abs())).saturating_add(other);
@@ -138,7 +145,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
 }
 
 fn prove_pool(pool: &Pool<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
     if let Kind::Average(average) = &pool.kind {
         let taps = i64::from(pool.window.kernel[0]) * i64::from(pool.window.kernel[1]);
         proof.accumulator = (taps * largest(pool.input.kind)) << average.p;
@@ -148,7 +155,7 @@ fn prove_pool(pool: &Pool<'_>) -> Proof {
 }
 
 fn prove_add(add: &Add<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
     for params in add.params.as_chunks::<64>().0.chunks_exact(params::ADD_ROWS) {
         let row = |i: usize| words(&params[i]);
         for lane in 0..LANES {

@@ -71,6 +71,9 @@ fn sections<'a>(bytes: &'a [u8], content: &'a [u8]) -> Result<Model<'a>> {
         }
         let mut name = [0; 8];
         name.copy_from_slice(&entry[..8]);
+        if (0..i).any(|j| bytes[HEADER + j * SECTION..][..16] == entry[..16]) {
+            return fail(at, "section", "there is another one of its name");
+        }
         match name {
             section::NETWORK => model.network = data,
             section::NAMES => match core::str::from_utf8(data) {
@@ -102,6 +105,12 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     }
     let at = byte_of(model, model.network);
     let preprocess = model.preprocess();
+    if !model.named(model.network, network::NAME) || !model.named(model.origin, origin::METHOD) || !model.named(model.origin, origin::CONVERTER) {
+        return fail(at, "network", "its name or origin does not lie in the names");
+    }
+    if !labels_fit(model) {
+        return fail(byte_of(model, model.labels), "labels", "they are no list of UTF-8 texts");
+    }
     if word(model.network, network::INPUT_KIND) > 1 || word(model.network, network::RANK) != 3 {
         return fail(at, "network", "this kind of input is not known");
     }
@@ -122,6 +131,12 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     Ok(())
 }
 
+/// True if there are no labels or all of them can be read.
+fn labels_fit(model: &Model<'_>) -> bool {
+    let Some(count) = model.labels.get(..4).map(|l| word(l, 0) as usize) else { return model.labels.is_empty() };
+    count < model.labels.len() / 4 && (0..count).all(|class| model.label(class).is_some())
+}
+
 fn check_plan(plan: &Plan<'_>) -> Result<()> {
     let (model, at) = (plan.model(), byte_of(&plan.model(), plan.record));
     let ranges = [(layout::TENSORS, model.tensors.len()), (layout::STEPS, model.steps.len())];
@@ -133,6 +148,9 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
     }
     if word(plan.record, layout::KIND) > 1 || plan.tensor_bytes() as u64 > BYTE_LIMIT || plan.scratch_bytes() as u64 > BYTE_LIMIT {
         return fail(at, "plan", "its kind or size is not known");
+    }
+    if !plan.tensor_bytes().is_multiple_of(64) || !plan.scratch_bytes().is_multiple_of(64) {
+        return fail(at, "plan", "its sizes are no multiples of 64");
     }
     if model.plans().filter(|p| p.kind() == plan.kind()).count() > 1 {
         return fail(at, "plan", "there is another one of its kind");
@@ -152,7 +170,7 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
     if [picture.h, picture.w, picture.c] != model.input_shape() || !matches!(picture.kind, DataType::U8 | DataType::S8) || !picture.is_dense() {
         return fail(at, "plan", "its input is not that of the network");
     }
-    if picture.pixel != picture.stored_channels() {
+    if picture.pixel != picture.c as usize {
         return fail(at, "plan", "the pixels of the input do not follow each other");
     }
     for record in plan.steps() {
@@ -163,7 +181,30 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
         }
         check_step(plan, &record, at)?;
     }
+    for (i, record) in plan.steps().enumerate() {
+        let reads = [Some(record.input()), record.second()];
+        if !reads.into_iter().flatten().all(|tensor| alive(plan, tensor, i)) {
+            return fail(byte_of(&model, record.record()), "step", "it reads a tensor that was not made or was overwritten");
+        }
+    }
+    if output == input || !alive(plan, output, plan.len()) {
+        return fail(at, "plan", "the scores are not made or are overwritten");
+    }
     Ok(())
+}
+
+/// True if a tensor holds what was made of it when step `before` begins: it is the input or a step's output, and no later step has written over it.
+fn alive(plan: &Plan<'_>, tensor: usize, before: usize) -> bool {
+    let view = plan.tensor(tensor).view();
+    for record in plan.steps().take(before).rev() {
+        if record.output() == tensor {
+            return true;
+        }
+        if overlap(&plan.tensor(record.output()).view(), &view) {
+            return false;
+        }
+    }
+    tensor == word(plan.record, layout::INPUT) as usize
 }
 
 fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
@@ -173,6 +214,13 @@ fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
     let sizes = [view.h, view.w, view.c];
     if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 || record.word(tensor::ZERO) != 0 {
         return fail(at, "tensor", "its shape or type is not known");
+    }
+    let scales = record.word(tensor::CHANNEL_SCALES);
+    if !plan.model.named(record.record(), tensor::NAME) || scales != NONE && plan.model.weights(scales, view.c as usize * 4).is_empty() {
+        return fail(at, "tensor", "its name or scales do not lie in the file");
+    }
+    if !(0..if scales == NONE { 1 } else { view.c as usize }).all(|c| record.scale(c).is_finite() && record.scale(c) > 0.0) {
+        return fail(at, "tensor", "a scale is not above 0");
     }
     let element = view.kind.bytes() as u64;
     let padded = u64::from(view.c).next_multiple_of(4) * element;
@@ -206,6 +254,9 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     if record.word(step::OP) > op::ADD || record.word(step::GROUPS) != 1 || record.word(step::TABLE) != NONE || record.word(step::P) > 15 {
         return fail(at, "step", "this version does not know the operation");
     }
+    if !plan.model.named(record.record(), step::NAME) {
+        return fail(at, "step", "its name does not lie in the names");
+    }
     let view = |i: usize| plan.tensor(i).view();
     let (input, output, second) = (view(record.input()), view(record.output()), record.second().map(view));
     if overlap(&input, &output) || second.is_some_and(|s| overlap(&s, &output)) {
@@ -220,8 +271,9 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
         _ if !fits(&record.window(), &input, &output) => return fail(at, "step", "its window does not give its output"),
         _ => {}
     }
-    // Sizes are in range from here on, so that the operation can be built without overflow.
-    let depth = |w: &Window, v: &View| [w.kernel[0], w.kernel[1], v.c].iter().try_fold(1u64, |n, &f| n.checked_mul(u64::from(f.next_multiple_of(4))));
+    // Sizes are in range from here on, so that the operation can be built without overflow, where `usize` has 32 bits too.
+    let outputs = if record.word(step::OP) == op::CONV { output.c.next_multiple_of(16) } else { 1 };
+    let depth = |w: &Window, v: &View| [w.kernel[0], w.kernel[1], v.c, outputs].iter().try_fold(1u64, |n, &f| n.checked_mul(u64::from(f.next_multiple_of(4))));
     if record.word(step::OP) != op::ADD && depth(&record.window(), &input).is_none_or(|d| d > BYTE_LIMIT) {
         return fail(at, "step", "its window is too large");
     }
@@ -283,7 +335,7 @@ fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, 
     let width = u64::from(conv.output.w) * u64::from(conv.window.stride[1]) + u64::from(conv.window.extent()[1]);
     let rows = u64::from(conv.output.h) * u64::from(conv.window.stride[0]) + u64::from(conv.window.extent()[0]);
     let limit = (width * conv.input.stored_channels() as u64 + 64).checked_mul(rows);
-    if conv.copies() && (limit.is_none_or(|l| l > 8 * BYTE_LIMIT) || conv.scratch() > plan.scratch_bytes()) {
+    if conv.copies() && (limit.is_none_or(|l| l > BYTE_LIMIT) || conv.scratch() > plan.scratch_bytes()) {
         return fail(at, "convolution", "its scratch does not fit into the plan's");
     }
     Ok(())

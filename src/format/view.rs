@@ -174,7 +174,7 @@ impl<'a> Model<'a> {
         if class >= count {
             return None;
         }
-        let text = self.labels.get(8 + 4 * count..)?;
+        let text = self.labels.get(count.checked_mul(4)?.checked_add(8)?..)?;
         let text = text.get(word(self.labels, 1 + class) as usize..word(self.labels, 2 + class) as usize)?;
         core::str::from_utf8(text).ok()
     }
@@ -218,6 +218,12 @@ impl<'a> Model<'a> {
     pub(super) fn text(&self, record: &[u8], index: usize) -> &'a str {
         let [at, len] = words(record, index).map(|v: u32| v as usize);
         at.checked_add(len).and_then(|end| self.names.get(at..end)).unwrap_or_default()
+    }
+
+    /// True if a name lies in the names.
+    pub(super) fn named(&self, record: &[u8], index: usize) -> bool {
+        let [at, len] = words(record, index).map(|v: u32| v as usize);
+        at.checked_add(len).is_some_and(|end| self.names.get(at..end).is_some())
     }
 
     /// Bytes of the weights section; empty where they do not lie in it.
