@@ -80,7 +80,7 @@ type Panic = Box<dyn Any + Send>;
 
 impl Pool {
     /// A pool of `threads` workers, the calling thread among them; 0 counts as 1. Worker `i` is bound to core `cores[i % len]`, the calling thread (worker 0)
-    /// too; without cores nothing is bound.
+    /// too, and it stays bound when the pool is gone; without cores nothing is bound.
     ///
     /// # Errors
     /// If the system gives no thread, or there is no such core.

@@ -59,13 +59,7 @@ impl FromStr for Raw {
             let (size, format) = text.split_once(':')?;
             let (width, height) = size.split_once('x')?;
             let side = |t: &str| t.parse().ok().filter(|n| (1..=65_535).contains(n));
-            let format = match format {
-                "rgb24" => Format::Rgb24,
-                "gray8" => Format::Gray8,
-                "yuv420" => Format::Yuv420,
-                _ => return None,
-            };
-            Some(Self { width: side(width)?, height: side(height)?, format })
+            Some(Self { width: side(width)?, height: side(height)?, format: Format::named(format)? })
         };
         parse().ok_or("WIDTHxHEIGHT:FORMAT with FORMAT rgb24, gray8 or yuv420, as in 640x480:yuv420")
     }

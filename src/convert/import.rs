@@ -210,7 +210,7 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
         operations: Vec::new(),
         computed: 0,
     };
-    importer.check_size(&dims).map_err(|what| value(&input.name, what, "use smaller pictures"))?;
+    check_size(&dims).map_err(|what| value(&input.name, what, "use smaller pictures"))?;
     importer.dims.insert(input.name.clone(), dims);
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     for index in sorted.nodes {
@@ -243,17 +243,6 @@ impl Importer {
         known.ok_or_else(|| node.wrong(format!("input `{name}` has no known shape")))
     }
 
-    /// Says what is wrong with a tensor of `dims` where it is empty or too large.
-    #[expect(clippy::unused_self, reason = "reads like the other checks")]
-    fn check_size(&self, dims: &[usize]) -> Result<(), String> {
-        let bytes = dims.iter().try_fold(4usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
-        match bytes {
-            0 => Err(format!("a tensor {dims:?} without elements")),
-            b if b > LARGEST => Err(format!("a tensor {dims:?} of more than 1 GiB")),
-            _ => Ok(()),
-        }
-    }
-
     fn node(&mut self, mut node: Node) -> Result<(), ConvertError> {
         let end = node.inputs.iter().find_map(|name| self.ends.get(name)).cloned();
         for name in &mut node.inputs {
@@ -275,7 +264,7 @@ impl Importer {
                 self.constants.insert(output, tensor);
             }
             Meaning::Operation { op, reads, dims } => {
-                self.check_size(&dims).map_err(|what| node.wrong(what))?;
+                check_size(&dims).map_err(|what| node.wrong(what))?;
                 self.dims.insert(output.clone(), dims);
                 self.operations.push(Operation { node, op, reads, output });
             }
@@ -287,5 +276,15 @@ impl Importer {
     fn prune(&mut self) {
         let read: HashSet<&String> = self.operations.iter().flat_map(|o| &o.node.inputs).collect();
         self.constants.retain(|name, _| read.contains(name));
+    }
+}
+
+/// Says what is wrong with a tensor of `dims` where it is empty or too large.
+fn check_size(dims: &[usize]) -> Result<(), String> {
+    let bytes = dims.iter().try_fold(4usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+    match bytes {
+        0 => Err(format!("a tensor {dims:?} without elements")),
+        b if b > LARGEST => Err(format!("a tensor {dims:?} of more than 1 GiB")),
+        _ => Ok(()),
     }
 }

@@ -121,10 +121,6 @@ impl Walk<'_> {
         (0..self.made.tensors.len()).map(|t| self.view(t)).collect()
     }
 
-    pub fn pictures(&self) -> usize {
-        self.data[self.stands_for[self.network.steps[0].input]].len().max(self.data.iter().map(Vec::len).max().unwrap_or(0))
-    }
-
     /// Adds a tensor without bytes.
     pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scale: f64) -> TensorId {
         self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scale, picture: false });
@@ -213,7 +209,7 @@ impl Walk<'_> {
     pub fn run(&self, step: &Step) -> Result<Vec<Vec<u8>>, ConvertError> {
         let views = self.views();
         let operation = step.operation(&views, 4);
-        let mut outputs = Vec::with_capacity(self.pictures());
+        let mut outputs = Vec::with_capacity(self.data[step.input].len());
         let work = |i: usize| {
             let second = step.second.map_or(&[][..], |t| &self.data[t][i][..]);
             Ok(run_operation(&operation, self.kernels, &self.data[step.input][i], second, &views[step.output]))

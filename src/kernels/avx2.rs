@@ -39,10 +39,12 @@ impl Dot for Widened {
     }
 }
 
-fn conv(block: &mut ConvBlock<'_>) {
+/// # Safety
+/// The CPU has AVX2.
+unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     if block.pair_safe {
-        // SAFETY: the tile lies inside the block; the table's caller has AVX2.
+        // SAFETY: the tile lies inside the block; the caller has AVX2.
         job.tiles(|_| (1, PairSafe::PIXELS), |t| unsafe { pair_safe(&job, t) });
     } else {
         // SAFETY: as above.

@@ -50,7 +50,9 @@ const ONE: [TileFn; 16] = [
 /// Groups of depth up to which whole lines of output count more than few reads of weights.
 const SHALLOW: usize = 16;
 
-fn conv(block: &mut ConvBlock<'_>) {
+/// # Safety
+/// The CPU has AVX512-VNNI.
+unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     let shallow = job.main.taps.total() <= SHALLOW;
     let shape = |left| match left {
@@ -64,7 +66,7 @@ fn conv(block: &mut ConvBlock<'_>) {
             2 => &TWO,
             _ => &ONE,
         };
-        // SAFETY: the tile lies inside the block; the table's caller has the instructions.
+        // SAFETY: the tile lies inside the block; the caller has the instructions.
         unsafe { tiles[t.pixels - 1](&job, t) }
     });
 }

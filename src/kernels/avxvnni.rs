@@ -36,15 +36,19 @@ impl Dot for Evex {
     }
 }
 
-fn conv(block: &mut ConvBlock<'_>) {
+/// # Safety
+/// The CPU has AVX-VNNI.
+unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
-    // SAFETY: the tile lies inside the block; the table's caller has AVX-VNNI.
+    // SAFETY: the tile lies inside the block; the caller has AVX-VNNI.
     job.tiles(|_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
 }
 
-fn twin(block: &mut ConvBlock<'_>) {
+/// # Safety
+/// The CPU has AVX512-VNNI.
+unsafe fn twin(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
-    // SAFETY: the tile lies inside the block; the table's caller has AVX512-VNNI.
+    // SAFETY: the tile lies inside the block; the caller has AVX512-VNNI.
     job.tiles(|_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
 }
 

@@ -39,7 +39,7 @@ pub unsafe fn any_tile<D: Dot>(job: &Job, t: Tile) {
             4 => tile::<D, 4>(job, t),
             5 if D::PIXELS >= 5 => tile::<D, 5>(job, t),
             6 if D::PIXELS >= 6 => tile::<D, 6>(job, t),
-            _ => {}
+            _ => unreachable!("a tile is wider than the set's tiles"),
         }
     }
 }
@@ -236,16 +236,22 @@ unsafe fn store_part(bytes: __m128i, out: *mut u8, channels: usize) {
 }
 
 /// The lanes of registers, panel by panel.
-pub fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
+///
+/// # Safety
+/// `V` is a vector register.
+pub unsafe fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
     let panels = size_of_val(registers) / size_of::<[i32; LANES]>();
     // SAFETY: registers are vectors of 32-bit lanes without gaps, more strictly aligned than their lanes.
     unsafe { core::slice::from_raw_parts_mut(registers.as_mut_ptr().cast(), panels) }
 }
 
 /// Adds the skip to the panels of a pixel and rounds, with parameters of any size.
+///
+/// # Safety
+/// The pixel and its panels lie inside the block, whose slices still live.
 #[cold]
 #[inline(never)]
-pub fn finish(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
+pub unsafe fn finish(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
     for (n, sums) in sums.iter_mut().enumerate() {
         // SAFETY: a row of parameters is 64 bytes.
         let line = |row| words(unsafe { &*job.params(panel + n, row).cast() });
@@ -264,8 +270,11 @@ pub fn finish(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, pa
 }
 
 /// Stores the panels of a pixel in the type of the output.
+///
+/// # Safety
+/// The pixel and its panels lie inside the block, whose slices still live.
 #[inline(never)]
-pub fn store(values: &[[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
+pub unsafe fn store(values: &[[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
     let channels = job.channels(panel, values.len());
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };

@@ -1,6 +1,6 @@
 //! Pools and means.
 
-use super::{Conv, ConvertError, Folder, Operation, StepOp, Value, Window, padded};
+use super::{Conv, ConvertError, Draft, Folder, Operation, Second, StepOp, Value, Window, padded};
 
 impl<'a> Folder<'a> {
     pub(super) fn max_pool(&mut self, operation: &'a Operation, window: Window) -> Result<Value, ConvertError> {
@@ -83,7 +83,12 @@ impl<'a> Folder<'a> {
         let input = self.drafts[d].as_ref().map_or(0, |draft| draft.input);
         let source = self.steps.iter().position(|s| s.output == input).ok_or_else(refuse)?;
         let shared = self.steps.iter().any(|s| s.reads().any(|t| t == input)) || self.uses(&self.steps[source].value) != 1;
-        if shared || !matches!(self.steps[source].op, StepOp::Conv(_) | StepOp::Add(_)) {
+        let reads = |x: &Draft| {
+            x.input == input
+                || matches!(x.op, StepOp::Add(t) | StepOp::Conv(Conv { second: Second::Skip { tensor: t, .. } | Second::Projection { tensor: t, .. }, .. }) if t == input)
+        };
+        let pending = self.drafts.iter().enumerate().any(|(i, x)| i != d && x.as_ref().is_some_and(reads));
+        if shared || pending || !matches!(self.steps[source].op, StepOp::Conv(_) | StepOp::Add(_)) {
             return Err(refuse());
         }
         self.steps[source].relu = true;
