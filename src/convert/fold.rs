@@ -172,6 +172,9 @@ impl<'a> Folder<'a> {
             .get(name)
             .ok_or_else(|| operation.node.unsupported(format!("`{name}` is not constant"), "export the model with constant weights"))?;
         let data = tensor.as_floats().ok_or_else(|| operation.node.wrong(format!("`{name}` holds integers")))?;
+        if let Some(bad) = data.iter().find(|v| !v.is_finite()) {
+            return Err(operation.node.wrong(format!("`{name}` holds {bad}")));
+        }
         Ok((data.iter().map(|&v| f64::from(v)).collect(), &tensor.dims))
     }
 

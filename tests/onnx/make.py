@@ -364,6 +364,8 @@ def refusals():
     n = Net()
     x = n.node("AveragePool", n.node("Pad", n.relu(n.conv("x", 3, 4)), n.ints(0, 0, 2, 2, 0, 0, 2, 2)), kernel_shape=[2, 2], strides=[2, 2])
     refuse("wide_pad", n.model(n.head(x, 4)), "a border as wide as the window", "node `AveragePool_3` (AveragePool)")
+    n = Net()
+    refuse("infinite_weight", n.model(n.head(n.node("Add", n.conv("x", 3, 4), n.const(np.array([np.inf], np.float32))), 4)), "holds inf", "node `")
     n, x = residual(13)
     model = n.model(n.head(x, 8))
     for name, location, word in (("external_missing", "gone.bin", "cannot be read"), ("external_outside", "../external.bin", "may not leave the folder"), ("external_short", "external_short.txt", "beyond its end")):
