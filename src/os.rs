@@ -1,8 +1,15 @@
 //! What only the operating system can do: map a file, give a buffer, bind a thread to a core, say how much memory was used.
 //!
-//! [`host`] reads what the system says of the machine.
+//! [`host`] reads what the system says of the machine, [`caution`] what of that spoils a measurement.
 
+pub mod caution;
+pub mod clock;
+mod cpu;
 pub mod host;
+pub mod power;
+pub mod thermal;
+pub mod throttle;
+mod tree;
 
 use crate::format::{Model, ParseError};
 use core::fmt;
@@ -10,6 +17,7 @@ use memmap2::{Mmap, MmapMut};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Why a file could not be opened.
 #[derive(Debug)]
@@ -78,10 +86,11 @@ pub fn buffer(bytes: usize) -> io::Result<MmapMut> {
     MmapMut::map_anon(bytes.max(1))
 }
 
-/// Cores that this process may use, at least 1.
+/// Cores that this process may use, at least 1, not counting what [`pin`] has bound since.
 #[must_use]
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, core::num::NonZero::get)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, core::num::NonZero::get))
 }
 
 /// Binds the calling thread to a core, counted from 0.
@@ -94,6 +103,8 @@ pub fn pin(core: usize) -> io::Result<()> {
     if core >= libc::CPU_SETSIZE.cast_unsigned() as usize {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    // What a bound thread may use is no longer what the process may use.
+    let _ = cores();
     // SAFETY: an empty set is all zeros; `core` was found to be inside it; the set outlives the call.
     let result = unsafe {
         let mut set: libc::cpu_set_t = core::mem::zeroed();

@@ -12,6 +12,7 @@ use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -86,6 +87,7 @@ impl Pool {
     /// If the system gives no thread, or there is no such core.
     pub fn new(threads: usize, cores: &[usize]) -> io::Result<Self> {
         let threads = threads.max(1);
+        let places = if cores.is_empty() { os::cores() } else { cores.iter().collect::<BTreeSet<_>>().len() };
         let shared = Arc::new(Shared {
             task: AtomicPtr::new(core::ptr::null_mut()),
             ticket: AtomicUsize::new(0),
@@ -94,7 +96,7 @@ impl Pool {
             busy: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             cuts: (0..=threads).map(|_| AtomicUsize::new(0)).collect(),
-            looks: if threads <= os::cores() { LOOKS } else { 0 },
+            looks: if threads <= places { LOOKS } else { 0 },
         });
         let mut pool = Self { shared, threads: Vec::with_capacity(threads - 1) };
         let (ready, started) = channel();

@@ -1,67 +1,12 @@
-//! What the system says of the machine, from stored samples; and the mapped file.
+//! Memory, cores and mapped files.
 #![cfg(feature = "std")]
 
 #[path = "support/tiny.rs"]
 mod tiny;
 
 use skipstone::os::OpenError;
-use skipstone::os::host::{Cache, Host, Throttle, peak_memory};
+use skipstone::os::host::peak_memory;
 use skipstone::{Model, os};
-use std::path::Path;
-
-fn sample(name: &str) -> Host {
-    Host::read_from(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/os").join(name))
-}
-
-#[test]
-fn a_raspberry_pi() {
-    let expected = Host {
-        cpu: Some("Cortex-A72".into()),
-        board: Some("Raspberry Pi 4 Model B Rev 1.4".into()),
-        features: vec!["asimd".into()],
-        governor: Some("ondemand".into()),
-        clock_mhz: Some(600.0),
-        clock_max_mhz: Some(1800.0),
-        temperature_c: Some(61.831),
-        throttle: Some(Throttle::Now(true)),
-        caches: Vec::new(),
-        memory_bytes: Some(3_884_396 * 1024),
-        os: Some("Debian GNU/Linux 12 (bookworm), kernel 6.1.21-v8+".into()),
-    };
-    assert_eq!(sample("pi4"), expected);
-}
-
-#[test]
-fn a_laptop() {
-    let host = sample("laptop");
-    assert_eq!(host.cpu.as_deref(), Some("12th Gen Intel(R) Core(TM) i7-12700"));
-    assert_eq!(host.features, ["avx", "avx2", "avx_vnni", "bmi2", "f16c", "fma", "gfni", "sse4_1", "ssse3"]);
-    assert_eq!((host.clock_mhz, host.governor, host.os), (Some(2100.0), None, None));
-    assert_eq!(host.temperature_c, Some(45.0), "the package, not the board");
-    assert_eq!(host.throttle, Some(Throttle::Count(15)));
-    assert_eq!(host.caches.len(), 4);
-    assert_eq!(host.caches[2], Cache { level: 2, kind: "Unified".into(), bytes: 1280 << 10 });
-}
-
-#[test]
-fn a_board_with_two_kinds_of_cores() {
-    let host = sample("board");
-    assert_eq!(host.cpu.as_deref(), Some("0xabc + Cortex-A55 + Cortex-A76"));
-    assert_eq!((host.board.as_deref(), host.os.as_deref()), (Some("Some Board Rev B"), Some("6.1.0")));
-    assert_eq!(host.features, ["asimd", "asimddp"]);
-}
-
-#[test]
-fn a_machine_that_says_nothing() {
-    assert_eq!(sample("nowhere"), Host::default());
-}
-
-#[test]
-fn throttling_between_two_readings() {
-    assert!(Throttle::between(Throttle::Count(3), Throttle::Count(4)));
-    assert!(!Throttle::between(Throttle::Count(3), Throttle::Count(3)));
-    assert!(Throttle::between(Throttle::Now(false), Throttle::Now(true)));
-}
 
 #[test]
 fn memory() {
@@ -75,6 +20,14 @@ fn memory() {
     if cfg!(target_os = "linux") {
         assert!(os::peak_memory().expect("Linux says it") > 1 << 16);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_bound_thread_does_not_change_the_number_of_cores() {
+    let bound = std::thread::spawn(|| (0..1024).any(|core| os::pin(core).is_ok()).then(os::cores)).join().expect("no panic");
+    assert_eq!(bound, Some(std::thread::available_parallelism().expect("Linux says it").get()));
+    assert_eq!(bound, Some(os::cores()));
 }
 
 #[test]

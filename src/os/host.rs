@@ -1,41 +1,15 @@
 //! What `/proc` and `/sys` say of the machine: a latency without it says little.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use super::clock::{self, Cluster};
+use super::cpu::{self, value};
+use super::power::{self, PowerMode};
+use super::thermal::{self, Zone};
+use super::throttle::{self, Throttle};
+use super::tree::Tree;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-/// Features that decide which kernels run, or how fast: the names of `/proc/cpuinfo`.
-const FEATURES: &[&str] = &[
-    "sse4_1",
-    "ssse3",
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "bmi2",
-    "avx_vnni",
-    "avx512f",
-    "avx512bw",
-    "avx512dq",
-    "avx512vl",
-    "avx512_vnni",
-    "avx512vbmi",
-    "gfni",
-    "avx_vnni_int8",
-    "amx_tile",
-    "amx_int8",
-    "neon",
-    "vfpv4",
-    "asimd",
-    "asimdhp",
-    "asimddp",
-    "i8mm",
-    "sve",
-    "sve2",
-    "bf16",
-];
-
-/// What is known of a machine. What it does not say is `None`.
+/// What is known of a machine. What it does not say is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
     /// Name of the processor.
@@ -44,43 +18,32 @@ pub struct Host {
     pub board: Option<String>,
     /// Instructions that matter here, in the order of the alphabet.
     pub features: Vec<String>,
+    /// Names of the cores, by their numbers.
+    pub cores: BTreeMap<usize, String>,
+    /// The core on which the calling thread ran when this was read: that of `governor` and the clocks.
+    pub core: usize,
     /// What sets the clock: `performance`, `ondemand`, `schedutil` ...
     pub governor: Option<String>,
-    /// Clock of the first core now, in MHz.
+    /// Clock now, in MHz. Firmware that holds the clock down may not say so here.
     pub clock_mhz: Option<f64>,
-    /// The highest clock of the first core, in MHz.
+    /// The highest clock, in MHz.
     pub clock_max_mhz: Option<f64>,
+    /// Cores of one kind with one governor and the same limits, together.
+    pub clusters: Vec<Cluster>,
     /// Temperature of the processor in degrees Celsius.
     pub temperature_c: Option<f64>,
+    /// Where temperatures are measured.
+    pub zones: Vec<Zone>,
     /// Whether the clock is or was held down.
     pub throttle: Option<Throttle>,
+    /// The power mode of a Jetson.
+    pub power_mode: Option<PowerMode>,
     /// Caches of the first core.
     pub caches: Vec<Cache>,
     /// Memory of the machine in bytes.
     pub memory_bytes: Option<u64>,
     /// Operating system and kernel.
     pub os: Option<String>,
-}
-
-/// What the machine says of throttling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Throttle {
-    /// Whether the clock is held down now, by heat or by a weak supply (Raspberry Pi).
-    Now(bool),
-    /// How often it was since the machine began (x86).
-    Count(u64),
-}
-
-impl Throttle {
-    /// Whether the clock was held down between two readings.
-    #[must_use]
-    pub const fn between(before: Self, after: Self) -> bool {
-        match (before, after) {
-            (Self::Count(a), Self::Count(b)) => b > a,
-            (Self::Now(a), Self::Now(b)) => a || b,
-            _ => false,
-        }
-    }
 }
 
 /// A cache.
@@ -101,81 +64,51 @@ impl Host {
         Self::read_from(Path::new("/"))
     }
 
-    /// The machine whose `proc`, `sys` and `etc` lie under `root`.
+    /// The machine whose `proc`, `sys`, `etc` and `var` lie under `root`.
     #[must_use]
     pub fn read_from(root: &Path) -> Self {
-        let text = |path: &str| Some(fs::read_to_string(root.join(path)).ok()?.trim_matches(['\0', '\n', ' ']).to_owned()).filter(|t| !t.is_empty());
-        let number = |path: &str| text(path)?.parse::<f64>().ok();
-        let cpuinfo = text("proc/cpuinfo").unwrap_or_default();
-        let core = "sys/devices/system/cpu/cpu0/";
-        let clock = |name: &str| Some(number(&format!("{core}cpufreq/{name}"))? / 1000.0);
-        let board = text("proc/device-tree/model").or_else(|| value(&cpuinfo, "Model"));
+        let tree = Tree(root);
+        let cpuinfo = tree.text("proc/cpuinfo").unwrap_or_default();
+        let board = tree.text("proc/device-tree/model").or_else(|| value(&cpuinfo, "Model"));
+        let cores = cpu::cores(&cpuinfo);
+        let core = tree.text("proc/self/stat").and_then(|stat| last_core(&stat)).unwrap_or(0);
+        let policies = clock::policies(tree, &cores);
+        let own = policies.iter().find(|p| p.cores.contains(&core)).cloned().unwrap_or_default();
+        let zones = thermal::zones(tree, board.as_deref());
         Self {
-            cpu: cpu_name(&cpuinfo).or_else(|| board.clone()),
-            features: features(&cpuinfo),
-            governor: text(&format!("{core}cpufreq/scaling_governor")),
-            clock_mhz: clock("scaling_cur_freq").or_else(|| value(&cpuinfo, "cpu MHz")?.parse().ok()),
-            clock_max_mhz: clock("cpuinfo_max_freq"),
-            temperature_c: temperature(root),
-            throttle: throttle(root),
-            caches: caches(&root.join(core).join("cache")),
-            memory_bytes: text("proc/meminfo").and_then(|t| kilobytes(&t, "MemTotal")),
-            os: os_name(&text("etc/os-release").unwrap_or_default(), text("proc/sys/kernel/osrelease")),
+            cpu: cpu::name(&cpuinfo).or_else(|| board.clone()),
+            features: cpu::features(&cpuinfo),
+            cores,
+            core,
+            governor: own.governor,
+            clock_mhz: own.clock_mhz.or_else(|| value(&cpuinfo, "cpu MHz")?.parse().ok()),
+            clock_max_mhz: own.max_mhz,
+            clusters: clock::clusters(&policies),
+            temperature_c: thermal::processor(tree, &zones),
+            zones,
+            throttle: throttle::read(tree),
+            power_mode: power::read(tree),
+            caches: caches(tree),
+            memory_bytes: tree.text("proc/meminfo").and_then(|t| kilobytes(&t, "MemTotal")),
+            os: os_name(&tree.text("etc/os-release").unwrap_or_default(), tree.text("proc/sys/kernel/osrelease")),
             board,
         }
     }
 }
 
-/// The value of the first line `key : value`.
-fn value(text: &str, key: &str) -> Option<String> {
-    let found = text.lines().filter_map(|l| l.split_once(':')).find(|(k, _)| k.trim() == key)?;
-    Some(found.1.trim().to_owned()).filter(|v| !v.is_empty())
+/// The core on which a process last ran: field 39 of its `stat`, counted behind the name, which may hold anything.
+fn last_core(stat: &str) -> Option<usize> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
 }
 
 fn kilobytes(text: &str, key: &str) -> Option<u64> {
-    Some(value(text, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    value(text, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The most memory that a process held, in bytes, from the text of its `status`.
 #[must_use]
 pub fn peak_memory(status: &str) -> Option<u64> {
     kilobytes(status, "VmHWM")
-}
-
-/// The processor's name from `/proc/cpuinfo`: as x86 gives it, or the cores that ARM's part numbers stand for.
-fn cpu_name(cpuinfo: &str) -> Option<String> {
-    if let Some(name) = value(cpuinfo, "model name") {
-        return Some(name);
-    }
-    let parts: BTreeSet<_> = cpuinfo.lines().filter_map(|l| l.split_once(':')).filter(|(k, _)| k.trim() == "CPU part").map(|(_, v)| v.trim()).collect();
-    let names: Vec<_> = parts.iter().map(|part| arm_core(part).unwrap_or(part)).collect();
-    Some(names.join(" + ")).filter(|n| !n.is_empty())
-}
-
-/// ARM's own cores by the part number of their main ID register.
-fn arm_core(part: &str) -> Option<&'static str> {
-    Some(match part {
-        "0xb76" => "ARM1176",
-        "0xc07" => "Cortex-A7",
-        "0xc08" => "Cortex-A8",
-        "0xc09" => "Cortex-A9",
-        "0xd03" => "Cortex-A53",
-        "0xd05" => "Cortex-A55",
-        "0xd07" => "Cortex-A57",
-        "0xd08" => "Cortex-A72",
-        "0xd0b" => "Cortex-A76",
-        "0xd0c" => "Neoverse-N1",
-        "0xd40" => "Neoverse-V1",
-        "0xd42" => "Cortex-A78AE",
-        "0xd49" => "Neoverse-N2",
-        _ => return None,
-    })
-}
-
-fn features(cpuinfo: &str) -> Vec<String> {
-    let line = value(cpuinfo, "flags").or_else(|| value(cpuinfo, "Features")).unwrap_or_default();
-    let known: BTreeSet<_> = line.split_whitespace().filter(|f| FEATURES.contains(f)).collect();
-    known.into_iter().map(str::to_owned).collect()
 }
 
 fn os_name(release: &str, kernel: Option<String>) -> Option<String> {
@@ -186,49 +119,17 @@ fn os_name(release: &str, kernel: Option<String>) -> Option<String> {
     }
 }
 
-/// The entries of a folder, in order.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    all.sort();
-    all
-}
-
-fn line(path: PathBuf) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim().to_owned())
-}
-
-/// The thermal zone of the processor, or else the first one; or the processor's own sensor.
-fn temperature(root: &Path) -> Option<f64> {
-    let zones = entries(&root.join("sys/class/thermal"));
-    let sensors = entries(&root.join("sys/class/hwmon"));
-    let of_cpu = |zone: &&PathBuf| line(zone.join("type")).is_some_and(|t| ["cpu", "pkg", "soc"].iter().any(|n| t.to_lowercase().contains(n)));
-    let own = |sensor: &&PathBuf| line(sensor.join("name")).is_some_and(|n| ["coretemp", "k10temp", "cpu_thermal"].contains(&n.as_str()));
-    let millidegrees = |path: PathBuf| Some(line(path)?.parse::<f64>().ok()? / 1000.0);
-    let zone = zones.iter().filter(of_cpu).find_map(|z| millidegrees(z.join("temp")));
-    zone.or_else(|| sensors.iter().filter(own).find_map(|s| millidegrees(s.join("temp1_input"))))
-        .or_else(|| zones.iter().find_map(|z| millidegrees(z.join("temp"))))
-}
-
-fn throttle(root: &Path) -> Option<Throttle> {
-    if let Some(bits) = line(root.join("sys/devices/platform/soc/soc:firmware/get_throttled")) {
-        let bits = u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?;
-        return Some(Throttle::Now(bits & 0xF != 0));
-    }
-    let core = root.join("sys/devices/system/cpu/cpu0/thermal_throttle");
-    let counts = ["core_throttle_count", "package_throttle_count"].iter().filter_map(|n| line(core.join(n))?.parse::<u64>().ok());
-    counts.reduce(|a, b| a + b).map(Throttle::Count)
-}
-
-fn caches(folder: &Path) -> Vec<Cache> {
-    let cache = |entry: &PathBuf| {
-        let size = line(entry.join("size"))?;
+fn caches(tree: Tree<'_>) -> Vec<Cache> {
+    let cache = |entry: &String| {
+        let size = tree.text(&format!("{entry}/size"))?;
         let (digits, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
         let unit = match unit {
             "K" => 1 << 10,
             "M" => 1 << 20,
             _ => 1,
         };
-        Some(Cache { level: line(entry.join("level"))?.parse().ok()?, kind: line(entry.join("type"))?, bytes: digits.parse::<u64>().ok()? * unit })
+        let bytes = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+        Some(Cache { level: tree.number(&format!("{entry}/level"))?, kind: tree.text(&format!("{entry}/type"))?, bytes })
     };
-    entries(folder).iter().filter_map(cache).collect()
+    tree.entries("sys/devices/system/cpu/cpu0/cache", "index").iter().filter_map(cache).collect()
 }
