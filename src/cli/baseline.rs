@@ -67,7 +67,7 @@ impl Baseline {
             let what = format!("{file} has no measurement of {} threads, --baseline", now.threads);
             return Err(CliError::input(what, "measure the baseline with the same --threads"));
         };
-        let change_percent = 100.0 * (now.p50_ms / earlier.p50_ms - 1.0);
+        let change_percent = 100.0 * (now.latency.p50_ms / earlier.p50_ms - 1.0);
         Ok(Change { file, threads: now.threads, p50_ms: earlier.p50_ms, change_percent, fail_over_percent })
     }
 }

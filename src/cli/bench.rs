@@ -2,32 +2,35 @@
 
 use super::args::{EngineArgs, threads};
 use super::baseline::{self, Baseline};
-use super::engine::{Engine, Preparer, input_bytes, put};
+use super::engine::{Engine, Preparer, input_bytes};
 use super::error::{CliError, Result};
-use super::host::Host;
+use super::host::{Binding, Host, Watch};
+use super::latency::{Latency, millis, percentile};
 use super::output::{Output, Table, ms, or_dash, print, thousands};
 use super::peak;
+use super::progress::Progress;
+use super::soak::{self, Soak};
+use super::timer::Timer;
 use crate::count;
 use crate::os;
 use crate::picture::{Format, Geometry, Picture, Resize};
-use crate::session::Session;
 use clap::Args;
 use core::fmt::Write as _;
 use core::time::Duration;
 use serde::Serialize;
+use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// Runs are at most this many: their times are kept.
 const MAX_RUNS: usize = 1 << 22;
-/// The warm-up that looks for a stable time takes at most this long.
-const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Latency with percentiles
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  skipstone bench net.stone\n  skipstone bench net.stone --threads 1,2,4 --time 10 --pin 0-3\n  \
-                        skipstone bench net.stone --json > before.json\n  skipstone bench net.stone --baseline before.json --fail-over 5\n\n\
-                        Timed is the run with the input in place. gmac_per_s and percent_of_peak are those of the median run.")]
+                        skipstone bench net.stone --threads 4 --soak 10m\n  skipstone bench net.stone --json > before.json\n  skipstone bench net.stone --baseline before.json --fail-over 5\n\n\
+                        Timed is the run with the input in place. gmac_per_s and percent_of_peak are those of the median run. A sustained run is \
+                        divided into 100 intervals, or intervals of a second if it is shorter; its percentiles are right to half a percent.")]
 pub struct BenchArgs {
     /// The network
     net: PathBuf,
@@ -37,6 +40,9 @@ pub struct BenchArgs {
     /// Seconds to measure (default: 3)
     #[arg(long, value_name = "S", value_parser = seconds)]
     time: Option<f64>,
+    /// Measure a sustained run, with latency, clock and temperature over time: 30s, 10m, 1h
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["runs", "time"], value_parser = soak::duration)]
+    soak: Option<Duration>,
     /// Runs before the measured ones (default: until the time is stable)
     #[arg(long, value_name = "N")]
     warmup: Option<u32>,
@@ -73,22 +79,18 @@ struct Several<'a> {
 /// One measurement. Times are in milliseconds.
 #[derive(Serialize)]
 pub struct Measured {
-    min_ms: f64,
-    /// The median.
-    pub p50_ms: f64,
-    p90_ms: f64,
-    p95_ms: f64,
-    p99_ms: f64,
-    p999_ms: f64,
-    max_ms: f64,
-    mean_ms: f64,
+    /// Percentiles.
+    #[serde(flatten)]
+    pub latency: Latency,
     fill_ms: f64,
     /// The picture from which the input was filled, width by height.
     fill_from: String,
-    runs: usize,
+    runs: u64,
     warmup: usize,
     /// Threads that ran.
     pub threads: usize,
+    /// Their cores, if they are bound.
+    binding: Option<Vec<Binding>>,
     isa: &'static str,
     plan: &'static str,
     macs: u64,
@@ -99,6 +101,8 @@ pub struct Measured {
     weight_bytes: usize,
     rss_peak_bytes: Option<u64>,
     allocations: u64,
+    #[serde(flatten)]
+    soak: Option<Soak>,
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline: Option<baseline::Change>,
     host: Host,
@@ -112,8 +116,9 @@ pub fn run(args: &BenchArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
     let mut results = Vec::new();
+    let _ = Watch::new(&engine.cores).warn();
     for &threads in &args.threads {
-        let mut measured = measure(&engine, args, threads)?;
+        let mut measured = measure(&engine, args, threads, output)?;
         measured.baseline = baseline.as_ref().map(|b| b.change(&measured, args.fail_over)).transpose()?;
         results.push(measured);
     }
@@ -127,8 +132,9 @@ pub fn run(args: &BenchArgs, output: Output) -> Result {
     results.iter().filter_map(|r| r.baseline.as_ref()).find(|c| c.exceeded()).map_or(Ok(()), |change| Err(change.error()))
 }
 
-fn measure(engine: &Engine, args: &BenchArgs, threads: usize) -> Result<Measured> {
-    let before = os::host::Host::read();
+fn measure(engine: &Engine, args: &BenchArgs, threads: usize, output: Output) -> Result<Measured> {
+    let watch = Watch::new(&engine.cores);
+    let binding = watch.binding(threads, &engine.cores);
     let pool = engine.pool(threads)?;
     let mut arena = engine.arena(threads)?;
     let mut session = engine.session(&mut arena, &pool)?;
@@ -140,32 +146,22 @@ fn measure(engine: &Engine, args: &BenchArgs, threads: usize) -> Result<Measured
         Some(n) => timer.warm_up_by(n),
         None => timer.warm_up(),
     };
-    let time = Duration::from_secs_f64(args.time.unwrap_or(3.0));
-    let capacity = args.runs.map_or_else(|| expected_runs(time, fastest), |n| n as usize).min(MAX_RUNS);
-    let mut times = Vec::with_capacity(capacity);
-    let allocations = count::allocations();
-    timer.measure(&mut times, args.runs.is_none().then_some(time));
-    let allocations = count::allocations() - allocations;
+    let times = match args.soak {
+        Some(duration) => soak_times(&mut timer, duration, output),
+        None => short_times(&mut timer, args, fastest),
+    };
     let rss_peak_bytes = os::peak_memory();
-    times.sort_unstable();
-    let host = Host::since(&before);
-    let peak_gmac_per_s = peak::of(engine.kernels).gmac_per_s * threads.min(host.cores()) as f64;
-    let at = |thousandths| millis(percentile(&times, thousandths));
-    let gmac_per_s = engine.model.macs() as f64 / at(500) / 1e6;
+    let host = watch.end();
+    let peak_gmac_per_s = peak::of(engine.kernels).gmac_per_s * engine.places(threads) as f64;
+    let gmac_per_s = engine.model.macs() as f64 / times.latency.p50_ms / 1e6;
     Ok(Measured {
-        min_ms: at(0),
-        p50_ms: at(500),
-        p90_ms: at(900),
-        p95_ms: at(950),
-        p99_ms: at(990),
-        p999_ms: at(999),
-        max_ms: at(1000),
-        mean_ms: times.iter().map(|&t| millis(t)).sum::<f64>() / times.len() as f64,
+        latency: times.latency,
         fill_ms,
         fill_from,
-        runs: times.len(),
+        runs: times.runs,
         warmup,
         threads,
+        binding,
         isa: engine.kernels.set().name(),
         plan: engine.plan.kind().name(),
         macs: engine.model.macs(),
@@ -175,73 +171,44 @@ fn measure(engine: &Engine, args: &BenchArgs, threads: usize) -> Result<Measured
         arena_bytes: engine.plan.arena_bytes(threads),
         weight_bytes: engine.model.weight_bytes(),
         rss_peak_bytes,
-        allocations,
+        allocations: times.allocations,
+        soak: times.soak,
         baseline: None,
         host,
     })
+}
+
+/// What the measured runs took.
+struct Times {
+    latency: Latency,
+    runs: u64,
+    /// Memory asked for in the measured loops.
+    allocations: u64,
+    soak: Option<Soak>,
+}
+
+/// A number of runs or some seconds; all their times are kept.
+fn short_times(timer: &mut Timer<'_, '_>, args: &BenchArgs, fastest: Duration) -> Times {
+    let time = Duration::from_secs_f64(args.time.unwrap_or(3.0));
+    let capacity = args.runs.map_or_else(|| expected_runs(time, fastest), |n| n as usize).min(MAX_RUNS);
+    let mut times = Vec::with_capacity(capacity);
+    let allocations = count::allocations();
+    timer.measure(&mut times, args.runs.is_none().then_some(time));
+    let allocations = count::allocations() - allocations;
+    Times { latency: Latency::of(&mut times), runs: times.len() as u64, allocations, soak: None }
+}
+
+/// A sustained run; its times are counted.
+fn soak_times(timer: &mut Timer<'_, '_>, duration: Duration, output: Output) -> Times {
+    let progress = Progress::new(output, soak::intervals(duration) as usize, "intervals");
+    let (times, soak, allocations) = soak::run(timer, duration, &progress);
+    Times { latency: times.latency(), runs: times.count(), allocations, soak: Some(soak) }
 }
 
 /// How many runs fit into a time, with room for faster ones than were seen.
 fn expected_runs(time: Duration, fastest: Duration) -> usize {
     let runs = time.as_nanos() / fastest.as_nanos().max(1);
     usize::try_from(runs + runs / 4).unwrap_or(MAX_RUNS).saturating_add(1000)
-}
-
-fn millis(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e6
-}
-
-/// The value at or below which so many thousandths of the sorted values lie.
-fn percentile(sorted: &[u64], thousandths: usize) -> u64 {
-    let rank = (thousandths * sorted.len()).div_ceil(1000);
-    sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
-}
-
-/// Runs a session on the same input again and again.
-struct Timer<'a, 'b> {
-    session: &'b mut Session<'a>,
-    input: &'b [u8],
-}
-
-impl Timer<'_, '_> {
-    fn once(&mut self) -> Duration {
-        put(self.session, self.input);
-        let start = Instant::now();
-        self.session.run();
-        start.elapsed()
-    }
-
-    /// A number of runs, at least one; gives it and the shortest.
-    fn warm_up_by(&mut self, runs: u32) -> (usize, Duration) {
-        let runs = runs.max(1) as usize;
-        (runs, (0..runs).map(|_| self.once()).min().unwrap_or_default())
-    }
-
-    /// Rounds of runs until the shortest of a round has not changed by over 1 % twice; gives the number of runs and the shortest.
-    fn warm_up(&mut self) -> (usize, Duration) {
-        let start = Instant::now();
-        let (mut runs, mut last, mut stable) = (0, self.once(), 0);
-        while stable < 2 && start.elapsed() < WARM_UP {
-            let round = Instant::now();
-            let mut shortest = Duration::MAX;
-            while round.elapsed() < Duration::from_millis(20) || shortest == Duration::MAX {
-                shortest = shortest.min(self.once());
-                runs += 1;
-            }
-            stable = if shortest.abs_diff(last) <= last / 100 { stable + 1 } else { 0 };
-            last = shortest;
-        }
-        (runs + 1, last)
-    }
-
-    /// Fills the room that `times` has, or stops after some time, but not before 5 runs.
-    fn measure(&mut self, times: &mut Vec<u64>, time: Option<Duration>) {
-        let start = Instant::now();
-        while times.len() < times.capacity() && (times.len() < 5 || time.is_none_or(|t| start.elapsed() < t)) {
-            let once = self.once();
-            times.push(u64::try_from(once.as_nanos()).unwrap_or(u64::MAX));
-        }
-    }
 }
 
 /// How long it takes to fill the input from a decoded picture: 640x480 where the network's preprocessing resizes to a fixed side, else of the input's own size.
@@ -286,10 +253,11 @@ fn text(engine: &Engine, results: &[Measured]) -> String {
     for r in results {
         let percent = format!("{:.1}", r.percent_of_peak);
         let memory = r.rss_peak_bytes.map(|b| format!("{:.1}", b as f64 / f64::from(1 << 20)));
-        let times = [r.min_ms, r.p50_ms, r.p90_ms, r.p95_ms, r.p99_ms, r.p999_ms, r.max_ms, r.mean_ms].map(ms);
+        let t = &r.latency;
+        let times = [t.min_ms, t.p50_ms, t.p90_ms, t.p95_ms, t.p99_ms, t.p999_ms, t.max_ms, t.mean_ms].map(ms);
         let [a, b, c, d, e, f, g, h] = times;
         let rate = format!("{:.1}", r.gmac_per_s);
-        let (runs, allocations) = (thousands(r.runs as u64), r.allocations.to_string());
+        let (runs, allocations) = (thousands(r.runs), r.allocations.to_string());
         table.row([r.threads.to_string(), a, b, c, d, e, f, g, h, runs, rate, percent, allocations, or_dash(memory)]);
     }
     let mut text = format!(
@@ -302,6 +270,9 @@ fn text(engine: &Engine, results: &[Measured]) -> String {
         thousands(engine.plan.arena_bytes(1) as u64),
     );
     for r in results {
+        if let Some(soak) = &r.soak {
+            let _ = writeln!(text, "{} threads over time\n\n{}", r.threads, soak.text(stdout().is_terminal()));
+        }
         if let Some(change) = &r.baseline {
             let _ = writeln!(text, "{}", change.line());
         }
@@ -311,17 +282,4 @@ fn text(engine: &Engine, results: &[Measured]) -> String {
         let _ = writeln!(text, "{}", r.host.line());
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_nearest_ranks() {
-        let times: Vec<u64> = (1..=1000).collect();
-        let at = |p| percentile(&times, p);
-        assert_eq!([at(0), at(500), at(900), at(990), at(999), at(1000)], [1, 500, 900, 990, 999, 1000]);
-        assert_eq!((percentile(&[7], 500), percentile(&[7], 999), percentile(&[], 500)), (7, 7, 0));
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::args::kernels;
 use super::error::Result;
-use super::host::Host;
+use super::host::{Host, Watch};
 use super::output::{Output, Table};
 use super::peak::{self, Peak};
 use crate::kernels::{Kernels, Set};
@@ -35,14 +35,16 @@ struct Report {
 pub fn run(_: &DevicesArgs, output: Output) -> Result {
     let chosen = kernels(None)?;
     let sets: Vec<_> = Kernels::all().collect();
-    let host = Host::now();
+    let watch = Watch::new(&[]).warn();
+    let peaks = sets.iter().map(|k| (k.set().name(), peak::of(*k))).collect();
+    let host = watch.end();
     let report = Report {
         schema: "skipstone.devices/1",
         isa: sets.iter().map(|k| k.set().name()).collect(),
         chosen: chosen.set().name(),
         why: why(chosen.set()),
         features: host.features().to_vec(),
-        peaks: sets.iter().map(|k| (k.set().name(), peak::of(*k))).collect(),
+        peaks,
         gpu: None,
         host,
     };

@@ -11,6 +11,7 @@ use crate::picture::{Geometry, Picture, PictureError, fill, scratch_bytes};
 use crate::session::{Session, Workers};
 use crate::threads::Pool;
 use memmap2::MmapMut;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A plan of a file and the kernels to run it with.
@@ -67,6 +68,13 @@ impl Engine {
                 if self.cores.is_empty() { format!("no {threads} threads, --threads: {e}") } else { format!("cannot bind threads to cores, --pin: {e}") };
             CliError::machine(what, format!("this machine has {} cores, counted from 0", os::cores()))
         })
+    }
+
+    /// On how many cores so many threads run at once.
+    #[must_use]
+    pub fn places(&self, threads: usize) -> usize {
+        let bound: BTreeSet<_> = self.cores.iter().take(threads).collect();
+        if bound.is_empty() { threads.min(os::cores()) } else { bound.len() }
     }
 
     /// Memory for a session of as many threads.

@@ -5,6 +5,7 @@ use super::converter::{self, Float};
 use super::dataset::DataSet;
 use super::engine::{Engine, input_bytes, put};
 use super::error::{CliError, Result};
+use super::host::{Host, Watch};
 use super::output::{Output, hex};
 use super::progress::Progress;
 use super::stream;
@@ -58,6 +59,7 @@ struct Report {
     isa: &'static str,
     threads: usize,
     plan: &'static str,
+    host: Host,
 }
 
 /// Runs the command.
@@ -70,6 +72,7 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     let float = args.against.as_deref().map(|onnx| converter::float(onnx, &engine.model.preprocess())).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
+    let watch = Watch::new(&engine.cores).warn();
     let start = Instant::now();
     let job = Job { engine: &engine, set: &set, geometry: args.data.geometry.of(&engine.model), skip_bad: args.data.choice.skip_bad, threads, output };
     let tally = job.measure(float.as_ref(), |i, row, float_class| table.as_mut().map_or(Ok(()), |table| table.row(i, &set, row, float_class)))?;
@@ -79,7 +82,8 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     if tally.pictures == 0 {
         return Err(CliError::input(format!("no picture of {} could be read", args.data.data.display()), "leave out --skip-bad to see why"));
     }
-    let report = tally.report(&engine, threads, start.elapsed().as_secs_f64(), float.is_some());
+    let seconds = start.elapsed().as_secs_f64();
+    let report = tally.report(&engine, threads, seconds, float.is_some(), watch.end());
     output.show(&report, || report.text())
 }
 
@@ -207,7 +211,7 @@ impl Tally {
         Some(10.0 * (self.signal / self.noise).log10()).filter(|db| db.is_finite())
     }
 
-    fn report(&self, engine: &Engine, threads: usize, seconds: f64, float: bool) -> Report {
+    fn report(&self, engine: &Engine, threads: usize, seconds: f64, float: bool, host: Host) -> Report {
         Report {
             schema: "skipstone.eval/1",
             pictures: self.pictures,
@@ -224,6 +228,7 @@ impl Tally {
             isa: engine.kernels.set().name(),
             threads,
             plan: engine.plan.kind().name(),
+            host,
         }
     }
 }

@@ -3,14 +3,13 @@
 use super::args::{EngineArgs, ThreadArgs};
 use super::engine::{Engine, input_bytes, put};
 use super::error::Result;
-use super::host::Host;
+use super::host::{Binding, Host, Watch};
 use super::output::{Output, Table, ms, or_dash, thousands};
 use super::peak::{self, Peak};
 use crate::format::{Operation, StepRecord};
 use crate::kernels::{Kernels, Set};
 use crate::ops::conv::{Conv, Second};
 use crate::ops::pool::Kind;
-use crate::os;
 use crate::shape::{View, Window};
 use clap::Args;
 use core::time::Duration;
@@ -40,6 +39,8 @@ struct Report {
     isa: &'static str,
     threads: usize,
     plan: &'static str,
+    /// The cores of the threads, if they are bound.
+    binding: Option<Vec<Binding>>,
     passes: usize,
     /// Sum of the steps.
     ms: f64,
@@ -77,20 +78,22 @@ struct Step {
 /// # Errors
 /// If the network cannot run here.
 pub fn run(args: &ProfileArgs, output: Output) -> Result {
-    let before = os::host::Host::read();
     let engine = Engine::open(&args.net, &args.engine)?;
     let threads = args.threads.threads;
-    let peak = peak::of(engine.kernels);
+    let watch = Watch::new(&engine.cores).warn();
+    let binding = watch.binding(threads, &engine.cores);
     let (passes, times) = measure(&engine, args.runs, threads)?;
-    let host = Host::since(&before);
+    let host = watch.end();
     let total: f64 = times.iter().sum();
-    let peak = Peak { gmac_per_s: peak.gmac_per_s * threads.min(host.cores()) as f64, ..peak };
+    let peak = peak::of(engine.kernels);
+    let peak = Peak { gmac_per_s: peak.gmac_per_s * engine.places(threads) as f64, ..peak };
     let steps = engine.plan.steps().zip(&times).map(|(step, &ms)| Step::new(&step, engine.kernels, ms, total, peak)).collect();
     let report = Report {
         schema: "skipstone.profile/1",
         isa: engine.kernels.set().name(),
         threads,
         plan: engine.plan.kind().name(),
+        binding,
         passes,
         ms: total,
         peak_gmac_per_s: peak.gmac_per_s,

@@ -4,15 +4,17 @@
 
 use core::hint::black_box;
 
-/// Runs `iterations` dependent multiplications and returns the cycles that they take, 3 each.
+/// Runs `iterations` rounds of dependent additions and exclusive ors of registers, one cycle each on every core, and returns the cycles that they take.
 #[must_use]
 pub fn cycles(iterations: u64) -> u64 {
-    let mut x = black_box(0x1234_5677u64);
+    let (mut x, a, b) = (black_box(1usize), black_box(0x1234_5677usize), black_box(0x7654_321fusize));
     for _ in 0..iterations {
-        x = x.wrapping_mul(x);
+        for _ in 0..16 {
+            x = x.wrapping_add(a) ^ b;
+        }
     }
     black_box(x);
-    iterations * 3
+    iterations * 32
 }
 
 /// The products of the portable kernel: 16 lanes by 4 depths.
