@@ -172,7 +172,7 @@ impl Host {
         &self.features
     }
 
-    /// One line: processor, clock, governor, temperature, throttling.
+    /// One line: processor, clock, governor, power mode, temperature, throttling.
     #[must_use]
     pub fn line(&self) -> String {
         let mhz = |v: f64| format!("{v:.0} MHz");
@@ -182,6 +182,7 @@ impl Host {
             self.board.clone(),
             Some(format!("{} cores", self.cores)),
             self.clock.map(mhz),
+            Some(format!("measured {}", mhz(self.clock_measured))),
             self.governor.as_ref().map(|g| format!("governor {g}")),
             self.power_mode.as_ref().map(|m| format!("power mode {m}")),
             self.temperature.map(|t| format!("{t:.0} degrees")),
@@ -198,11 +199,10 @@ impl Host {
         let list = |parts: &[String]| or_dash(Some(parts.join(", ")).filter(|t| !t.is_empty()));
         let clusters: Vec<_> = self.clusters.iter().map(Cluster::text).collect();
         format!(
-            "machine   {}\nfeatures  {}\nclocks    {}, measured {:.0} MHz\nheat      {}\nthrottled {}\ncaches    {}\nmemory    {}\nsystem    {}\n",
+            "machine   {}\nfeatures  {}\nclocks    {}\nheat      {}\nthrottled {}\ncaches    {}\nmemory    {}\nsystem    {}\n",
             self.line(),
             or_dash(Some(self.features.join(" ")).filter(|t| !t.is_empty())),
             list(&clusters),
-            self.clock_measured,
             list(&zones),
             self.throttling(),
             list(&caches),

@@ -102,7 +102,7 @@ pub fn hex(crc: u32) -> String {
     format!("{crc:08x}")
 }
 
-/// A time in milliseconds with four figures or so.
+/// A number such as a time in milliseconds with four figures or so.
 #[must_use]
 pub fn ms(value: f64) -> String {
     if value < 1.0 {

@@ -1,5 +1,6 @@
 //! A curve drawn with characters.
 
+use super::output::ms;
 use core::fmt::Write as _;
 
 const ROWS: usize = 6;
@@ -33,8 +34,8 @@ impl Plot<'_> {
         let mut text = format!("{}\n", self.title);
         for row in (0..ROWS).rev() {
             let label = match row {
-                0 => format!("{low:.2}"),
-                _ if row == ROWS - 1 => format!("{high:.2}"),
+                0 => ms(low),
+                _ if row == ROWS - 1 => ms(high),
                 _ => String::new(),
             };
             let cell = |v: &Option<f64>| v.map_or(' ', |v| cell(level(v).saturating_sub(row * 8).min(8), blocks));
@@ -75,8 +76,8 @@ mod tests {
         let values: Vec<_> = (0..48).map(|i| Some(f64::from(i))).collect();
         let lines = draw(&values, true);
         assert_eq!((lines.len(), lines[0].as_str(), lines[7].trim()), (8, "t", "0                                           30 s"));
-        assert!(lines[1].starts_with("    47.00 |") && lines[1].ends_with("▁▂▃▄▅▆▇█"), "{lines:#?}");
-        assert_eq!(lines[6], format!("     0.00 |▁▂▃▄▅▆▇█{}", "█".repeat(40)));
+        assert!(lines[1].starts_with("   47.000 |") && lines[1].ends_with("▁▂▃▄▅▆▇█"), "{lines:#?}");
+        assert_eq!(lines[6], format!("   0.0000 |▁▂▃▄▅▆▇█{}", "█".repeat(40)));
     }
 
     #[test]
@@ -84,14 +85,14 @@ mod tests {
         let values: Vec<_> = (0..1000).map(|i| (i >= 500).then_some(if i == 999 { 20.0 } else { 10.0 })).collect();
         let lines = draw(&values, false);
         assert_eq!(lines[1].chars().count(), 11 + COLUMNS, "the last column is the highest");
-        assert_eq!(lines[6], format!("    10.00 |{}{}#", " ".repeat(32), ".".repeat(31)));
+        assert_eq!(lines[6], format!("   10.000 |{}{}#", " ".repeat(32), ".".repeat(31)));
     }
 
     #[test]
     fn equal_and_unknown_values() {
         let lines = draw(&[Some(3.0); 10], false);
-        assert!(lines[1].ends_with("##########") && lines[6].contains("2.40 |"), "{lines:#?}");
-        assert_eq!(draw(&[Some(0.0)], true)[6], "     0.00 |▁");
+        assert!(lines[1].ends_with("##########") && lines[6].contains("2.400 |"), "{lines:#?}");
+        assert_eq!(draw(&[Some(0.0)], true)[6], "   0.0000 |▁");
         assert!(draw(&[None, None], true).is_empty() && draw(&[], true).is_empty());
     }
 }
