@@ -222,9 +222,10 @@ impl Cluster {
     fn text(&self) -> String {
         let name = self.name.as_ref().map(|n| format!("{n} ")).unwrap_or_default();
         let mhz = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.0}")));
-        let governor = self.governor.as_ref().map(|g| format!(" by {g}")).unwrap_or_default();
-        let limit = self.clock_limit.filter(|_| self.clock_limit < self.clock_max).map(|l| format!(" limited to {l:.0}")).unwrap_or_default();
-        format!("{name}cores {} at {} of {} MHz{limit}{governor}", ranges(&self.cores), mhz(self.clock), mhz(self.clock_max))
+        let limit = self.clock_limit.filter(|_| self.clock_limit < self.clock_max).map(|l| format!("limited to {l:.0}"));
+        let set_by: Vec<_> = self.governor.clone().into_iter().chain(limit).collect();
+        let set_by = if set_by.is_empty() { String::new() } else { format!(" ({})", set_by.join("; ")) };
+        format!("{name}cores {} at {} of {} MHz{set_by}", ranges(&self.cores), mhz(self.clock), mhz(self.clock_max))
     }
 }
 
