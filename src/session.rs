@@ -141,6 +141,8 @@ impl<'a> Session<'a> {
 
     /// As [`run`](Self::run), calling `after` with each step and the session when the step is done.
     pub fn run_with(&mut self, mut after: impl FnMut(StepRecord<'a>, &Self)) -> Scores<'_> {
+        let input = self.plan.input().view();
+        self.kernels.flip_tensor(input.kind, &mut self.tensors[input.range()]);
         for step in self.plan.steps() {
             self.step(&step);
             after(step, self);
@@ -154,7 +156,7 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn tensor(&self, tensor: &TensorRecord<'a>) -> TensorBytes<'_> {
         let view = tensor.view();
-        TensorBytes { bytes: &self.tensors[view.range()], view }
+        TensorBytes { bytes: &self.tensors[view.range()], view, flip: if matches!(view.kind, DataType::U8) { self.kernels.flip() } else { 0 } }
     }
 
     fn step(&mut self, step: &StepRecord<'a>) {
@@ -201,13 +203,15 @@ fn share(workers: &dyn Workers, units: Units, output: &View, out: &mut [u8], scr
 pub struct TensorBytes<'a> {
     bytes: &'a [u8],
     view: View,
+    /// XORed to each byte.
+    flip: u8,
 }
 
 impl<'a> TensorBytes<'a> {
-    /// The tensor whose view begins at the first of `bytes`.
+    /// The tensor whose view begins at the first of `bytes`, in the definition's bytes.
     #[must_use]
     pub const fn new(bytes: &'a [u8], view: View) -> Self {
-        Self { bytes, view }
+        Self { bytes, view, flip: 0 }
     }
 
     /// Its shape and type.
@@ -216,19 +220,19 @@ impl<'a> TensorBytes<'a> {
         self.view
     }
 
-    /// The elements of each pixel, row by row, without padding channels: little-endian bytes.
-    pub fn pixels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    /// The stored elements of each pixel, row by row, without padding channels.
+    fn pixels(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (bytes, view) = (self.bytes, self.view);
         let len = view.c as usize * view.kind.bytes();
         (0..view.h as usize).flat_map(move |y| (0..view.w as usize).map(move |x| &bytes[y * view.row + x * view.pixel..][..len]))
     }
 
-    /// The integer values in the order of [`pixels`](Self::pixels).
+    /// The integer values, row by row, pixel by pixel, without padding channels.
     pub fn values(&self) -> impl Iterator<Item = i32> + use<'a> {
-        let kind = self.view.kind;
+        let (kind, flip) = (self.view.kind, self.flip);
         self.pixels().flat_map(move |p| {
             p.chunks_exact(kind.bytes()).map(move |b| match kind {
-                DataType::U8 => i32::from(b[0]),
+                DataType::U8 => i32::from(b[0] ^ flip),
                 DataType::S8 => i32::from(b[0].cast_signed()),
                 DataType::S16 => i32::from(i16::from_le_bytes([b[0], b[1]])),
                 DataType::I32 => i32::from_le_bytes([b[0], b[1], b[2], b[3]]),
@@ -236,10 +240,17 @@ impl<'a> TensorBytes<'a> {
         })
     }
 
-    /// CRC-32 of the pixels.
+    /// CRC-32 of the values' little-endian bytes.
     #[must_use]
     pub fn crc32(&self) -> u32 {
-        self.pixels().fold(Crc32::new(), Crc32::update).value()
+        let update = |crc: Crc32, bytes: &[u8]| {
+            let mut turned = [0; 64];
+            bytes.chunks(turned.len()).fold(crc, |crc, part| {
+                turned.iter_mut().zip(part).for_each(|(t, b)| *t = b ^ self.flip);
+                crc.update(&turned[..part.len()])
+            })
+        };
+        self.pixels().fold(Crc32::new(), update).value()
     }
 }
 

@@ -101,12 +101,13 @@ impl<'a> Comparison<'a> {
             };
             let Some(real) = self.floats[index].map(|i| &float[i]) else { continue };
             let record = plan.tensor(step.output());
-            let (out, view) = alone(&step, self.engine.kernels, &x, &y);
+            let (mut out, view) = alone(&step, self.engine.kernels, &x, &y);
+            self.engine.kernels.flip_tensor(view.kind, &mut out);
             compare(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
         }
     }
 
-    /// The bytes of a tensor's view that stand for the float values, or for the picture.
+    /// The bytes of a tensor's view that stand for the float values, or for the picture, as the kernel set stores them.
     fn rounded(&self, tensor: usize, picture: &[u8], float: &[Vec<f32>]) -> Option<Vec<u8>> {
         let record = self.engine.plan.tensor(tensor);
         let view = record.view();
@@ -126,6 +127,7 @@ impl<'a> Comparison<'a> {
                 };
             }
         }
+        self.engine.kernels.flip_tensor(view.kind, &mut bytes);
         Some(bytes)
     }
 
@@ -158,7 +160,7 @@ fn compare(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(
     }
 }
 
-/// Runs one step on operands of its own.
+/// Runs one step on operands of its own, all as the kernel set stores them.
 fn alone(step: &StepRecord<'_>, kernels: Kernels, x: &[u8], y: &[u8]) -> (Vec<u8>, View) {
     match step.operation() {
         Operation::Conv(conv) => {

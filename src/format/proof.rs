@@ -32,6 +32,8 @@ pub struct Proof {
     pub factors: bool,
     /// True if the sums that stand beside the weights are theirs.
     pub sums: bool,
+    /// True if no weight is -128.
+    pub weights: bool,
 }
 
 impl Proof {
@@ -64,6 +66,9 @@ pub fn check(step: &StepRecord<'_>) -> Result<Proof, &'static str> {
     if !proof.factors {
         return Err("a multiplier or factor is out of range");
     }
+    if !proof.weights {
+        return Err("a weight is -128");
+    }
     if !proof.sums {
         return Err("a sum of weights is not true");
     }
@@ -91,6 +96,10 @@ fn sums(weights: &[[u8; 64]], lane: usize) -> (i64, i64, bool) {
     (positive, negative, safe)
 }
 
+fn symmetric(weights: &[[u8; 64]]) -> bool {
+    !weights.as_flattened().contains(&0x80)
+}
+
 const fn magnitude(kind: DataType, (positive, negative): (i64, i64)) -> i64 {
     let (a, b) = match kind {
         DataType::S8 => (127 * positive + 128 * negative, 128 * positive + 127 * negative),
@@ -105,13 +114,18 @@ fn largest(kind: DataType) -> i64 {
 }
 
 fn prove_conv(conv: &Conv<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
     let total = Depth::new(&conv.window, conv.input.stored_channels()).len() / 4;
     let rows = params::rows(matches!(conv.second, Second::Skip { .. }), matches!(conv.second, Second::Projection { .. }));
     for panel in 0..panels(conv.output.stored_channels()) {
         let weights = &conv.weights.as_chunks().0[panel * total..][..total];
         let params = &conv.params.as_chunks().0[panel * rows..][..rows];
         let row = |i: usize| words(&params[i]);
+        proof.weights &= symmetric(weights);
+        if let Second::Projection { view, window, weights } = &conv.second {
+            let total = Depth::new(window, view.stored_channels()).len() / 4;
+            proof.weights &= symmetric(&weights.as_chunks().0[panel * total..][..total]);
+        }
         for lane in 0..LANES {
             let (positive, negative, safe) = sums(weights, lane);
             let own = magnitude(conv.input.kind, (positive, negative));
@@ -145,7 +159,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
 }
 
 fn prove_pool(pool: &Pool<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
     if let Kind::Average(average) = &pool.kind {
         let taps = i64::from(pool.window.kernel[0]) * i64::from(pool.window.kernel[1]);
         proof.accumulator = (taps * largest(pool.input.kind)) << average.p;
@@ -155,7 +169,7 @@ fn prove_pool(pool: &Pool<'_>) -> Proof {
 }
 
 fn prove_add(add: &Add<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true };
+    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
     for params in add.params.as_chunks::<64>().0.chunks_exact(params::ADD_ROWS) {
         let row = |i: usize| words(&params[i]);
         for lane in 0..LANES {

@@ -7,7 +7,7 @@ use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::Avx2, conv, max_pool, average_pool, add, peak: peak::avx2 };
+pub(super) static TABLE: Table = Table { set: Set::Avx2, flip: 0, conv, max_pool, average_pool, add, peak: peak::avx2 };
 
 /// Exact for weights of which no pair exceeds 128 in its positive or in its negative sum.
 struct PairSafe;
@@ -45,10 +45,10 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     if block.pair_safe {
         // SAFETY: the tile lies inside the block; the caller has AVX2.
-        job.tiles(|_| (1, PairSafe::PIXELS), |t| unsafe { pair_safe(&job, t) });
+        job.tiles(1, |_| (1, PairSafe::PIXELS), |t| unsafe { pair_safe(&job, t) });
     } else {
         // SAFETY: as above.
-        job.tiles(|_| (1, Widened::PIXELS), |t| unsafe { widened(&job, t) });
+        job.tiles(1, |_| (1, Widened::PIXELS), |t| unsafe { widened(&job, t) });
     }
 }
 
@@ -66,15 +66,15 @@ unsafe fn widened(job: &Job, tile: Tile) {
 
 #[target_feature(enable = "avx2")]
 fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool(row);
+    scalar::max_pool::<0>(row);
 }
 
 #[target_feature(enable = "avx2")]
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool(row, average);
+    scalar::average_pool::<0>(row, average);
 }
 
 #[target_feature(enable = "avx2")]
 fn add(row: &mut AddRow<'_>) {
-    scalar::add(row);
+    scalar::add::<0>(row);
 }

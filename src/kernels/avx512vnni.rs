@@ -1,14 +1,14 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
-use super::x86::{self, flat};
+use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
+use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::Avx512Vnni, conv, max_pool, average_pool, add, peak: peak::avx512vnni };
+pub(super) static TABLE: Table = Table { set: Set::Avx512Vnni, flip: 0, conv, max_pool, average_pool, add, peak: peak::avx512vnni };
 
 /// Computes a tile of the number of panels and pixels that the function is made for.
 type TileFn = unsafe fn(&Job, Tile);
@@ -60,7 +60,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
         2.. => (2, TWO.len()),
         _ => (1, ONE.len()),
     };
-    job.tiles(shape, |t| {
+    job.tiles(1, shape, |t| {
         let tiles: &[TileFn] = match t.panels {
             4 => &FOUR,
             2 => &TWO,
@@ -97,7 +97,7 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
             if let Second::Projection(reads) = &job.second {
                 project(&mut sums, job, reads, t);
             }
-            unroll!(p < P => x86::finish(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
+            unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
         match job.kind {
@@ -105,7 +105,7 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
             DataType::S8 => store_bytes::<N, P, true>(&acc, job, t),
             DataType::S16 | DataType::I32 => {
                 let mut values = acc;
-                unroll!(p < P => x86::store(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
+                unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
     }
@@ -264,15 +264,15 @@ unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool(row);
+    scalar::max_pool::<0>(row);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool(row, average);
+    scalar::average_pool::<0>(row, average);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn add(row: &mut AddRow<'_>) {
-    scalar::add(row);
+    scalar::add::<0>(row);
 }

@@ -7,10 +7,10 @@ use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::AvxVnni, conv, max_pool, average_pool, add, peak: peak::avxvnni };
+pub(super) static TABLE: Table = Table { set: Set::AvxVnni, flip: 0, conv, max_pool, average_pool, add, peak: peak::avxvnni };
 
 /// The same kernel with the dot product of AVX512-VNNI, for tests on a CPU that has only that.
-pub(super) static TWIN: Table = Table { set: Set::AvxVnni, conv: twin, max_pool, average_pool, add, peak: peak::avx512vnni };
+pub(super) static TWIN: Table = Table { set: Set::AvxVnni, flip: 0, conv: twin, max_pool, average_pool, add, peak: peak::avx512vnni };
 
 struct Vex;
 
@@ -41,7 +41,7 @@ impl Dot for Evex {
 unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     // SAFETY: the tile lies inside the block; the caller has AVX-VNNI.
-    job.tiles(|_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
+    job.tiles(1, |_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
 }
 
 /// # Safety
@@ -49,7 +49,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
 unsafe fn twin(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     // SAFETY: the tile lies inside the block; the caller has AVX512-VNNI.
-    job.tiles(|_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
+    job.tiles(1, |_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
@@ -66,15 +66,15 @@ unsafe fn evex(job: &Job, tile: Tile) {
 
 #[target_feature(enable = "avx2")]
 fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool(row);
+    scalar::max_pool::<0>(row);
 }
 
 #[target_feature(enable = "avx2")]
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool(row, average);
+    scalar::average_pool::<0>(row, average);
 }
 
 #[target_feature(enable = "avx2")]
 fn add(row: &mut AddRow<'_>) {
-    scalar::add(row);
+    scalar::add::<0>(row);
 }

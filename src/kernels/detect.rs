@@ -14,12 +14,26 @@ pub const fn guaranteed(set: Set) -> bool {
         Set::Avx2 => cfg!(target_feature = "avx2"),
         Set::AvxVnni => cfg!(all(target_feature = "avxvnni", target_feature = "avx2")),
         Set::Avx512Vnni => cfg!(all(target_feature = "avx512vnni", target_feature = "avx512bw", target_feature = "avx512vl")),
+        Set::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
+        Set::Dotprod => cfg!(all(target_arch = "aarch64", target_feature = "dotprod")),
+        Set::I8mm => cfg!(all(target_arch = "aarch64", target_feature = "i8mm", target_feature = "dotprod")),
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+/// Without an operating system that says more, only what the target guarantees.
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", feature = "std"))))]
 fn asked(_: Set) -> bool {
     false
+}
+
+/// What the operating system says: it names only what every core has, so that a thread may move to any of them.
+#[cfg(all(target_arch = "aarch64", feature = "std"))]
+fn asked(set: Set) -> bool {
+    match set {
+        Set::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+        Set::I8mm => asked(Set::Dotprod) && std::arch::is_aarch64_feature_detected!("i8mm"),
+        _ => false,
+    }
 }
 
 /// CPUID leaf 7 and XGETBV, as the processor manuals describe them; `core` has no detection of its own.
@@ -51,5 +65,6 @@ fn asked(set: Set) -> bool {
         Set::Avx2 => avx2,
         Set::AvxVnni => avx2 && seven.eax >= 1 && __cpuid_count(7, 1).eax & 1 << 4 != 0,
         Set::Avx512Vnni => avx2 && avx512 && seven.ecx & 1 << 11 != 0,
+        _ => false,
     }
 }

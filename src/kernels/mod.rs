@@ -2,18 +2,29 @@
 //!
 //! A kernel computes a block of output rows and knows nothing of plans, files or threads. Every set returns the bits of the file `scalar`, which is the
 //! reference and the fallback. Owning a [`Kernels`] value is the proof that the CPU has the set's instructions.
+//!
+//! A set keeps the bytes of U8 tensors as the instructions want them: as they are, or XOR 0x80 as signed bytes ([`Kernels::flip`]). What leaves the tensors is
+//! turned back, so that every set shows the same bytes.
 
 mod detect;
 mod peak;
 mod scalar;
 
+#[cfg(target_arch = "aarch64")]
+mod arm64;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod raw;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -36,11 +47,17 @@ pub enum Set {
     AvxVnni,
     /// x86 with AVX512-VNNI (and AVX512 F, BW, VL).
     Avx512Vnni,
+    /// 64-bit ARM with what every such CPU has.
+    Neon,
+    /// 64-bit ARM with the dot product.
+    Dotprod,
+    /// 64-bit ARM with the matrix product (and the dot product).
+    I8mm,
 }
 
 impl Set {
-    /// Every set that this version knows, the portable one first, then from slow to fast.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+    /// Every set that this version knows, the portable one first, then from slow to fast for each architecture.
+    pub const ALL: [Self; 7] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::Dotprod, Self::I8mm];
 
     /// The name as on the command line and in the file names.
     #[must_use]
@@ -50,6 +67,9 @@ impl Set {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Neon => "neon",
+            Self::Dotprod => "dotprod",
+            Self::I8mm => "i8mm",
         }
     }
 
@@ -77,6 +97,8 @@ pub struct Kernels {
 /// Each function may only be called on a CPU with the instructions of `set`; beyond that they are safe.
 pub(crate) struct Table {
     set: Set,
+    /// See [`Kernels::flip`].
+    flip: u8,
     conv: unsafe fn(&mut ConvBlock<'_>),
     max_pool: unsafe fn(&mut PoolRow<'_>),
     average_pool: unsafe fn(&mut PoolRow<'_>, Average<'_>),
@@ -93,6 +115,12 @@ static TABLES: &[&Table] = &[
     &avxvnni::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx512vnni::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &neon::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &dotprod::TABLE,
+    #[cfg(target_arch = "aarch64")]
+    &i8mm::TABLE,
 ];
 
 impl fmt::Debug for Kernels {
@@ -147,6 +175,19 @@ impl Kernels {
         self.table.set
     }
 
+    /// What this set XORs to each byte of a U8 tensor when it stores it: 0, or 0x80 where the instructions multiply signed bytes.
+    #[must_use]
+    pub const fn flip(self) -> u8 {
+        self.table.flip
+    }
+
+    /// Turns the bytes of a tensor from the definition's form to the one that this set stores, and back.
+    pub fn flip_tensor(self, kind: DataType, bytes: &mut [u8]) {
+        if matches!(kind, DataType::U8) && self.flip() != 0 {
+            bytes.iter_mut().for_each(|b| *b ^= self.flip());
+        }
+    }
+
     /// Computes a block of a convolution.
     pub fn conv(self, block: &mut ConvBlock<'_>) {
         // SAFETY: `self` exists, so the CPU has the set's instructions.
@@ -182,7 +223,8 @@ impl Kernels {
 /// Bytes that a convolution reads, with the distances between them.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    /// The bytes; the first run of the first output pixel begins at 0.
+    /// The bytes; the first run of the first output pixel begins at 0. They are unsigned, S8 values XOR 0x80, where [`Kernels::flip`] is 0, and signed, U8
+    /// values XOR 0x80, where it is 0x80.
     pub bytes: &'a [u8],
     /// Bytes from one output row to the next.
     pub out_row: usize,
@@ -192,7 +234,7 @@ pub struct Source<'a> {
     pub tap_row: usize,
     /// Bytes from one run to the one beside it.
     pub tap_col: usize,
-    /// True if the bytes are s8 values XOR 0x80; the sums of the weights then correct the accumulators.
+    /// True if the values are S8, false if they are U8. Where the bytes are XORed, the sums of the weights correct the accumulators.
     pub signed: bool,
 }
 
@@ -211,7 +253,7 @@ pub enum BlockSecond<'a> {
     None,
     /// A tensor added with the factor K2: `acc = bias + sum + K2·skip`.
     Skip {
-        /// The bytes; channel `-first` of the first pixel lies at 0.
+        /// The bytes as the set stores them; channel `-first` of the first pixel lies at 0.
         bytes: &'a [u8],
         /// Bytes from one output row to the next.
         out_row: usize,
@@ -241,7 +283,7 @@ pub struct ConvBlock<'a> {
     pub source: Source<'a>,
     /// The depth.
     pub taps: Taps,
-    /// Packed weights: `taps.total()` cache lines a panel.
+    /// Packed weights, -127 to 127: `taps.total()` cache lines a panel.
     pub weights: &'a [[u8; 64]],
     /// Rows of 16 little-endian words, [`crate::pack::params::rows`] a panel.
     pub params: &'a [[u8; 64]],
@@ -253,7 +295,7 @@ pub struct ConvBlock<'a> {
     pub rows: usize,
     /// Output pixels of a row.
     pub pixels: usize,
-    /// Where the results go; lane 0 of the first pixel lies at 0.
+    /// Where the results go, as the set stores them; lane 0 of the first pixel lies at 0.
     pub out: &'a mut [u8],
     /// Bytes from one output row to the next.
     pub out_row: usize,
@@ -296,7 +338,7 @@ impl ConvBlock<'_> {
     }
 }
 
-/// One row of a pool's output, `[pixels][channels]` of bytes, U8 or S8.
+/// One row of a pool's output, `[pixels][channels]` of bytes, U8 or S8, in and out as the set stores them.
 pub struct PoolRow<'a> {
     /// The input from the first row that the windows see, border left out.
     pub source: &'a [u8],
@@ -331,7 +373,7 @@ pub struct Average<'a> {
     pub count: Option<usize>,
 }
 
-/// One run of an element-wise addition `rdm((bias + K1·x + K2·y) << p, M)`.
+/// One run of an element-wise addition `rdm((bias + K1·x + K2·y) << p, M)` of tensors as the set stores them.
 pub struct AddRow<'a> {
     /// First operand, `[pixels][channels]`, and the bytes from one pixel to the next.
     pub x: (&'a [u8], usize),

@@ -1,6 +1,9 @@
 //! Loops that touch registers only: how many multiply-accumulates of a set this core does, and how fast its clock runs.
 
-#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away"))]
+#![cfg_attr(
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away")
+)]
 
 use core::hint::black_box;
 
@@ -79,4 +82,53 @@ pub fn avx2(iterations: u64) -> u64 {
     let count = iterations.max(1);
     chains!(count, "0,1,2,3,4,5,6,7", "vpmaddubsw ymm12, ymm14, ymm15\nvpmaddwd ymm12, ymm12, ymm13\nvpaddd ymm\\r, ymm\\r, ymm12");
     count * 8 * 32
+}
+
+/// A loop of `$count` rounds over 20 chains; `\\r` in the lines stands for the number of the chain's register, 24 to 31 are operands.
+#[cfg(target_arch = "aarch64")]
+macro_rules! chains {
+    ($count:ident, $extension:literal, $line:literal) => {
+        // SAFETY: only vector registers and the counter change, all of them listed, and the caller has the instructions.
+        unsafe {
+            core::arch::asm!(
+                $extension,
+                "2:",
+                ".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19",
+                $line,
+                ".endr",
+                "subs {n}, {n}, #1",
+                "b.ne 2b",
+                n = inout(reg) $count => _,
+                out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+                out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+                out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+                options(nomem, nostack),
+            );
+        }
+    };
+}
+
+/// 20 chains of 16 products, three instructions each: two that multiply and one that adds.
+#[cfg(target_arch = "aarch64")]
+pub fn neon(iterations: u64) -> u64 {
+    let count = iterations.max(1);
+    chains!(count, "", "smull v24.8h, v30.8b, v31.8b\nsmlal2 v24.8h, v30.16b, v31.16b\nsadalp v\\r\\().4s, v24.8h");
+    count * 20 * 16
+}
+
+/// 20 chains of 16 products.
+#[cfg(target_arch = "aarch64")]
+pub fn dotprod(iterations: u64) -> u64 {
+    let count = iterations.max(1);
+    chains!(count, ".arch_extension dotprod", "sdot v\\r\\().4s, v30.16b, v31.4b[0]");
+    count * 20 * 16
+}
+
+/// 20 chains of 32 products.
+#[cfg(target_arch = "aarch64")]
+pub fn i8mm(iterations: u64) -> u64 {
+    let count = iterations.max(1);
+    chains!(count, ".arch_extension i8mm", "smmla v\\r\\().4s, v30.16b, v31.16b");
+    count * 20 * 32
 }

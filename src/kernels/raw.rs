@@ -1,4 +1,6 @@
-//! What the x86 sets share: a block as raw pointers, and how its rows fall into tiles.
+//! What the vector sets share: a block as raw pointers, how its rows fall into tiles, and what a tile does with parameters of any size.
+
+#![expect(unsafe_code, reason = "parameters and results are read and written inside the bounds that a block was checked for")]
 
 /// `unroll!(i < N => body)`: the body for each `i`, written out, so that arrays that are indexed with it stay in registers. N is at most 16.
 macro_rules! unroll {
@@ -14,9 +16,9 @@ macro_rules! unroll {
 }
 pub(super) use unroll;
 
-use super::{BlockSecond, ConvBlock, Source, words};
+use super::{BlockSecond, ConvBlock, Source, scalar, words};
 use crate::pack::{LANES, Taps, params};
-use crate::quant::DataType;
+use crate::quant::{DataType, rdm};
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
 #[derive(Clone, Copy)]
@@ -174,11 +176,12 @@ impl Job {
         if left < panels * LANES { left } else { panels * LANES }
     }
 
-    /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile.
+    /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile. All but
+    /// the last tile of a row have a multiple of `multiple` pixels.
     ///
     /// Where the weights are few, a piece of the picture that stays in the first cache meets all panels before the next one comes; else each panel meets all pixels.
     #[inline]
-    pub fn tiles(&self, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
+    pub fn tiles(&self, multiple: usize, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
         let second = match &self.second {
             Second::None => 0,
             Second::Skip(skip) => skip.out_pixel,
@@ -195,12 +198,13 @@ impl Job {
                 while panel < self.panels {
                     let (panels, widest) = shape(self.panels - panel);
                     let count = (right - left).div_ceil(widest);
-                    let (least, more) = ((right - left) / count, (right - left) % count);
+                    let units = (right - left).div_ceil(multiple);
+                    let (least, more) = (units / count, units % count);
                     let mut index = 0;
                     for row in top..(top + band).min(self.rows) {
                         let mut pixel = left;
                         for i in 0..count {
-                            let pixels = least + usize::from(i < more);
+                            let pixels = ((least + usize::from(i < more)) * multiple).min(right - pixel);
                             tile(Tile { row, pixel, pixels, panel, panels, index });
                             index += 1;
                             pixel += pixels;
@@ -229,8 +233,10 @@ pub struct Tile {
     pub pixels: usize,
     /// The first panel, and how many there are.
     pub panel: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the other sets take one panel at a time"))]
     pub panels: usize,
     /// How many tiles of these panels have come before in this piece of the block.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX512-VNNI looks ahead by it"))]
     pub index: usize,
 }
 
@@ -238,3 +244,49 @@ pub struct Tile {
 const FEW_WEIGHTS: usize = 256 * 1024;
 /// Bytes of a piece's tensors.
 const PIECE: usize = 16 * 1024;
+
+/// The lanes of registers, panel by panel.
+///
+/// # Safety
+/// `V` is a vector register.
+pub unsafe fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
+    let panels = size_of_val(registers) / size_of::<[i32; LANES]>();
+    // SAFETY: registers are vectors of 32-bit lanes without gaps, more strictly aligned than their lanes.
+    unsafe { core::slice::from_raw_parts_mut(registers.as_mut_ptr().cast(), panels) }
+}
+
+/// Adds the skip to the panels of a pixel and rounds, with parameters of any size, for a set that stores U8 XOR `FLIP`.
+///
+/// # Safety
+/// The pixel and its panels lie inside the block, whose slices still live.
+#[cold]
+#[inline(never)]
+pub unsafe fn finish<const FLIP: u8>(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
+    for (n, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: a row of parameters is 64 bytes.
+        let line = |row| words(unsafe { &*job.params(panel + n, row).cast() });
+        if let Second::Skip(skip) = &job.second {
+            let (lanes, at, k2) = (skip.lanes(panel + n), skip.at(row, pixel, panel + n), line(params::K2));
+            for (lane, sum) in sums.iter_mut().enumerate().filter(|(lane, _)| lanes >> lane & 1 != 0) {
+                // SAFETY: the lane meets a channel.
+                let byte = unsafe { *at.wrapping_add(lane) };
+                let x = if skip.signed { i32::from(byte.cast_signed()) } else { i32::from(byte ^ FLIP) };
+                *sum = sum.wrapping_add(x.wrapping_mul(k2[lane]));
+            }
+        }
+        let m = line(params::MULTIPLIER);
+        *sums = core::array::from_fn(|lane| rdm(sums[lane], m[lane]));
+    }
+}
+
+/// Stores the panels of a pixel in the type of the output, for a set that stores U8 XOR `FLIP`.
+///
+/// # Safety
+/// The pixel and its panels lie inside the block, whose slices still live.
+#[inline(never)]
+pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
+    let channels = job.channels(panel, values.len());
+    // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
+    let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
+    scalar::store::<FLIP>(out, &values.as_flattened()[..channels], job.kind);
+}

@@ -4,7 +4,8 @@ use super::{AddRow, Average, BlockSecond, ConvBlock, PoolRow, Set, Source, Table
 use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};
 
-pub(super) static TABLE: Table = Table { set: Set::Scalar, conv, max_pool, average_pool, add, peak: super::peak::scalar };
+pub(super) static TABLE: Table =
+    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: add::<0>, peak: super::peak::scalar };
 
 fn conv(block: &mut ConvBlock<'_>) {
     block.check();
@@ -13,7 +14,7 @@ fn conv(block: &mut ConvBlock<'_>) {
             for panel in 0..block.panels() {
                 let y = lanes(block, row, pixel, panel);
                 let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
-                store(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind);
+                store::<0>(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind);
             }
         }
     }
@@ -32,7 +33,7 @@ fn lanes(block: &ConvBlock<'_>, row: usize, pixel: usize, panel: usize) -> [i32;
             let k2 = words(&params[params::K2]);
             for (lane, a) in acc.iter_mut().enumerate() {
                 let channel = (panel * LANES + lane).checked_add_signed(*first).filter(|c| c < channels);
-                let skip = channel.map_or(0, |c| byte(bytes[row * out_row + pixel * out_pixel + c], *signed));
+                let skip = channel.map_or(0, |c| byte::<0>(bytes[row * out_row + pixel * out_pixel + c], *signed));
                 *a = a.wrapping_add(skip.wrapping_mul(k2[lane]));
             }
         }
@@ -70,19 +71,21 @@ fn dot(source: &Source<'_>, taps: &Taps, weights: &[[u8; 64]], sums: [i32; LANES
     acc
 }
 
+/// The value of a byte of a set that stores U8 XOR `FLIP`.
 #[inline(always)]
-fn byte(value: u8, signed: bool) -> i32 {
-    if signed { i32::from(value.cast_signed()) } else { i32::from(value) }
+fn byte<const FLIP: u8>(value: u8, signed: bool) -> i32 {
+    if signed { i32::from(value.cast_signed()) } else { i32::from(value ^ FLIP) }
 }
 
-/// Writes `values`, clamped to `kind`, to the front of `out`.
+/// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `FLIP`.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
-pub(super) fn store(out: &mut [u8], values: &[i32], kind: DataType) {
+pub(super) fn store<const FLIP: u8>(out: &mut [u8], values: &[i32], kind: DataType) {
     match kind {
         DataType::U8 | DataType::S8 => {
+            let flip = if matches!(kind, DataType::U8) { FLIP } else { 0 };
             for (o, &v) in out.iter_mut().zip(values) {
-                *o = kind.clamp(v) as u8;
+                *o = kind.clamp(v) as u8 ^ flip;
             }
         }
         DataType::S16 => {
@@ -110,17 +113,17 @@ fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
     (first, (kernel - skipped.min(kernel)).min(inside))
 }
 
-/// Portable body; other sets compile it with their own instructions.
+/// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
 #[inline(always)]
-pub(super) fn max_pool(row: &mut PoolRow<'_>) {
+pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
     for pixel in 0..row.pixels {
         let window = columns(row, pixel);
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                64.. => max_of::<64>(row, pixel, window, channel),
-                16.. => max_of::<16>(row, pixel, window, channel),
-                _ => max_of::<4>(row, pixel, window, channel),
+                64.. => max_of::<FLIP, 64>(row, pixel, window, channel),
+                16.. => max_of::<FLIP, 16>(row, pixel, window, channel),
+                _ => max_of::<FLIP, 4>(row, pixel, window, channel),
             };
         }
     }
@@ -128,8 +131,8 @@ pub(super) fn max_pool(row: &mut PoolRow<'_>) {
 
 /// The maximum of N channels over the columns of a pixel's window; returns N.
 #[inline(always)]
-fn max_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize) -> usize {
-    let flip = if row.signed { 0x80 } else { 0 };
+fn max_of<const FLIP: u8, const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize) -> usize {
+    let flip = if row.signed { 0x80 } else { FLIP };
     let mut max = [0u8; N];
     let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
     for y in 0..if count == 0 { 0 } else { rows.1 } {
@@ -143,9 +146,9 @@ fn max_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (
     N
 }
 
-/// Portable body; other sets compile it with their own instructions.
+/// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
 #[inline(always)]
-pub(super) fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+pub(super) fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Average<'_>) {
     for pixel in 0..row.pixels {
         let window = columns(row, pixel);
         let n = average.count.unwrap_or(row.rows.1 * window.1);
@@ -153,9 +156,9 @@ pub(super) fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                32.. => mean_of::<32>(row, pixel, window, channel, average.p, multiplier),
-                16.. => mean_of::<16>(row, pixel, window, channel, average.p, multiplier),
-                _ => mean_of::<4>(row, pixel, window, channel, average.p, multiplier),
+                32.. => mean_of::<FLIP, 32>(row, pixel, window, channel, average.p, multiplier),
+                16.. => mean_of::<FLIP, 16>(row, pixel, window, channel, average.p, multiplier),
+                _ => mean_of::<FLIP, 4>(row, pixel, window, channel, average.p, multiplier),
             };
         }
     }
@@ -163,8 +166,15 @@ pub(super) fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
 
 /// The rounded mean of N channels over the columns of a pixel's window; returns N.
 #[inline(always)]
-fn mean_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize, p: u32, multiplier: i32) -> usize {
-    let (kind, flip, offset) = if row.signed { (DataType::S8, 0x80, 128) } else { (DataType::U8, 0, 0) };
+fn mean_of<const FLIP: u8, const N: usize>(
+    row: &mut PoolRow<'_>,
+    pixel: usize,
+    (first, count): (usize, usize),
+    channel: usize,
+    p: u32,
+    multiplier: i32,
+) -> usize {
+    let (kind, flip, offset) = if row.signed { (DataType::S8, 0x80, 128) } else { (DataType::U8, FLIP, 0) };
     let mut sums = [0i32; N];
     let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
     for y in 0..if count == 0 { 0 } else { rows.1 } {
@@ -175,13 +185,13 @@ fn mean_of<const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): 
         }
     }
     let means = sums.map(|s| rdm(s.wrapping_shl(p), multiplier));
-    store(&mut row.out[pixel * row.out_pixel + channel..][..N], &means, kind);
+    store::<FLIP>(&mut row.out[pixel * row.out_pixel + channel..][..N], &means, kind);
     N
 }
 
-/// Portable body; other sets compile it with their own instructions.
+/// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
 #[inline(always)]
-pub(super) fn add(row: &mut AddRow<'_>) {
+pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
     for pixel in 0..row.pixels {
         for panel in 0..row.channels.div_ceil(LANES) {
             let params = &row.params[panel * params::ADD_ROWS..][..params::ADD_ROWS];
@@ -192,11 +202,11 @@ pub(super) fn add(row: &mut AddRow<'_>) {
             let y = &row.y.0[pixel * row.y.1 + panel * LANES..][..len];
             let mut sum = [0; LANES];
             for (lane, s) in sum[..len].iter_mut().enumerate() {
-                let acc = byte(x[lane], row.signed[0]).wrapping_mul(k1[lane]).wrapping_add(byte(y[lane], row.signed[1]).wrapping_mul(k2[lane]));
+                let acc = byte::<FLIP>(x[lane], row.signed[0]).wrapping_mul(k1[lane]).wrapping_add(byte::<FLIP>(y[lane], row.signed[1]).wrapping_mul(k2[lane]));
                 *s = rdm(acc.wrapping_add(bias[lane]).wrapping_shl(row.p), multiplier[lane]);
             }
             let at = pixel * row.out.1 + panel * LANES * row.kind.bytes();
-            store(&mut row.out.0[at..], &sum[..len], row.kind);
+            store::<FLIP>(&mut row.out.0[at..], &sum[..len], row.kind);
         }
     }
 }

@@ -4,10 +4,9 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Skip, Tile, unroll};
-use super::{scalar, words};
+use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use crate::pack::{LANES, params};
-use crate::quant::{DataType, rdm};
+use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::x86_64::*;
 
@@ -65,7 +64,7 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             requantize(&mut acc, job, t);
         } else {
             let mut sums = acc;
-            unroll!(p < P => finish(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
+            unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
         match job.kind {
@@ -73,7 +72,7 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             DataType::S8 => store_bytes::<P, true>(&acc, job, t),
             DataType::S16 | DataType::I32 => {
                 let mut values = acc;
-                unroll!(p < P => store(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
+                unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
     }
@@ -233,50 +232,4 @@ unsafe fn store_part(bytes: __m128i, out: *mut u8, channels: usize) {
             }
         }
     }
-}
-
-/// The lanes of registers, panel by panel.
-///
-/// # Safety
-/// `V` is a vector register.
-pub unsafe fn flat<V>(registers: &mut [V]) -> &mut [[i32; LANES]] {
-    let panels = size_of_val(registers) / size_of::<[i32; LANES]>();
-    // SAFETY: registers are vectors of 32-bit lanes without gaps, more strictly aligned than their lanes.
-    unsafe { core::slice::from_raw_parts_mut(registers.as_mut_ptr().cast(), panels) }
-}
-
-/// Adds the skip to the panels of a pixel and rounds, with parameters of any size.
-///
-/// # Safety
-/// The pixel and its panels lie inside the block, whose slices still live.
-#[cold]
-#[inline(never)]
-pub unsafe fn finish(sums: &mut [[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
-    for (n, sums) in sums.iter_mut().enumerate() {
-        // SAFETY: a row of parameters is 64 bytes.
-        let line = |row| words(unsafe { &*job.params(panel + n, row).cast() });
-        if let Second::Skip(skip) = &job.second {
-            let (lanes, at, k2) = (skip.lanes(panel + n), skip.at(row, pixel, panel + n), line(params::K2));
-            for (lane, sum) in sums.iter_mut().enumerate().filter(|(lane, _)| lanes >> lane & 1 != 0) {
-                // SAFETY: the lane meets a channel.
-                let byte = unsafe { *at.wrapping_add(lane) };
-                let x = if skip.signed { i32::from(byte.cast_signed()) } else { i32::from(byte) };
-                *sum = sum.wrapping_add(x.wrapping_mul(k2[lane]));
-            }
-        }
-        let m = line(params::MULTIPLIER);
-        *sums = core::array::from_fn(|lane| rdm(sums[lane], m[lane]));
-    }
-}
-
-/// Stores the panels of a pixel in the type of the output.
-///
-/// # Safety
-/// The pixel and its panels lie inside the block, whose slices still live.
-#[inline(never)]
-pub unsafe fn store(values: &[[i32; LANES]], job: &Job, row: usize, pixel: usize, panel: usize) {
-    let channels = job.channels(panel, values.len());
-    // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
-    let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
-    scalar::store(out, &values.as_flattened()[..channels], job.kind);
 }

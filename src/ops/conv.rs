@@ -107,7 +107,7 @@ impl<'a> Conv<'a> {
     /// One output pixel: units are panels.
     fn run_panels(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], panels: Range<usize>, scratch: &mut [u8]) {
         let source = if self.copies() {
-            self.fill_rows(scratch, &self.padded(), 0, 1, 0, x);
+            self.fill_rows(kernels, scratch, &self.padded(), [0, 1, 0], x);
             self.scratch_source(scratch)
         } else {
             self.input_source(x)
@@ -142,7 +142,7 @@ impl<'a> Conv<'a> {
             let (rows, count) = if whole { (((pixels.end - at) / width).min(self.block_rows.max(1)), width) } else { (1, (width - left).min(pixels.end - at)) };
             let source = if self.copies() {
                 let kept = if filled == Some(y) { padded.kept } else { 0 };
-                self.fill_rows(scratch, &padded, y, rows, kept, x);
+                self.fill_rows(kernels, scratch, &padded, [y, rows, kept], x);
                 let source = self.scratch_source(scratch);
                 Source { bytes: &source.bytes[left * source.out_pixel..], ..source }
             } else {
@@ -163,11 +163,13 @@ impl<'a> Conv<'a> {
     }
 
     /// Fills the scratch with what `rows` output rows from `y` see; its first `kept` rows are there already.
-    fn fill_rows(&self, scratch: &mut [u8], padded: &Padded, y: usize, rows: usize, kept: usize, x: &[u8]) {
+    fn fill_rows(&self, kernels: Kernels, scratch: &mut [u8], padded: &Padded, [y, rows, kept]: [usize; 3], x: &[u8]) {
         let needed = (rows - 1) * self.window.stride[0] as usize + self.window.extent()[0] as usize;
         let first = (y * self.window.stride[0] as usize + kept).cast_signed() - (self.window.pads[0] as usize).cast_signed();
-        let flip = if matches!(self.input.kind, DataType::S8) { 0x80 } else { 0 };
-        Fill { padded, input: &self.input, left: self.window.pads[1] as usize, border: self.padding, flip }.rows(scratch, kept..needed, first, x);
+        let signed = matches!(self.input.kind, DataType::S8);
+        let zero = kernels.flip() ^ if signed { 0x80 } else { 0 };
+        let flip = if signed { zero } else { 0 };
+        Fill { padded, input: &self.input, left: self.window.pads[1] as usize, border: self.padding, flip, zero }.rows(scratch, kept..needed, first, x);
     }
 
     /// Moves the rows that the next block sees again to the front; gives the output row for which they stand there.

@@ -45,8 +45,10 @@ pub struct Fill<'a> {
     pub left: usize,
     /// What stands in the border: one stored byte per channel; empty for zeros.
     pub border: &'a [u8],
-    /// XORed to every byte: 0x80 turns s8 into the unsigned bytes that the kernels read.
+    /// XORed to every byte of the tensor: it turns what is stored into what the kernels read.
     pub flip: u8,
+    /// What the kernels read for the value 0.
+    pub zero: u8,
 }
 
 impl Fill<'_> {
@@ -79,7 +81,7 @@ impl Fill<'_> {
 
     /// Fills whole pixels of border.
     fn pad(&self, bytes: &mut [u8]) {
-        bytes.fill(self.flip);
+        bytes.fill(self.zero);
         if !self.border.is_empty() {
             for pixel in bytes.chunks_mut(self.padded.pixel) {
                 pixel.iter_mut().zip(self.border).for_each(|(p, b)| *p ^= b);

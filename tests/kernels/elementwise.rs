@@ -3,7 +3,7 @@
 use super::{GUARD, KINDS, Noise, lines, sets};
 use skipstone::kernels::{AddRow, Average, Kernels, PoolRow};
 use skipstone::pack::{LANES, panels, params};
-use skipstone::quant::rdm;
+use skipstone::quant::{DataType, rdm};
 
 /// Both pools of a row by the definition, from the pixels of the window that lie inside.
 fn pool_by_hand(row: &PoolRow<'_>, average: Option<Average<'_>>) -> Vec<u8> {
@@ -57,16 +57,21 @@ fn pools() {
         let out_pixel = channels + noise.below(2) * 4;
         let length = (pixels - 1) * out_pixel + channels;
         for (name, kernels) in &sets {
+            let (kind, mut stored) = (if signed { DataType::S8 } else { DataType::U8 }, source.clone());
+            kernels.flip_tensor(kind, &mut stored);
             for average in [None, Some(average)] {
                 let mut out = vec![99; length + 2 * GUARD];
+                kernels.flip_tensor(kind, &mut out);
                 let (rows, cols, horizontal) = ((pitch, rows), (pixel, width), [kernel, stride, dilation, pad]);
                 let mut row =
                     PoolRow { source: &source, rows, cols, horizontal, first, pixels, out: &mut out[GUARD..GUARD + length], out_pixel, channels, signed };
                 let expected = pool_by_hand(&row, average);
+                row.source = &stored;
                 match average {
                     None => kernels.max_pool(&mut row),
                     Some(average) => kernels.average_pool(&mut row, average),
                 }
+                kernels.flip_tensor(kind, &mut out);
                 for (i, out) in out[GUARD..GUARD + length].chunks(out_pixel).enumerate() {
                     assert_eq!(out[..channels], expected[i * channels..][..channels], "{name}, round {round}, pixel {i}, average {}", average.is_some());
                     assert!(out[channels..].iter().all(|&b| b == 99), "{name} writes between pixels");
@@ -94,8 +99,14 @@ fn additions() {
         for (name, kernels) in &sets {
             let mut out = vec![99; length + 2 * GUARD];
             let params = lines(&bytes);
+            let mut operands = [x.clone(), y.clone()];
+            for (bytes, signed) in operands.iter_mut().zip(signed) {
+                kernels.flip_tensor(if signed { DataType::S8 } else { DataType::U8 }, bytes);
+            }
+            kernels.flip_tensor(kind, &mut out);
             let to = (&mut out[GUARD..GUARD + length], steps[2]);
-            kernels.add(&mut AddRow { x: (&x, steps[0]), y: (&y, steps[1]), signed, params: &params, p, out: to, pixels, channels, kind });
+            kernels.add(&mut AddRow { x: (&operands[0], steps[0]), y: (&operands[1], steps[1]), signed, params: &params, p, out: to, pixels, channels, kind });
+            kernels.flip_tensor(kind, &mut out);
             for pixel in 0..pixels {
                 for c in 0..channels {
                     let word = |row: usize| i64::from(words[(c / LANES * rows + row) * LANES + c % LANES]);

@@ -1,0 +1,299 @@
+//! 64-bit ARM as every such CPU has it (Cortex-A53, A57, A72): SMULL and SMLAL of two depths each into 16 bits, SADALP of their pairs into the sums.
+
+#![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
+
+use super::arm64::{self, Dot, FLIP, Sums};
+use super::raw::{Reads, Tile};
+use super::{Set, Table, peak};
+use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vpaddq_s32};
+use core::arch::asm;
+
+pub(super) static TABLE: Table = Table {
+    set: Set::Neon,
+    flip: FLIP,
+    conv: arm64::conv::<Pairs>,
+    max_pool: arm64::max_pool,
+    average_pool: arm64::average_pool,
+    add: arm64::add,
+    peak: peak::neon,
+};
+
+/// Products of two groups meet in 16 bits: two of at most 127·128 always fit. Each lane has two sums, of its even and of its odd pairs of depths.
+///
+/// A product goes through three steps, each two rounds after the one before, so that an in-order core never waits for a result. The rounds of one iteration of
+/// the loop run on into the next; at its beginning they work on zeros.
+struct Pairs;
+
+macro_rules! half {
+    ($op:literal low) => {
+        $op
+    };
+    ($op:literal high) => {
+        concat!($op, "2")
+    };
+}
+
+macro_rules! bytes {
+    (low) => {
+        ".8b"
+    };
+    (high) => {
+        ".16b"
+    };
+}
+
+/// The first step: 16-bit products of the lower or upper half of a line of weights.
+macro_rules! first {
+    ($t:literal $w:literal $x:literal $half:ident) => {
+        concat!(half!("smull" $half), " v", $t, ".8h, v", $w, bytes!($half), ", v", $x, bytes!($half), "\n")
+    };
+}
+
+/// The second step: the products of the next line on top.
+macro_rules! second {
+    ($t:literal $w:literal $x:literal $half:ident) => {
+        concat!(half!("smlal" $half), " v", $t, ".8h, v", $w, bytes!($half), ", v", $x, bytes!($half), "\n")
+    };
+}
+
+/// The third step: pairs of 16-bit products to the sums.
+macro_rules! add {
+    ($sums:literal $t:literal) => {
+        concat!("sadalp v", $sums, ".4s, v", $t, ".8h\n")
+    };
+}
+
+/// The third step of one product, the second of another and the first of a third, which takes the register that the third step frees.
+macro_rules! round {
+    ($sums:literal $t:literal, $t2:literal $w2:literal $x2:literal $half2:ident, $w1:literal $x1:literal $half1:ident) => {
+        concat!(add!($sums $t), second!($t2 $w2 $x2 $half2), first!($t $w1 $x1 $half1))
+    };
+}
+
+macro_rules! last {
+    ($sums:literal $t:literal, $t2:literal $w2:literal $x2:literal $half2:ident) => {
+        concat!(add!($sums $t), second!($t2 $w2 $x2 $half2))
+    };
+}
+
+/// A single group of a pixel.
+macro_rules! alone {
+    ($x:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            first!(28 20 $x low), first!(29 20 $x high), first!(30 21 $x low), first!(31 21 $x high),
+            add!($a 28), add!($b 29), add!($c 30), add!($d 31),
+            first!(28 22 $x low), first!(29 22 $x high), first!(30 23 $x low), first!(31 23 $x high),
+            add!($e 28), add!($f 29), add!($g 30), add!($h 31),
+        )
+    };
+}
+
+impl Dot for Pairs {
+    const PIXELS: usize = 2;
+    const MULTIPLE: usize = 1;
+
+    #[inline(always)]
+    unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
+        // SAFETY: as the caller's.
+        unsafe {
+            let join = |a: [int32x4_t; 8]| -> Sums { core::array::from_fn(|q| vaddq_s32(first[q], vpaddq_s32(a[2 * q], a[2 * q + 1]))) };
+            let mut sums = [first; P];
+            if P == 1 {
+                sums[0] = join(one(reads, t));
+            } else {
+                let both = two(reads, t);
+                sums[0] = join(core::array::from_fn(|j| both[j]));
+                sums[1] = join(core::array::from_fn(|j| both[8 + j]));
+            }
+            sums
+        }
+    }
+}
+
+/// The sums of a pixel, two registers for each four lanes.
+///
+/// # Safety
+/// As [`Dot::dot`].
+#[inline(always)]
+unsafe fn one(reads: &Reads, t: Tile) -> [int32x4_t; 8] {
+    let taps = reads.taps;
+    // SAFETY: as the caller's: the pixel reads inside the source and the panel inside the weights, exactly as many bytes as the taps say.
+    unsafe {
+        let mut a = [vdupq_n_s32(0); 8];
+        asm!(
+            "2:", // a row of runs
+            "mov {run}, {row}",
+            "mov {cols}, {all_cols}",
+            "3:", // a run
+            "mov {xa}, {run}",
+            "cbz {pairs}, 6f",
+            "mov {n}, {pairs}",
+            "ldp q20, q21, [{w}]",
+            "ld1r {{v16.4s}}, [{xa}], #4",
+            "movi v17.2d, #0",
+            "movi v28.2d, #0",
+            "movi v29.2d, #0",
+            "movi v30.2d, #0",
+            "movi v31.2d, #0",
+            "4:", // two groups
+            "subs {n}, {n}, #1",
+            "ldp q24, q25, [{w}, #64]",
+            round!(4 28, 30 27 17 low, 20 16 low),
+            round!(5 29, 31 27 17 high, 20 16 high),
+            "ld1r {{v17.4s}}, [{xa}], #4",
+            "ldp q22, q23, [{w}, #32]",
+            "ldp q26, q27, [{w}, #96]",
+            round!(6 30, 28 24 17 low, 21 16 low),
+            round!(7 31, 29 24 17 high, 21 16 high),
+            round!(0 28, 30 25 17 low, 22 16 low),
+            round!(1 29, 31 25 17 high, 22 16 high),
+            round!(2 30, 28 26 17 low, 23 16 low),
+            "b.eq 5f",
+            "ldp q20, q21, [{w}, #128]!",
+            round!(3 31, 29 26 17 high, 23 16 high),
+            "ld1r {{v16.4s}}, [{xa}], #4",
+            "b 4b",
+            "5:", // the last two, and what is still on its way
+            round!(3 31, 29 26 17 high, 23 16 high),
+            last!(4 28, 30 27 17 low),
+            last!(5 29, 31 27 17 high),
+            add!(6 30),
+            add!(7 31),
+            "add {w}, {w}, #128",
+            "6:", // a group that is left over
+            "cbz {odd}, 7f",
+            "ldp q20, q21, [{w}], #64",
+            "ld1r {{v16.4s}}, [{xa}]",
+            "ldp q22, q23, [{w}, #-32]",
+            alone!(16, 0 1 2 3 4 5 6 7),
+            "7:",
+            "add {run}, {run}, {tap_col}",
+            "subs {cols}, {cols}, #1",
+            "b.ne 3b",
+            "add {row}, {row}, {tap_row}",
+            "subs {rows}, {rows}, #1",
+            "b.ne 2b",
+            row = inout(reg) reads.at(t.row, t.pixel) => _,
+            run = out(reg) _,
+            xa = out(reg) _,
+            w = inout(reg) reads.weights(t.panel) => _,
+            rows = inout(reg) taps.rows => _,
+            cols = out(reg) _,
+            n = out(reg) _,
+            all_cols = in(reg) taps.cols,
+            pairs = in(reg) taps.groups / 2,
+            odd = in(reg) taps.groups % 2,
+            tap_row = in(reg) reads.tap_row,
+            tap_col = in(reg) reads.tap_col,
+            inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
+            inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+            options(readonly, nostack),
+        );
+        a
+    }
+}
+
+/// The sums of two pixels, two registers for each four lanes.
+///
+/// # Safety
+/// As [`Dot::dot`].
+#[inline(always)]
+unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
+    let taps = reads.taps;
+    // SAFETY: as the caller's: the pixels read inside the source and the panel inside the weights, exactly as many bytes as the taps say.
+    unsafe {
+        let mut a = [vdupq_n_s32(0); 16];
+        asm!(
+            "2:", // a row of runs
+            "mov {run}, {row}",
+            "mov {cols}, {all_cols}",
+            "3:", // a run
+            "mov {xa}, {run}",
+            "add {xb}, {run}, {stride}",
+            "cbz {pairs}, 6f",
+            "mov {n}, {pairs}",
+            "ldp q20, q21, [{w}]",
+            "ld1r {{v16.4s}}, [{xa}], #4",
+            "movi v19.2d, #0",
+            "movi v28.2d, #0",
+            "movi v29.2d, #0",
+            "movi v30.2d, #0",
+            "movi v31.2d, #0",
+            "4:", // two groups
+            "subs {n}, {n}, #1",
+            "ld1r {{v17.4s}}, [{xa}], #4",
+            "ld1r {{v18.4s}}, [{xb}], #4",
+            "ldp q24, q25, [{w}, #64]",
+            round!(6 28, 30 27 19 low, 20 16 low),
+            round!(7 29, 31 27 19 high, 20 16 high),
+            "ld1r {{v19.4s}}, [{xb}], #4",
+            "ldp q22, q23, [{w}, #32]",
+            round!(14 30, 28 24 17 low, 20 18 low),
+            "ldp q26, q27, [{w}, #96]",
+            round!(15 31, 29 24 17 high, 20 18 high),
+            round!(0 28, 30 24 19 low, 21 16 low),
+            round!(1 29, 31 24 19 high, 21 16 high),
+            round!(8 30, 28 25 17 low, 21 18 low),
+            round!(9 31, 29 25 17 high, 21 18 high),
+            round!(2 28, 30 25 19 low, 22 16 low),
+            round!(3 29, 31 25 19 high, 22 16 high),
+            round!(10 30, 28 26 17 low, 22 18 low),
+            round!(11 31, 29 26 17 high, 22 18 high),
+            round!(4 28, 30 26 19 low, 23 16 low),
+            round!(5 29, 31 26 19 high, 23 16 high),
+            "b.eq 5f",
+            "ldp q20, q21, [{w}, #128]!",
+            "ld1r {{v16.4s}}, [{xa}], #4",
+            round!(12 30, 28 27 17 low, 23 18 low),
+            round!(13 31, 29 27 17 high, 23 18 high),
+            "b 4b",
+            "5:", // the last two, and what is still on its way
+            round!(12 30, 28 27 17 low, 23 18 low),
+            round!(13 31, 29 27 17 high, 23 18 high),
+            last!(6 28, 30 27 19 low),
+            last!(7 29, 31 27 19 high),
+            add!(14 30),
+            add!(15 31),
+            "add {w}, {w}, #128",
+            "6:", // a group that is left over
+            "cbz {odd}, 7f",
+            "ldp q20, q21, [{w}], #64",
+            "ld1r {{v16.4s}}, [{xa}]",
+            "ld1r {{v18.4s}}, [{xb}]",
+            "ldp q22, q23, [{w}, #-32]",
+            alone!(16, 0 1 2 3 4 5 6 7),
+            alone!(18, 8 9 10 11 12 13 14 15),
+            "7:",
+            "add {run}, {run}, {tap_col}",
+            "subs {cols}, {cols}, #1",
+            "b.ne 3b",
+            "add {row}, {row}, {tap_row}",
+            "subs {rows}, {rows}, #1",
+            "b.ne 2b",
+            row = inout(reg) reads.at(t.row, t.pixel) => _,
+            run = out(reg) _,
+            xa = out(reg) _,
+            xb = out(reg) _,
+            stride = in(reg) reads.out_pixel,
+            w = inout(reg) reads.weights(t.panel) => _,
+            rows = inout(reg) taps.rows => _,
+            cols = out(reg) _,
+            n = out(reg) _,
+            all_cols = in(reg) taps.cols,
+            pairs = in(reg) taps.groups / 2,
+            odd = in(reg) taps.groups % 2,
+            tap_row = in(reg) reads.tap_row,
+            tap_col = in(reg) reads.tap_col,
+            inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
+            inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
+            inout("v8") a[8], inout("v9") a[9], inout("v10") a[10], inout("v11") a[11],
+            inout("v12") a[12], inout("v13") a[13], inout("v14") a[14], inout("v15") a[15],
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+            options(readonly, nostack),
+        );
+        a
+    }
+}
