@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error>> {
     let model = Model::open(file.as_ref())?;
     let plan = model.plan(PlanKind::Fast).ok_or("no plan `fast`")?;
     let kernels = match set {
@@ -67,7 +67,7 @@ fn describe(step: &StepRecord<'_>, set: Set) -> String {
 }
 
 /// An instruction without effect that the plugin knows.
-#[expect(unsafe_code, reason = "an instruction without effect")]
+#[cfg_attr(any(target_arch = "aarch64", target_arch = "arm"), expect(unsafe_code, reason = "an instruction without effect"))]
 fn mark() {
     // SAFETY: it does nothing.
     #[cfg(target_arch = "aarch64")]

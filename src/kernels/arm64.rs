@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
+use super::raw::{self, Cut, Job, Reads, Second, Skip, Tile, flat, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
@@ -20,8 +20,8 @@ pub type Sums = [int32x4_t; 4];
 pub trait Dot {
     /// The most pixels of a tile for which the registers suffice, at most 6.
     const PIXELS: usize;
-    /// Tiles are best of a multiple of this many pixels.
-    const MULTIPLE: usize;
+    /// How it wants a block to be cut.
+    const CUT: Cut = Cut { wrap: true, ..Cut::ROWS };
 
     /// `first` plus the sums of products of the tile's panel for each of its `P` pixels.
     ///
@@ -44,16 +44,16 @@ pub unsafe fn conv<D: Dot>(block: &mut ConvBlock<'_>) {
                 panel = Panel::new(&job, t.panel);
             }
             match t.pixels {
-                1 => tile::<D, 1>(&job, &panel, t),
-                2 => tile::<D, 2>(&job, &panel, t),
-                3 if D::PIXELS >= 3 => tile::<D, 3>(&job, &panel, t),
-                4 if D::PIXELS >= 4 => tile::<D, 4>(&job, &panel, t),
-                5 if D::PIXELS >= 5 => tile::<D, 5>(&job, &panel, t),
-                6 if D::PIXELS >= 6 => tile::<D, 6>(&job, &panel, t),
+                1 => any_tile::<D, 1>(&job, &panel, t),
+                2 => any_tile::<D, 2>(&job, &panel, t),
+                3 if D::PIXELS >= 3 => any_tile::<D, 3>(&job, &panel, t),
+                4 if D::PIXELS >= 4 => any_tile::<D, 4>(&job, &panel, t),
+                5 if D::PIXELS >= 5 => any_tile::<D, 5>(&job, &panel, t),
+                6 if D::PIXELS >= 6 => any_tile::<D, 6>(&job, &panel, t),
                 _ => unreachable!("a tile is wider than the set's tiles"),
             }
         };
-        job.tiles(D::MULTIPLE, |_| (1, D::PIXELS), tile);
+        job.tiles(&D::CUT, |_| (1, D::PIXELS), tile);
     }
 }
 
@@ -100,6 +100,19 @@ impl Panel {
     }
 }
 
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn any_tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match &job.second {
+            Second::None | Second::Skip(_) => tile::<D, P>(job, panel, t),
+            Second::Projection(reads) => projected::<D, P>(job, panel, reads, t),
+        }
+    }
+}
+
 /// Computes a tile. It is on its own, so that the registers are the tile's.
 ///
 /// # Safety
@@ -109,31 +122,64 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
         let mut acc = D::dot::<P>(panel.first, &job.main, t);
-        match &job.second {
-            Second::Skip(skip) if job.plain => add_skip(&mut acc, panel, skip, t),
-            // A skip with factors of any size is added where the sums are rounded.
-            Second::None | Second::Skip(_) => {}
-            Second::Projection(reads) => {
-                let other = D::dot::<P>(panel.second, reads, t);
-                let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
-                unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
-            }
+        // A skip with factors of any size is added where the sums are rounded.
+        if let Second::Skip(skip) = &job.second
+            && job.plain
+        {
+            add_skip(&mut acc, panel, skip, t);
         }
+        finish(acc, job, t);
+    }
+}
+
+/// Computes a tile of a convolution with a projection.
+///
+/// # Safety
+/// As [`tile`]; `reads` is the projection.
+#[inline(never)]
+unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &Panel, reads: &Reads, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut acc = D::dot::<P>(panel.first, &job.main, t);
+        let other = D::dot::<P>(panel.second, reads, t);
+        let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
+        unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
+        finish(acc, job, t);
+    }
+}
+
+/// Rounds the sums of a tile and stores them.
+#[inline(always)]
+unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block.
+    unsafe {
         if job.plain {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
-        } else {
-            let mut sums = acc;
-            unroll!(p < P => finish::<FLIP>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
-            acc = sums;
-        }
-        match job.kind {
-            DataType::U8 => store_bytes(acc.map(|sums| unsigned(sums)), job, t),
-            DataType::S8 => store_bytes(acc.map(|sums| signed(sums)), job, t),
-            DataType::S16 | DataType::I32 => {
-                let mut values = acc;
-                unroll!(p < P => store::<FLIP>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
+            match job.kind {
+                DataType::U8 => return store_bytes(acc.map(|sums| unsigned(sums)), job, t),
+                DataType::S8 => return store_bytes(acc.map(|sums| signed(sums)), job, t),
+                DataType::S16 | DataType::I32 => {}
             }
+        }
+        let mut values = acc;
+        any_finish(&mut values, job, t);
+    }
+}
+
+/// Rounds where the parameters are of any size, and stores in any type.
+#[cold]
+#[inline(never)]
+unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block.
+    unsafe {
+        for (p, sums) in acc.iter_mut().enumerate() {
+            let (row, pixel) = t.place(p);
+            let sums = flat(core::slice::from_mut(sums));
+            if !job.plain {
+                raw::finish::<FLIP>(sums, job, row, pixel, t.panel);
+            }
+            raw::store::<FLIP>(sums, job, row, pixel, t.panel);
         }
     }
 }
@@ -164,13 +210,14 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &Panel, skip: &Sk
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
         let Panel { k2, lanes, .. } = *panel;
+        let at = skip.at(t.row, t.pixel, t.panel);
         let mut bytes = [vdupq_n_s8(0); P];
         if lanes == u16::MAX {
-            unroll!(p < P => bytes[p] = vld1q_s8(skip.at(t.row, t.pixel + p, t.panel).cast()));
+            unroll!(p < P => bytes[p] = vld1q_s8(at.wrapping_add(skip.step(&t, p)).cast()));
         } else {
             // A lane that meets no channel takes the byte that stands for 0.
             let zero = if skip.signed { 0 } else { FLIP };
-            unroll!(p < P => bytes[p] = edge(skip.at(t.row, t.pixel + p, t.panel), lanes, zero));
+            unroll!(p < P => bytes[p] = edge(at.wrapping_add(skip.step(&t, p)), lanes, zero));
         }
         unroll!(p < P => {
             let (low, high) = (vmovl_s8(vget_low_s8(bytes[p])), vmovl_high_s8(bytes[p]));
@@ -221,11 +268,11 @@ unsafe fn signed([a, b, c, d]: Sums) -> uint8x16_t {
 unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
-        let channels = job.channels(t.panel, 1);
+        let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));
         if channels == LANES {
-            unroll!(p < P => vst1q_u8(job.out(t.row, t.pixel + p, t.panel), bytes[p]));
+            unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
         } else {
-            unroll!(p < P => store_part(bytes[p], job.out(t.row, t.pixel + p, t.panel), channels));
+            unroll!(p < P => store_part(bytes[p], out.wrapping_add(job.out_step(&t, p)), channels));
         }
     }
 }

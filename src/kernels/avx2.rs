@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the 256-bit kernel is called with the instructions that it needs")]
 
-use super::raw::{Job, Tile};
+use super::raw::{Cut, Job, Tile};
 use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use core::arch::x86_64::*;
@@ -45,10 +45,10 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     if block.pair_safe {
         // SAFETY: the tile lies inside the block; the caller has AVX2.
-        job.tiles(1, |_| (1, PairSafe::PIXELS), |t| unsafe { pair_safe(&job, t) });
+        job.tiles(&Cut::ROWS, |_| (1, PairSafe::PIXELS), |t| unsafe { pair_safe(&job, t) });
     } else {
         // SAFETY: as above.
-        job.tiles(1, |_| (1, Widened::PIXELS), |t| unsafe { widened(&job, t) });
+        job.tiles(&Cut::ROWS, |_| (1, Widened::PIXELS), |t| unsafe { widened(&job, t) });
     }
 }
 

@@ -1,7 +1,7 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
+use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
@@ -60,7 +60,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
         2.. => (2, TWO.len()),
         _ => (1, ONE.len()),
     };
-    job.tiles(1, shape, |t| {
+    job.tiles(&Cut::ROWS, shape, |t| {
         let tiles: &[TileFn] = match t.panels {
             4 => &FOUR,
             2 => &TWO,

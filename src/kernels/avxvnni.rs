@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the 256-bit kernel is called with the instructions that it needs")]
 
-use super::raw::{Job, Tile};
+use super::raw::{Cut, Job, Tile};
 use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use core::arch::x86_64::*;
@@ -41,7 +41,7 @@ impl Dot for Evex {
 unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     // SAFETY: the tile lies inside the block; the caller has AVX-VNNI.
-    job.tiles(1, |_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
+    job.tiles(&Cut::ROWS, |_| (1, Vex::PIXELS), |t| unsafe { vex(&job, t) });
 }
 
 /// # Safety
@@ -49,7 +49,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
 unsafe fn twin(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
     // SAFETY: the tile lies inside the block; the caller has AVX512-VNNI.
-    job.tiles(1, |_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
+    job.tiles(&Cut::ROWS, |_| (1, Evex::PIXELS), |t| unsafe { evex(&job, t) });
 }
 
 #[target_feature(enable = "avx2,avxvnni")]

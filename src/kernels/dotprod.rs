@@ -89,12 +89,11 @@ macro_rules! load {
 
 impl Dot for ByElement {
     const PIXELS: usize = 4;
-    const MULTIPLE: usize = 1;
 
     #[inline(always)]
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
         let mut acc = [first; 4];
-        let (taps, stride) = (reads.taps, reads.out_pixel);
+        let taps = reads.taps;
         let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] = &mut acc;
         // SAFETY: the tile's pixels read inside the source and its panel inside the weights, exactly as many bytes as the taps say.
         unsafe {
@@ -153,9 +152,9 @@ impl Dot for ByElement {
                 rest = in(reg) taps.groups % 4,
                 tap_row = in(reg) reads.tap_row,
                 tap_col = in(reg) reads.tap_col,
-                p1 = in(reg) stride,
-                p2 = in(reg) 2 * stride,
-                p3 = in(reg) 3 * stride,
+                p1 = in(reg) reads.step(&t, 1),
+                p2 = in(reg) reads.step(&t, 2),
+                p3 = in(reg) reads.step(&t, 3),
                 inout("v0") *a0, inout("v1") *a1, inout("v2") *a2, inout("v3") *a3,
                 inout("v4") *b0, inout("v5") *b1, inout("v6") *b2, inout("v7") *b3,
                 inout("v8") *c0, inout("v9") *c1, inout("v10") *c2, inout("v11") *c3,

@@ -4,10 +4,9 @@
 
 use super::arm64::{self, Dot, FLIP, Sums};
 use super::dotprod::ByElement;
-use super::raw::{Reads, Tile};
+use super::raw::{Cut, PIECE, Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::asm;
-use core::mem::MaybeUninit;
 
 pub(super) static TABLE: Table = Table {
     set: Set::I8mm,
@@ -87,6 +86,20 @@ macro_rules! upper {
     };
 }
 
+macro_rules! two_groups {
+    () => {
+        concat!(
+            "ldp q27, q28, [{w}], #128\nldp q29, q30, [{w}, #-64]\n",
+            pair!(0, 0, 1, 24),
+            pair!(1, 2, 3, 25),
+            pair!(2, 4, 5, 26),
+            lower!(),
+            "ldp q27, q28, [{w}, #-96]\nldp q29, q30, [{w}, #-32]\n",
+            upper!(),
+        )
+    };
+}
+
 macro_rules! copy {
     ($pair:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
@@ -128,59 +141,12 @@ macro_rules! start {
     };
 }
 
-/// Writes the sums of pair `$pair`, first those of its first pixel.
-macro_rules! keep {
-    ($pair:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+/// Parts the sums of a pair's pixels: `$t` and `$b` hold those of its first and second pixel, `$a` is free again.
+macro_rules! part {
+    ($pair:literal, $($t:literal <- $a:literal $b:literal),*) => {
         concat!(
-            ".if {pairs} > ",
-            $pair,
-            "\n",
-            "zip1 v28.2d, v",
-            $a,
-            ".2d, v",
-            $b,
-            ".2d\nzip2 v29.2d, v",
-            $a,
-            ".2d, v",
-            $b,
-            ".2d\n",
-            "zip1 v30.2d, v",
-            $c,
-            ".2d, v",
-            $d,
-            ".2d\nzip2 v31.2d, v",
-            $c,
-            ".2d, v",
-            $d,
-            ".2d\n",
-            "stp q28, q30, [{sums}, #128*",
-            $pair,
-            "]\nstp q29, q31, [{sums}, #128*",
-            $pair,
-            "+64]\n",
-            "zip1 v28.2d, v",
-            $e,
-            ".2d, v",
-            $f,
-            ".2d\nzip2 v29.2d, v",
-            $e,
-            ".2d, v",
-            $f,
-            ".2d\n",
-            "zip1 v30.2d, v",
-            $g,
-            ".2d, v",
-            $h,
-            ".2d\nzip2 v31.2d, v",
-            $g,
-            ".2d, v",
-            $h,
-            ".2d\n",
-            "stp q28, q30, [{sums}, #128*",
-            $pair,
-            "+32]\nstp q29, q31, [{sums}, #128*",
-            $pair,
-            "+96]\n",
+            ".if {pairs} > ", $pair, "\n",
+            $("zip1 v", $t, ".2d, v", $a, ".2d, v", $b, ".2d\nzip2 v", $b, ".2d, v", $a, ".2d, v", $b, ".2d\n",)*
             ".endif\n",
         )
     };
@@ -188,19 +154,12 @@ macro_rules! keep {
 
 impl Dot for Matrix {
     const PIXELS: usize = 6;
-    const MULTIPLE: usize = 2;
+    const CUT: Cut = Cut { multiple: 2, wrap: true, piece: 2 * PIECE };
 
     #[inline(always)]
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
-        // SAFETY: as the caller's; the sums of three pairs are written where as many pixels are read.
-        unsafe {
-            if P == 1 {
-                return ByElement::dot::<P>(first, reads, t);
-            }
-            let mut sums = MaybeUninit::<[Sums; 6]>::uninit();
-            matrices::<P>(first, reads, t, &mut sums);
-            *sums.as_ptr().cast()
-        }
+        // SAFETY: as the caller's.
+        unsafe { if P == 1 { ByElement::dot::<P>(first, reads, t) } else { matrices::<P>(first, reads, t) } }
     }
 }
 
@@ -209,11 +168,12 @@ impl Dot for Matrix {
 /// # Safety
 /// As [`Dot::dot`].
 #[inline(always)]
-unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile, sums: &mut MaybeUninit<[Sums; 6]>) {
-    let (taps, stride) = (reads.taps, reads.out_pixel);
-    let partner = if P % 2 == 0 { stride } else { 0 };
+unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
+    let taps = reads.taps;
+    let at = |p: usize| reads.step(&t, p.min(P - 1));
     // SAFETY: as the caller's: the pixels read inside the source and the panel inside the weights, exactly as many bytes as the taps say.
     unsafe {
+        let mut sums = [first; 6];
         asm!(
             ".arch_extension i8mm",
             start!(),
@@ -222,35 +182,27 @@ unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile, sums: &m
             "mov {cols}, {all_cols}",
             "3:", // a run
             "mov {x0}, {run}",
-            ".if {pairs} == 1",
-            "add {x1}, {x0}, {partner}",
-            ".else",
-            "add {x1}, {x0}, {stride}",
-            "add {x2}, {x1}, {stride}",
-            ".if {pairs} == 2",
-            "add {x3}, {x2}, {partner}",
-            ".else",
-            "add {x3}, {x2}, {stride}",
-            "add {x4}, {x3}, {stride}",
-            "add {x5}, {x4}, {partner}",
+            "add {x1}, {x0}, {p1}",
+            ".if {pairs} > 1",
+            "add {x2}, {x0}, {p2}",
+            "add {x3}, {x0}, {p3}",
             ".endif",
+            ".if {pairs} > 2",
+            "add {x4}, {x0}, {p4}",
+            "add {x5}, {x0}, {p5}",
             ".endif",
-            "cbz {twos}, 5f",
-            "mov {n}, {twos}",
-            "4:", // two groups
-            "ldp q27, q28, [{w}], #128",
-            "ldp q29, q30, [{w}, #-64]",
+            "cbz {fours}, 5f",
+            "mov {n}, {fours}",
+            "4:", // four groups
             "subs {n}, {n}, #1",
-            pair!(0, 0, 1, 24),
-            pair!(1, 2, 3, 25),
-            pair!(2, 4, 5, 26),
-            lower!(),
-            "ldp q27, q28, [{w}, #-96]",
-            "ldp q29, q30, [{w}, #-32]",
-            upper!(),
+            two_groups!(),
+            two_groups!(),
             "b.ne 4b",
             "5:",
-            "cbz {odd}, 6f", // a group that is left over
+            "tbz {rest}, #1, 5f",
+            two_groups!(),
+            "5:",
+            "tbz {rest}, #0, 6f", // a group that is left over
             "ldp q27, q28, [{w}], #64",
             "movi v29.2d, #0",
             "movi v30.2d, #0",
@@ -269,9 +221,9 @@ unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile, sums: &m
             "add {row}, {row}, {tap_row}",
             "subs {rows}, {rows}, #1",
             "b.ne 2b",
-            keep!(0, 0 1 2 3 4 5 6 7),
-            keep!(1, 8 9 10 11 12 13 14 15),
-            keep!(2, 16 17 18 19 20 21 22 23),
+            part!(0, 24 <- 0 1, 0 <- 2 3, 2 <- 4 5, 4 <- 6 7),
+            part!(1, 6 <- 8 9, 8 <- 10 11, 10 <- 12 13, 12 <- 14 15),
+            part!(2, 14 <- 16 17, 16 <- 18 19, 18 <- 20 21, 20 <- 22 23),
             pairs = const P.div_ceil(2),
             row = inout(reg) reads.at(t.row, t.pixel) => _,
             run = out(reg) _,
@@ -280,20 +232,26 @@ unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile, sums: &m
             cols = out(reg) _,
             n = out(reg) _,
             all_cols = in(reg) taps.cols,
-            twos = in(reg) taps.groups / 2,
-            odd = in(reg) taps.groups % 2,
+            fours = in(reg) taps.groups / 4,
+            rest = in(reg) taps.groups % 4,
             tap_row = in(reg) reads.tap_row,
             tap_col = in(reg) reads.tap_col,
-            stride = in(reg) stride,
-            partner = in(reg) partner,
+            p1 = in(reg) at(1),
+            p2 = in(reg) at(2),
+            p3 = in(reg) at(3),
+            p4 = in(reg) at(4),
+            p5 = in(reg) at(5),
             x0 = out(reg) _, x1 = out(reg) _, x2 = out(reg) _, x3 = out(reg) _, x4 = out(reg) _, x5 = out(reg) _,
-            sums = in(reg) sums.as_mut_ptr(),
-            inout("v24") first[0] => _, inout("v25") first[1] => _, inout("v26") first[2] => _, inout("v27") first[3] => _,
-            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-            out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
-            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v0") sums[0][1], out("v1") sums[1][0], out("v2") sums[0][2], out("v3") sums[1][1],
+            out("v4") sums[0][3], out("v5") sums[1][2], out("v6") sums[2][0], out("v7") sums[1][3],
+            out("v8") sums[2][1], out("v9") sums[3][0], out("v10") sums[2][2], out("v11") sums[3][1],
+            out("v12") sums[2][3], out("v13") sums[3][2], out("v14") sums[4][0], out("v15") sums[3][3],
+            out("v16") sums[4][1], out("v17") sums[5][0], out("v18") sums[4][2], out("v19") sums[5][1],
+            out("v20") sums[4][3], out("v21") sums[5][2], out("v22") _, out("v23") sums[5][3],
+            inout("v24") first[0] => sums[0][0], inout("v25") first[1] => _, inout("v26") first[2] => _, inout("v27") first[3] => _,
             out("v28") _, out("v29") _, out("v30") _, out("v31") _,
-            options(nostack),
+            options(readonly, nostack),
         );
+        core::array::from_fn(|p| sums[p])
     }
 }

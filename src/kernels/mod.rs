@@ -25,6 +25,7 @@ mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[expect(dead_code, reason = "each architecture takes its part")]
 mod raw;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -90,7 +90,6 @@ macro_rules! alone {
 
 impl Dot for Pairs {
     const PIXELS: usize = 2;
-    const MULTIPLE: usize = 1;
 
     #[inline(always)]
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
@@ -211,7 +210,7 @@ unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             "mov {cols}, {all_cols}",
             "3:", // a run
             "mov {xa}, {run}",
-            "add {xb}, {run}, {stride}",
+            "add {xb}, {run}, {step}",
             "cbz {pairs}, 6f",
             "mov {n}, {pairs}",
             "ldp q20, q21, [{w}]",
@@ -276,7 +275,7 @@ unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             run = out(reg) _,
             xa = out(reg) _,
             xb = out(reg) _,
-            stride = in(reg) reads.out_pixel,
+            step = in(reg) reads.step(&t, 1),
             w = inout(reg) reads.weights(t.panel) => _,
             rows = inout(reg) taps.rows => _,
             cols = out(reg) _,

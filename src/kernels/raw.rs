@@ -37,10 +37,12 @@ pub struct Reads {
     pub signed: bool,
     /// True if the weights are too many to be read again and again from the second cache.
     pub many: bool,
+    /// Bytes from behind the last pixel of a row to the first of the next.
+    jump: usize,
 }
 
 impl Reads {
-    fn new(source: &Source<'_>, taps: Taps, weights: &[[u8; 64]]) -> Self {
+    fn new(source: &Source<'_>, taps: Taps, weights: &[[u8; 64]], pixels: usize) -> Self {
         Self {
             bytes: source.bytes.as_ptr(),
             out_row: source.out_row,
@@ -52,6 +54,7 @@ impl Reads {
             panel: taps.total() * 64,
             signed: source.signed,
             many: size_of_val(weights) > FEW_WEIGHTS,
+            jump: jump(source.out_row, source.out_pixel, pixels),
         }
     }
 
@@ -59,6 +62,12 @@ impl Reads {
     #[inline(always)]
     pub const fn at(&self, row: usize, pixel: usize) -> *const u8 {
         self.bytes.wrapping_add(row * self.out_row + pixel * self.out_pixel)
+    }
+
+    /// Bytes from the first run of a tile's first pixel to that of its pixel `p`.
+    #[inline(always)]
+    pub const fn step(&self, t: &Tile, p: usize) -> usize {
+        t.step(p, self.out_pixel, self.jump)
     }
 
     /// The weights of a panel.
@@ -77,9 +86,16 @@ pub struct Skip {
     first: isize,
     channels: usize,
     pub signed: bool,
+    jump: usize,
 }
 
 impl Skip {
+    /// Bytes from a tile's first pixel to its pixel `p`.
+    #[inline(always)]
+    pub const fn step(&self, t: &Tile, p: usize) -> usize {
+        t.step(p, self.out_pixel, self.jump)
+    }
+
     /// Where lane 0 of a panel meets the skip; only the lanes of [`Self::lanes`] lie inside its slice.
     #[inline(always)]
     pub const fn at(&self, row: usize, pixel: usize, panel: usize) -> *const u8 {
@@ -123,6 +139,7 @@ pub struct Job {
     out: *mut u8,
     out_row: usize,
     pub out_pixel: usize,
+    jump: usize,
     channels: usize,
     pub kind: DataType,
     /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
@@ -136,12 +153,12 @@ impl Job {
         let second = match &block.second {
             BlockSecond::None => Second::None,
             &BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
-                Second::Skip(Skip { bytes: bytes.as_ptr(), out_row, out_pixel, first, channels, signed })
+                Second::Skip(Skip { bytes: bytes.as_ptr(), out_row, out_pixel, first, channels, signed, jump: jump(out_row, out_pixel, block.pixels) })
             }
-            BlockSecond::Projection { source, taps, weights } => Second::Projection(Reads::new(source, *taps, weights)),
+            BlockSecond::Projection { source, taps, weights } => Second::Projection(Reads::new(source, *taps, weights, block.pixels)),
         };
         Self {
-            main: Reads::new(&block.source, block.taps, block.weights),
+            main: Reads::new(&block.source, block.taps, block.weights, block.pixels),
             second,
             params: block.params.as_ptr().cast(),
             param_bytes: block.param_rows() * 64,
@@ -151,6 +168,7 @@ impl Job {
             out: block.out.as_mut_ptr(),
             out_row: block.out_row,
             out_pixel: block.out_pixel,
+            jump: jump(block.out_row, block.out_pixel, block.pixels),
             channels: block.channels,
             kind: block.kind,
             plain: plain(block),
@@ -169,6 +187,12 @@ impl Job {
         self.out.wrapping_add(row * self.out_row + pixel * self.out_pixel + panel * LANES * self.kind.bytes())
     }
 
+    /// Bytes from where a tile's first pixel goes to where its pixel `p` goes.
+    #[inline(always)]
+    pub const fn out_step(&self, t: &Tile, p: usize) -> usize {
+        t.step(p, self.out_pixel, self.jump)
+    }
+
     /// Channels to write from panel `panel` on, at most `panels` panels.
     #[inline(always)]
     pub const fn channels(&self, panel: usize, panels: usize) -> usize {
@@ -176,38 +200,44 @@ impl Job {
         if left < panels * LANES { left } else { panels * LANES }
     }
 
-    /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile. All but
-    /// the last tile of a row have a multiple of `multiple` pixels.
+    /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile.
     ///
     /// Where the weights are few, a piece of the picture that stays in the first cache meets all panels before the next one comes; else each panel meets all pixels.
     #[inline]
-    pub fn tiles(&self, multiple: usize, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
+    pub fn tiles(&self, cut: &Cut, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
         let second = match &self.second {
             Second::None => 0,
             Second::Skip(skip) => skip.out_pixel,
             Second::Projection(reads) => reads.out_pixel,
         };
-        let piece = if self.main.many { usize::MAX } else { PIECE / (self.main.out_pixel + self.out_pixel + second) };
+        let piece = if self.main.many { usize::MAX } else { cut.piece / (self.main.out_pixel + self.out_pixel + second) };
         let (_, widest) = shape(self.panels);
         let parts = self.pixels.div_ceil((piece / widest).max(1).saturating_mul(widest));
         let band = (piece / self.pixels).clamp(1, self.rows);
         for top in (0..self.rows).step_by(band) {
             for part in 0..parts {
                 let (left, right) = (part * self.pixels / parts, (part + 1) * self.pixels / parts);
+                let rows = band.min(self.rows - top);
                 let mut panel = 0;
                 while panel < self.panels {
                     let (panels, widest) = shape(self.panels - panel);
-                    let count = (right - left).div_ceil(widest);
-                    let units = (right - left).div_ceil(multiple);
+                    let width = right - left;
+                    let (lines, length) = if cut.wrap && parts == 1 && width >= widest { (1, rows * width) } else { (rows, width) };
+                    let count = length.div_ceil(widest);
+                    let units = length.div_ceil(cut.multiple);
                     let (least, more) = (units / count, units % count);
                     let mut index = 0;
-                    for row in top..(top + band).min(self.rows) {
-                        let mut pixel = left;
+                    for line in 0..lines {
+                        let (mut row, mut pixel, mut rest) = (top + line, left, length);
                         for i in 0..count {
-                            let pixels = ((least + usize::from(i < more)) * multiple).min(right - pixel);
-                            tile(Tile { row, pixel, pixels, panel, panels, index });
+                            let pixels = ((least + usize::from(i < more)) * cut.multiple).min(rest);
+                            tile(Tile { row, pixel, pixels, panel, panels, index, wrap: right - pixel });
                             index += 1;
+                            rest -= pixels;
                             pixel += pixels;
+                            if pixel >= right && rest > 0 {
+                                (row, pixel) = (row + 1, pixel - width);
+                            }
                         }
                     }
                     panel += panels;
@@ -224,6 +254,21 @@ fn plain(block: &ConvBlock<'_>) -> bool {
     block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
 }
 
+/// How a set wants a block to be cut into tiles.
+pub struct Cut {
+    /// All but the last tile of a line have a multiple of this many pixels.
+    pub multiple: usize,
+    /// True if tiles may run on into the next row.
+    pub wrap: bool,
+    /// Bytes of a piece's tensors.
+    pub piece: usize,
+}
+
+impl Cut {
+    /// Row by row, any number of pixels.
+    pub const ROWS: Self = Self { multiple: 1, wrap: false, piece: PIECE };
+}
+
 /// A piece of a block.
 #[derive(Clone, Copy)]
 pub struct Tile {
@@ -233,17 +278,35 @@ pub struct Tile {
     pub pixels: usize,
     /// The first panel, and how many there are.
     pub panel: usize,
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the other sets take one panel at a time"))]
     pub panels: usize,
     /// How many tiles of these panels have come before in this piece of the block.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX512-VNNI looks ahead by it"))]
     pub index: usize,
+    /// How many pixels of its first row are left: those of the tile beyond them lie at the beginning of the next row.
+    pub wrap: usize,
+}
+
+impl Tile {
+    /// Row and pixel of pixel `p`.
+    #[inline(always)]
+    pub const fn place(&self, p: usize) -> (usize, usize) {
+        if p < self.wrap { (self.row, self.pixel + p) } else { (self.row + 1, p - self.wrap) }
+    }
+
+    #[inline(always)]
+    const fn step(&self, p: usize, pixel: usize, jump: usize) -> usize {
+        (p * pixel).wrapping_add(if p >= self.wrap { jump } else { 0 })
+    }
+}
+
+/// Bytes from behind the last pixel of a row to the first of the next; it wraps around where rows overlap.
+const fn jump(row: usize, pixel: usize, pixels: usize) -> usize {
+    row.wrapping_sub(pixels * pixel)
 }
 
 /// Bytes of weights that can be read again and again from the second cache.
 const FEW_WEIGHTS: usize = 256 * 1024;
-/// Bytes of a piece's tensors.
-const PIECE: usize = 16 * 1024;
+/// Bytes of a piece's tensors that leave room in a first cache of 32 KiB.
+pub const PIECE: usize = 16 * 1024;
 
 /// The lanes of registers, panel by panel.
 ///
