@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 13] = [
+const UNSAFE: [&str; 14] = [
     "kernels/mod",
     "kernels/detect",
     "kernels/raw",
@@ -31,6 +31,7 @@ const UNSAFE: [&str; 13] = [
     "kernels/avx512vnni",
     "kernels/arm64",
     "kernels/neon",
+    "kernels/neon32",
     "kernels/dotprod",
     "kernels/i8mm",
     "kernels/peak",

@@ -11,7 +11,7 @@ use core::str::FromStr;
 use std::path::PathBuf;
 
 /// Kernel sets of other machines and of versions to come: their names are known, this program does not have them.
-const FOREIGN: [&str; 4] = ["amx", "neon32", "dsp", "mve"];
+const FOREIGN: [&str; 3] = ["amx", "dsp", "mve"];
 /// Threads are at most this.
 const MAX_THREADS: usize = 1024;
 

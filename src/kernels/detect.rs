@@ -14,6 +14,7 @@ pub const fn guaranteed(set: Set) -> bool {
         Set::Avx2 => cfg!(target_feature = "avx2"),
         Set::AvxVnni => cfg!(all(target_feature = "avxvnni", target_feature = "avx2")),
         Set::Avx512Vnni => cfg!(all(target_feature = "avx512vnni", target_feature = "avx512bw", target_feature = "avx512vl")),
+        Set::Neon32 => false,
         Set::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
         Set::Dotprod => cfg!(all(target_arch = "aarch64", target_feature = "dotprod")),
         Set::I8mm => cfg!(all(target_arch = "aarch64", target_feature = "i8mm", target_feature = "dotprod")),
@@ -21,7 +22,7 @@ pub const fn guaranteed(set: Set) -> bool {
 }
 
 /// Without an operating system that says more, only what the target guarantees.
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", feature = "std"))))]
+#[cfg(not(any(target_arch = "x86_64", all(any(target_arch = "aarch64", neon32), feature = "std"))))]
 fn asked(_: Set) -> bool {
     false
 }
@@ -34,6 +35,16 @@ fn asked(set: Set) -> bool {
         Set::I8mm => asked(Set::Dotprod) && std::arch::is_aarch64_feature_detected!("i8mm"),
         _ => false,
     }
+}
+
+/// What the kernel hands to every program of the CPU: HWCAP_NEON.
+#[cfg(all(neon32, feature = "std", any(target_os = "linux", target_os = "android")))]
+#[expect(unsafe_code, reason = "a call of the C library")]
+fn asked(set: Set) -> bool {
+    const NEON: libc::c_ulong = 1 << 12;
+    // SAFETY: it only reads what the kernel left in this process.
+    let capabilities = unsafe { libc::getauxval(libc::AT_HWCAP) };
+    matches!(set, Set::Neon32) && capabilities & NEON != 0
 }
 
 /// CPUID leaf 7 and XGETBV, as the processor manuals describe them; `core` has no detection of its own.

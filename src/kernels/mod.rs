@@ -24,7 +24,9 @@ mod dotprod;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[cfg(neon32)]
+mod neon32;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", neon32))]
 #[expect(dead_code, reason = "each architecture takes its part")]
 mod raw;
 #[cfg(target_arch = "x86_64")]
@@ -48,6 +50,8 @@ pub enum Set {
     AvxVnni,
     /// x86 with AVX512-VNNI (and AVX512 F, BW, VL).
     Avx512Vnni,
+    /// 32-bit ARM with NEON, in builds for ARMv7.
+    Neon32,
     /// 64-bit ARM with what every such CPU has.
     Neon,
     /// 64-bit ARM with the dot product.
@@ -58,7 +62,7 @@ pub enum Set {
 
 impl Set {
     /// Every set that this version knows, the portable one first, then from slow to fast for each architecture.
-    pub const ALL: [Self; 7] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::Dotprod, Self::I8mm];
+    pub const ALL: [Self; 8] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon32, Self::Neon, Self::Dotprod, Self::I8mm];
 
     /// The name as on the command line and in the file names.
     #[must_use]
@@ -68,6 +72,7 @@ impl Set {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Neon32 => "neon32",
             Self::Neon => "neon",
             Self::Dotprod => "dotprod",
             Self::I8mm => "i8mm",
@@ -116,6 +121,8 @@ static TABLES: &[&Table] = &[
     &avxvnni::TABLE,
     #[cfg(target_arch = "x86_64")]
     &avx512vnni::TABLE,
+    #[cfg(neon32)]
+    &neon32::TABLE,
     #[cfg(target_arch = "aarch64")]
     &neon::TABLE,
     #[cfg(target_arch = "aarch64")]

@@ -1,7 +1,7 @@
 //! Loops that touch registers only: how many multiply-accumulates of a set this core does, and how fast its clock runs.
 
 #![cfg_attr(
-    any(target_arch = "x86_64", target_arch = "aarch64"),
+    any(target_arch = "x86_64", target_arch = "aarch64", neon32),
     expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away")
 )]
 
@@ -131,4 +131,29 @@ pub fn i8mm(iterations: u64) -> u64 {
     let count = iterations.max(1);
     chains!(count, ".arch_extension i8mm", "smmla v\\r\\().4s, v30.16b, v31.16b");
     count * 20 * 32
+}
+
+/// 8 chains of 16 products, three instructions each: two that multiply and one that adds.
+#[cfg(neon32)]
+pub fn neon32(iterations: u64) -> u64 {
+    #[unsafe(naked)]
+    unsafe extern "C" fn chains(count: u32) {
+        core::arch::naked_asm!(
+            ".fpu neon",
+            "2:",
+            ".irp r,8,9,10,11,12,13,14,15",
+            "vmull.s8 q0, d2, d3",
+            "vmlal.s8 q0, d4, d5",
+            "vpadal.s16 q\\r, q0",
+            ".endr",
+            "subs r0, r0, #1",
+            "bne 2b",
+            "bx lr",
+        )
+    }
+
+    let count = u32::try_from(iterations.max(1)).unwrap_or(u32::MAX);
+    // SAFETY: the caller has NEON.
+    unsafe { chains(count) };
+    u64::from(count) * 8 * 16
 }

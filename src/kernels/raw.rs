@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "parameters and results are read and written inside the bounds that a block was checked for")]
 
 /// `unroll!(i < N => body)`: the body for each `i`, written out, so that arrays that are indexed with it stay in registers. N is at most 16.
+#[cfg(not(target_arch = "arm"))]
 macro_rules! unroll {
     ($i:ident < $n:expr => $body:expr) => {
         unroll!(@ $i $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
@@ -14,6 +15,7 @@ macro_rules! unroll {
         })* }
     };
 }
+#[cfg(not(target_arch = "arm"))]
 pub(super) use unroll;
 
 use super::{BlockSecond, ConvBlock, Source, scalar, words};

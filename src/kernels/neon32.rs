@@ -1,0 +1,453 @@
+//! 32-bit ARM with NEON (Cortex-A7, and the 64-bit cores under a 32-bit system): VMULL and VMLAL of two depths each into 16 bits, VPADAL of their pairs.
+//!
+//! Rust has no stable NEON for this architecture and does not name the upper registers as clobbered: what touches them is whole functions in assembly, with the
+//! calling convention of the platform. The bytes are signed: U8 values are stored XOR 0x80, and `128·sum(w)` makes up for it.
+
+#![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
+
+use super::raw::{self, Cut, Job, Reads, Second, Skip, Tile};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar, words};
+use crate::pack::{LANES, params};
+use crate::quant::DataType;
+use core::arch::naked_asm;
+
+/// How this set stores U8.
+const FLIP: u8 = 0x80;
+
+pub(super) static TABLE: Table = Table { set: Set::Neon32, flip: FLIP, conv, max_pool, average_pool, add, peak: peak::neon32 };
+
+/// The sums of a pixel.
+type Sums = [i32; LANES];
+
+/// # Safety
+/// The CPU must have NEON.
+unsafe fn conv(block: &mut ConvBlock<'_>) {
+    let job = Job::new(block);
+    let mut panel = Panel::new(&job, 0);
+    let cut = Cut { wrap: true, ..Cut::ROWS };
+    job.tiles(
+        &cut,
+        |_| (1, 2),
+        |t| {
+            if t.panel != panel.index {
+                panel = Panel::new(&job, t.panel);
+            }
+            // SAFETY: the tile lies inside the block; the CPU has NEON.
+            unsafe { tile(&job, &panel, t) };
+        },
+    );
+}
+
+/// What all tiles of a panel share.
+struct Panel {
+    index: usize,
+    /// What the sums start from.
+    first: Sums,
+    /// What those of a projection start from.
+    second: Sums,
+    /// The factors of a skip, if they fit.
+    k2: [i16; LANES],
+    /// The lanes that meet a channel of the skip, one bit a lane.
+    lanes: u16,
+}
+
+impl Panel {
+    #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
+    fn new(job: &Job, index: usize) -> Self {
+        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
+        let line = |row| words(unsafe { &*job.params(index, row).cast() });
+        let correction = |reads: &Reads, row| if reads.signed { [0; LANES] } else { line(row).map(|s| s << 7) };
+        let mut panel = Self { index, first: correction(&job.main, params::SUM), second: [0; LANES], k2: [0; LANES], lanes: 0 };
+        match &job.second {
+            Second::None => {}
+            Second::Skip(skip) => {
+                panel.lanes = skip.lanes(index);
+                panel.k2 = line(params::K2).map(|k| k as i16);
+                if !skip.signed && job.plain {
+                    panel.first = sum(panel.first, line(params::K2).map(|k| k << 7));
+                }
+            }
+            Second::Projection(reads) => {
+                panel.second = correction(reads, params::SUM2);
+                return panel;
+            }
+        }
+        panel.first = sum(panel.first, line(params::BIAS));
+        panel
+    }
+}
+
+fn sum(a: Sums, b: Sums) -> Sums {
+    core::array::from_fn(|i| a[i].wrapping_add(b[i]))
+}
+
+/// # Safety
+/// The CPU must have NEON; the tile, of one or two pixels, must lie inside the block that `job` was made from, in that panel.
+unsafe fn tile(job: &Job, panel: &Panel, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut sums = dot_of(&panel.first, &job.main, t);
+        let sums = &mut sums[..t.pixels];
+        match &job.second {
+            Second::Skip(skip) if job.plain => add_skip(sums, panel, skip, t),
+            // A skip with factors of any size is added where the sums are rounded.
+            Second::None | Second::Skip(_) => {}
+            Second::Projection(reads) => {
+                let other = dot_of(&panel.second, reads, t);
+                let line = |row| job.params(t.panel, row).cast();
+                for (sums, other) in sums.iter_mut().zip(&other) {
+                    combine(sums, other, line(params::K1), line(params::K2), line(params::BIAS));
+                }
+            }
+        }
+        let channels = job.channels(t.panel, 1);
+        for (p, sums) in sums.iter_mut().enumerate() {
+            let (row, pixel) = t.place(p);
+            let bytes = matches!(job.kind, DataType::U8 | DataType::S8);
+            if !job.plain {
+                raw::finish::<FLIP>(core::slice::from_mut(sums), job, row, pixel, t.panel);
+            } else if bytes {
+                let round = if matches!(job.kind, DataType::U8) { round_u8 } else { round_s8 };
+                let out = job.out(row, pixel, t.panel);
+                let mut part = [0u8; LANES];
+                let whole = channels == LANES;
+                round(sums, job.params(t.panel, params::MULTIPLIER).cast(), if whole { out } else { part.as_mut_ptr() });
+                if !whole {
+                    core::ptr::copy_nonoverlapping(part.as_ptr(), out, channels);
+                }
+                continue;
+            } else {
+                round_words(sums, job.params(t.panel, params::MULTIPLIER).cast());
+            }
+            raw::store::<FLIP>(core::slice::from_ref(sums), job, row, pixel, t.panel);
+        }
+    }
+}
+
+/// `first` plus the sums of products of the tile's panel, for its pixels.
+///
+/// # Safety
+/// As [`tile`]; the tile must lie inside the block that `reads` was made from.
+unsafe fn dot_of(first: &Sums, reads: &Reads, t: Tile) -> [Sums; 2] {
+    let mut sums = [[0; LANES]; 2];
+    let taps = reads.taps;
+    let work = Work {
+        row: reads.at(t.row, t.pixel),
+        step: if t.pixels == 2 { reads.step(&t, 1) } else { 0 },
+        weights: reads.weights(t.panel),
+        rows: taps.rows,
+        cols: taps.cols,
+        pairs: taps.groups / 2,
+        odd: taps.groups % 2,
+        tap_row: reads.tap_row,
+        tap_col: reads.tap_col,
+        first,
+        sums: &mut sums,
+    };
+    // SAFETY: the tile's pixels read inside the source and its panel inside the weights, exactly as many bytes as the taps say; a single pixel is read twice.
+    unsafe { dot(&work) };
+    sums
+}
+
+/// # Safety
+/// As [`tile`].
+unsafe fn add_skip(sums: &mut [Sums], panel: &Panel, skip: &Skip, t: Tile) {
+    for (p, sums) in sums.iter_mut().enumerate() {
+        let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
+        // A lane that meets no channel takes the byte that stands for 0.
+        let mut part = [if skip.signed { 0 } else { FLIP }; LANES];
+        let whole = panel.lanes == u16::MAX;
+        if !whole {
+            for (lane, byte) in part.iter_mut().enumerate().filter(|(lane, _)| panel.lanes >> lane & 1 != 0) {
+                // SAFETY: the lane meets a channel.
+                *byte = unsafe { *at.wrapping_add(lane) };
+            }
+        }
+        // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
+        unsafe { multiply_add(sums, &panel.k2, if whole { at } else { part.as_ptr() }) };
+    }
+}
+
+/// What [`dot`] works on. The assembly knows the places of the fields.
+#[repr(C)]
+struct Work<'a> {
+    row: *const u8,
+    /// Bytes from the first pixel to the second.
+    step: usize,
+    weights: *const u8,
+    rows: usize,
+    cols: usize,
+    /// Pairs of groups in a run, and whether one is left over.
+    pairs: usize,
+    odd: usize,
+    tap_row: usize,
+    tap_col: usize,
+    first: &'a Sums,
+    sums: &'a mut [Sums; 2],
+}
+
+/// The sums of two pixels, eight lanes at a time: two of each lane, of its even and of its odd pairs of depths, in q8 to q11 and q12 to q15. Products of two
+/// groups meet in 16 bits: two of at most 127·128 always fit.
+///
+/// # Safety
+/// The CPU must have NEON; all that `work` names must be there.
+#[unsafe(naked)]
+unsafe extern "C" fn dot(work: &Work<'_>) {
+    naked_asm!(
+        ".fpu neon",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d15}}",
+        "mov lr, #0", // bytes of a line that are done: 0 or 32
+        "mov r9, #112",
+        "2:", // eight lanes
+        "vmov.i32 q8, #0",
+        "vmov.i32 q9, #0",
+        "vmov.i32 q10, #0",
+        "vmov.i32 q11, #0",
+        "vmov.i32 q12, #0",
+        "vmov.i32 q13, #0",
+        "vmov.i32 q14, #0",
+        "vmov.i32 q15, #0",
+        "ldr r1, [r0]",
+        "ldr r10, [r0, #4]",
+        "ldr r4, [r0, #8]",
+        "add r4, r4, lr",
+        "ldr r8, [r0, #12]",
+        "3:", // a row of runs
+        "mov r2, r1",
+        "ldr r7, [r0, #16]",
+        "4:", // a run
+        "mov r3, r2",
+        "add r12, r2, r10",
+        "add r5, r4, #64",
+        "ldr r6, [r0, #20]",
+        "cmp r6, #0",
+        "beq 6f",
+        "5:", // two groups
+        "vld1.8 {{d4, d5}}, [r4]!",
+        "vld1.32 {{d0[]}}, [r3]!",
+        "vld1.32 {{d2[]}}, [r12]!",
+        "vld1.8 {{d6, d7}}, [r5]!",
+        "vld1.32 {{d1[]}}, [r3]!",
+        "vmull.s8 q4, d4, d0",
+        "vmull.s8 q5, d5, d0",
+        "vld1.32 {{d3[]}}, [r12]!",
+        "vmull.s8 q6, d4, d2",
+        "vmull.s8 q7, d5, d2",
+        "vld1.8 {{d4, d5}}, [r4], r9",
+        "vmlal.s8 q4, d6, d1",
+        "vmlal.s8 q5, d7, d1",
+        "vmlal.s8 q6, d6, d3",
+        "vmlal.s8 q7, d7, d3",
+        "vld1.8 {{d6, d7}}, [r5], r9",
+        "vpadal.s16 q8, q4",
+        "vpadal.s16 q9, q5",
+        "vpadal.s16 q12, q6",
+        "vpadal.s16 q13, q7",
+        "vmull.s8 q4, d4, d0",
+        "vmull.s8 q5, d5, d0",
+        "vmull.s8 q6, d4, d2",
+        "vmull.s8 q7, d5, d2",
+        "subs r6, r6, #1",
+        "vmlal.s8 q4, d6, d1",
+        "vmlal.s8 q5, d7, d1",
+        "vmlal.s8 q6, d6, d3",
+        "vmlal.s8 q7, d7, d3",
+        "vpadal.s16 q10, q4",
+        "vpadal.s16 q11, q5",
+        "vpadal.s16 q14, q6",
+        "vpadal.s16 q15, q7",
+        "bne 5b",
+        "6:",
+        "ldr r6, [r0, #24]",
+        "cmp r6, #0",
+        "beq 7f", // no group is left over
+        "vld1.8 {{d4, d5, d6, d7}}, [r4]",
+        "vld1.32 {{d0[]}}, [r3]",
+        "vld1.32 {{d2[]}}, [r12]",
+        "add r4, r4, #64",
+        "vmull.s8 q4, d4, d0",
+        "vmull.s8 q5, d5, d0",
+        "vmull.s8 q6, d4, d2",
+        "vmull.s8 q7, d5, d2",
+        "vpadal.s16 q8, q4",
+        "vpadal.s16 q9, q5",
+        "vpadal.s16 q12, q6",
+        "vpadal.s16 q13, q7",
+        "vmull.s8 q4, d6, d0",
+        "vmull.s8 q5, d7, d0",
+        "vmull.s8 q6, d6, d2",
+        "vmull.s8 q7, d7, d2",
+        "vpadal.s16 q10, q4",
+        "vpadal.s16 q11, q5",
+        "vpadal.s16 q14, q6",
+        "vpadal.s16 q15, q7",
+        "7:",
+        "ldr r6, [r0, #32]",
+        "add r2, r2, r6",
+        "subs r7, r7, #1",
+        "bne 4b",
+        "ldr r6, [r0, #28]",
+        "add r1, r1, r6",
+        "subs r8, r8, #1",
+        "bne 3b",
+        "vpadd.i32 d16, d16, d17",
+        "vpadd.i32 d17, d18, d19",
+        "vpadd.i32 d18, d20, d21",
+        "vpadd.i32 d19, d22, d23",
+        "vpadd.i32 d24, d24, d25",
+        "vpadd.i32 d25, d26, d27",
+        "vpadd.i32 d26, d28, d29",
+        "vpadd.i32 d27, d30, d31",
+        "ldr r2, [r0, #36]",
+        "add r2, r2, lr",
+        "vld1.32 {{d0, d1, d2, d3}}, [r2]",
+        "ldr r3, [r0, #40]",
+        "add r3, r3, lr",
+        "add r12, r3, #64",
+        "vadd.i32 q8, q8, q0",
+        "vadd.i32 q9, q9, q1",
+        "vadd.i32 q12, q12, q0",
+        "vadd.i32 q13, q13, q1",
+        "vst1.32 {{d16, d17, d18, d19}}, [r3]",
+        "vst1.32 {{d24, d25, d26, d27}}, [r12]",
+        "adds lr, lr, #32",
+        "cmp lr, #64",
+        "bne 2b",
+        "vpop {{d8-d15}}",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// `sums += k2·bytes`.
+///
+/// # Safety
+/// The CPU must have NEON; 16 bytes must be readable.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_add(sums: &mut Sums, k2: &[i16; LANES], bytes: *const u8) {
+    naked_asm!(
+        ".fpu neon",
+        "vld1.8 {{d0, d1}}, [r2]",
+        "vld1.16 {{d4, d5, d6, d7}}, [r1]",
+        "mov r3, r0",
+        "vld1.32 {{d16, d17, d18, d19}}, [r3]!",
+        "vld1.32 {{d20, d21, d22, d23}}, [r3]",
+        "vmovl.s8 q12, d0",
+        "vmovl.s8 q13, d1",
+        "vmlal.s16 q8, d24, d4",
+        "vmlal.s16 q9, d25, d5",
+        "vmlal.s16 q10, d26, d6",
+        "vmlal.s16 q11, d27, d7",
+        "vst1.32 {{d16, d17, d18, d19}}, [r0]!",
+        "vst1.32 {{d20, d21, d22, d23}}, [r0]",
+        "bx lr",
+    )
+}
+
+/// `sums = bias + k1·sums + k2·other`.
+///
+/// # Safety
+/// The CPU must have NEON.
+#[unsafe(naked)]
+unsafe extern "C" fn combine(sums: &mut Sums, other: &Sums, k1: *const i32, k2: *const i32, bias: *const i32) {
+    naked_asm!(
+        ".fpu neon",
+        "ldr r12, [sp]",
+        "push {{r4, lr}}",
+        "mov r4, #2",
+        "2:", // eight lanes
+        "vld1.32 {{d0, d1, d2, d3}}, [r0]",
+        "vld1.32 {{d4, d5, d6, d7}}, [r1]!",
+        "vld1.32 {{d16, d17, d18, d19}}, [r2]!",
+        "vld1.32 {{d20, d21, d22, d23}}, [r3]!",
+        "vld1.32 {{d24, d25, d26, d27}}, [r12]!",
+        "vmla.i32 q12, q0, q8",
+        "vmla.i32 q13, q1, q9",
+        "vmla.i32 q12, q2, q10",
+        "vmla.i32 q13, q3, q11",
+        "vst1.32 {{d24, d25, d26, d27}}, [r0]!",
+        "subs r4, r4, #1",
+        "bne 2b",
+        "pop {{r4, pc}}",
+    )
+}
+
+/// The rounded sums in q0 to q3.
+macro_rules! rounded {
+    () => {
+        concat!(
+            "mov r3, r0\n",
+            "vld1.32 {{d0, d1, d2, d3}}, [r3]!\n",
+            "vld1.32 {{d4, d5, d6, d7}}, [r3]\n",
+            "vld1.32 {{d16, d17, d18, d19}}, [r1]!\n",
+            "vld1.32 {{d20, d21, d22, d23}}, [r1]\n",
+            "vqrdmulh.s32 q0, q0, q8\n",
+            "vqrdmulh.s32 q1, q1, q9\n",
+            "vqrdmulh.s32 q2, q2, q10\n",
+            "vqrdmulh.s32 q3, q3, q11\n",
+        )
+    };
+}
+
+/// Rounds and clamps to 16 bytes of U8, as they are stored.
+///
+/// # Safety
+/// The CPU must have NEON; 16 bytes must be writable.
+#[unsafe(naked)]
+unsafe extern "C" fn round_u8(sums: &Sums, multipliers: *const i32, out: *mut u8) {
+    naked_asm!(
+        ".fpu neon",
+        rounded!(),
+        "vqmovn.s32 d0, q0",
+        "vqmovn.s32 d1, q1",
+        "vqmovn.s32 d2, q2",
+        "vqmovn.s32 d3, q3",
+        "vmov.i8 q2, #0x80",
+        "vqmovun.s16 d0, q0",
+        "vqmovun.s16 d1, q1",
+        "veor q0, q0, q2",
+        "vst1.8 {{d0, d1}}, [r2]",
+        "bx lr",
+    )
+}
+
+/// Rounds and clamps to 16 bytes of S8.
+///
+/// # Safety
+/// As [`round_u8`].
+#[unsafe(naked)]
+unsafe extern "C" fn round_s8(sums: &Sums, multipliers: *const i32, out: *mut u8) {
+    naked_asm!(
+        ".fpu neon",
+        rounded!(),
+        "vqmovn.s32 d0, q0",
+        "vqmovn.s32 d1, q1",
+        "vqmovn.s32 d2, q2",
+        "vqmovn.s32 d3, q3",
+        "vqmovn.s16 d0, q0",
+        "vqmovn.s16 d1, q1",
+        "vst1.8 {{d0, d1}}, [r2]",
+        "bx lr",
+    )
+}
+
+/// Rounds in place.
+///
+/// # Safety
+/// The CPU must have NEON.
+#[unsafe(naked)]
+unsafe extern "C" fn round_words(sums: &mut Sums, multipliers: *const i32) {
+    naked_asm!(".fpu neon", rounded!(), "vst1.32 {{d0, d1, d2, d3}}, [r0]!", "vst1.32 {{d4, d5, d6, d7}}, [r0]", "bx lr",)
+}
+
+fn max_pool(row: &mut PoolRow<'_>) {
+    scalar::max_pool::<FLIP>(row);
+}
+
+fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+    scalar::average_pool::<FLIP>(row, average);
+}
+
+fn add(row: &mut AddRow<'_>) {
+    scalar::add::<FLIP>(row);
+}
