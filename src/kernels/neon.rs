@@ -109,7 +109,29 @@ impl Dot for Pairs {
     }
 }
 
-/// The sums of a pixel, two registers for each four lanes.
+/// Two groups: those at byte `$at` of the weights, with words `$g` and `$h` of the pixel that register 26 holds.
+macro_rules! groups_of_one {
+    ($at:literal, $g:literal $h:literal) => {
+        concat!(
+            "ldp q20, q21, [{w}, #", $at, "]\n",
+            "dup v16.4s, v26.s[", $g, "]\n",
+            "ldp q22, q23, [{w}, #", $at, " + 64]\n",
+            round!(4 28, 30 25 17 low, 20 16 low),
+            round!(5 29, 31 25 17 high, 20 16 high),
+            "dup v17.4s, v26.s[", $h, "]\n",
+            "ldp q8, q9, [{w}, #", $at, " + 32]\n",
+            "ldp q24, q25, [{w}, #", $at, " + 96]\n",
+            round!(6 30, 28 22 17 low, 21 16 low),
+            round!(7 31, 29 22 17 high, 21 16 high),
+            round!(0 28, 30 23 17 low, 8 16 low),
+            round!(1 29, 31 23 17 high, 8 16 high),
+            round!(2 30, 28 24 17 low, 9 16 low),
+            round!(3 31, 29 24 17 high, 9 16 high),
+        )
+    };
+}
+
+/// [`Dot::dot`] of a pixel.
 ///
 /// # Safety
 /// As [`Dot::dot`].
@@ -125,43 +147,33 @@ unsafe fn one(reads: &Reads, t: Tile) -> [int32x4_t; 8] {
             "mov {cols}, {all_cols}",
             "3:", // a run
             "mov {xa}, {run}",
-            "cbz {pairs}, 6f",
-            "mov {n}, {pairs}",
-            "ldp q20, q21, [{w}]",
-            "ld1r {{v16.4s}}, [{xa}], #4",
             "movi v17.2d, #0",
             "movi v28.2d, #0",
             "movi v29.2d, #0",
             "movi v30.2d, #0",
             "movi v31.2d, #0",
-            "4:", // two groups
+            "cbz {fours}, 5f",
+            "mov {n}, {fours}",
+            "4:", // four groups
+            "ldr q26, [{xa}]",
+            groups_of_one!(0, 0 1),
+            groups_of_one!(128, 2 3),
+            "add {xa}, {xa}, #16",
+            "add {w}, {w}, #256",
             "subs {n}, {n}, #1",
-            "ldp q24, q25, [{w}, #64]",
-            round!(4 28, 30 27 17 low, 20 16 low),
-            round!(5 29, 31 27 17 high, 20 16 high),
-            "ld1r {{v17.4s}}, [{xa}], #4",
-            "ldp q22, q23, [{w}, #32]",
-            "ldp q26, q27, [{w}, #96]",
-            round!(6 30, 28 24 17 low, 21 16 low),
-            round!(7 31, 29 24 17 high, 21 16 high),
-            round!(0 28, 30 25 17 low, 22 16 low),
-            round!(1 29, 31 25 17 high, 22 16 high),
-            round!(2 30, 28 26 17 low, 23 16 low),
-            "b.eq 5f",
-            "ldp q20, q21, [{w}, #128]!",
-            round!(3 31, 29 26 17 high, 23 16 high),
-            "ld1r {{v16.4s}}, [{xa}], #4",
-            "b 4b",
-            "5:", // the last two, and what is still on its way
-            round!(3 31, 29 26 17 high, 23 16 high),
-            last!(4 28, 30 27 17 low),
-            last!(5 29, 31 27 17 high),
+            "b.ne 4b",
+            "5:",
+            "tbz {rest}, #1, 6f",
+            "ldr d26, [{xa}], #8",
+            groups_of_one!(0, 0 1),
+            "add {w}, {w}, #128",
+            "6:", // what is still on its way
+            last!(4 28, 30 25 17 low),
+            last!(5 29, 31 25 17 high),
             add!(6 30),
             add!(7 31),
-            "add {w}, {w}, #128",
-            "6:", // a group that is left over
-            "cbz {odd}, 7f",
-            "ldp q20, q21, [{w}], #64",
+            "tbz {rest}, #0, 7f",
+            "ldp q20, q21, [{w}], #64", // a group that is left over
             "ld1r {{v16.4s}}, [{xa}]",
             "ldp q22, q23, [{w}, #-32]",
             alone!(16, 0 1 2 3 4 5 6 7),
@@ -180,12 +192,13 @@ unsafe fn one(reads: &Reads, t: Tile) -> [int32x4_t; 8] {
             cols = out(reg) _,
             n = out(reg) _,
             all_cols = in(reg) taps.cols,
-            pairs = in(reg) taps.groups / 2,
-            odd = in(reg) taps.groups % 2,
+            fours = in(reg) taps.groups / 4,
+            rest = in(reg) taps.groups % 4,
             tap_row = in(reg) reads.tap_row,
             tap_col = in(reg) reads.tap_col,
             inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
             inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
+            out("v8") _, out("v9") _,
             out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
             out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
             options(readonly, nostack),
@@ -194,7 +207,39 @@ unsafe fn one(reads: &Reads, t: Tile) -> [int32x4_t; 8] {
     }
 }
 
-/// The sums of two pixels, two registers for each four lanes.
+/// Two groups: those at byte `$at` of the weights, with words `$g` and `$h` of the pixels that registers 26 and 27 hold.
+macro_rules! groups_of_two {
+    ($at:literal, $g:literal $h:literal) => {
+        concat!(
+            "ldp q20, q21, [{w}, #", $at, "]\n",
+            "dup v16.4s, v26.s[", $g, "]\n",
+            "dup v18.4s, v27.s[", $g, "]\n",
+            "ldp q22, q23, [{w}, #", $at, " + 64]\n",
+            "dup v17.4s, v26.s[", $h, "]\n",
+            round!(6 28, 30 25 19 low, 20 16 low),
+            round!(7 29, 31 25 19 high, 20 16 high),
+            "dup v19.4s, v27.s[", $h, "]\n",
+            round!(14 30, 28 22 17 low, 20 18 low),
+            round!(15 31, 29 22 17 high, 20 18 high),
+            round!(0 28, 30 22 19 low, 21 16 low),
+            "ldp q24, q25, [{w}, #", $at, " + 96]\n",
+            round!(1 29, 31 22 19 high, 21 16 high),
+            round!(8 30, 28 23 17 low, 21 18 low),
+            round!(9 31, 29 23 17 high, 21 18 high),
+            "ldp q20, q21, [{w}, #", $at, " + 32]\n",
+            round!(2 28, 30 23 19 low, 20 16 low),
+            round!(3 29, 31 23 19 high, 20 16 high),
+            round!(10 30, 28 24 17 low, 20 18 low),
+            round!(11 31, 29 24 17 high, 20 18 high),
+            round!(4 28, 30 24 19 low, 21 16 low),
+            round!(5 29, 31 24 19 high, 21 16 high),
+            round!(12 30, 28 25 17 low, 21 18 low),
+            round!(13 31, 29 25 17 high, 21 18 high),
+        )
+    };
+}
+
+/// [`Dot::dot`] of two pixels.
 ///
 /// # Safety
 /// As [`Dot::dot`].
@@ -211,54 +256,36 @@ unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             "3:", // a run
             "mov {xa}, {run}",
             "add {xb}, {run}, {step}",
-            "cbz {pairs}, 6f",
-            "mov {n}, {pairs}",
-            "ldp q20, q21, [{w}]",
-            "ld1r {{v16.4s}}, [{xa}], #4",
             "movi v19.2d, #0",
             "movi v28.2d, #0",
             "movi v29.2d, #0",
             "movi v30.2d, #0",
             "movi v31.2d, #0",
-            "4:", // two groups
+            "cbz {fours}, 5f",
+            "mov {n}, {fours}",
+            "4:", // four groups
+            "ldr q26, [{xa}]",
+            "ldr q27, [{xb}]",
+            groups_of_two!(0, 0 1),
+            groups_of_two!(128, 2 3),
+            "add {xa}, {xa}, #16",
+            "add {xb}, {xb}, #16",
+            "add {w}, {w}, #256",
             "subs {n}, {n}, #1",
-            "ld1r {{v17.4s}}, [{xa}], #4",
-            "ld1r {{v18.4s}}, [{xb}], #4",
-            "ldp q24, q25, [{w}, #64]",
-            round!(6 28, 30 27 19 low, 20 16 low),
-            round!(7 29, 31 27 19 high, 20 16 high),
-            "ld1r {{v19.4s}}, [{xb}], #4",
-            "ldp q22, q23, [{w}, #32]",
-            round!(14 30, 28 24 17 low, 20 18 low),
-            "ldp q26, q27, [{w}, #96]",
-            round!(15 31, 29 24 17 high, 20 18 high),
-            round!(0 28, 30 24 19 low, 21 16 low),
-            round!(1 29, 31 24 19 high, 21 16 high),
-            round!(8 30, 28 25 17 low, 21 18 low),
-            round!(9 31, 29 25 17 high, 21 18 high),
-            round!(2 28, 30 25 19 low, 22 16 low),
-            round!(3 29, 31 25 19 high, 22 16 high),
-            round!(10 30, 28 26 17 low, 22 18 low),
-            round!(11 31, 29 26 17 high, 22 18 high),
-            round!(4 28, 30 26 19 low, 23 16 low),
-            round!(5 29, 31 26 19 high, 23 16 high),
-            "b.eq 5f",
-            "ldp q20, q21, [{w}, #128]!",
-            "ld1r {{v16.4s}}, [{xa}], #4",
-            round!(12 30, 28 27 17 low, 23 18 low),
-            round!(13 31, 29 27 17 high, 23 18 high),
-            "b 4b",
-            "5:", // the last two, and what is still on its way
-            round!(12 30, 28 27 17 low, 23 18 low),
-            round!(13 31, 29 27 17 high, 23 18 high),
-            last!(6 28, 30 27 19 low),
-            last!(7 29, 31 27 19 high),
+            "b.ne 4b",
+            "5:",
+            "tbz {rest}, #1, 6f",
+            "ldr d26, [{xa}], #8",
+            "ldr d27, [{xb}], #8",
+            groups_of_two!(0, 0 1),
+            "add {w}, {w}, #128",
+            "6:", // what is still on its way
+            last!(6 28, 30 25 19 low),
+            last!(7 29, 31 25 19 high),
             add!(14 30),
             add!(15 31),
-            "add {w}, {w}, #128",
-            "6:", // a group that is left over
-            "cbz {odd}, 7f",
-            "ldp q20, q21, [{w}], #64",
+            "tbz {rest}, #0, 7f",
+            "ldp q20, q21, [{w}], #64", // a group that is left over
             "ld1r {{v16.4s}}, [{xa}]",
             "ld1r {{v18.4s}}, [{xb}]",
             "ldp q22, q23, [{w}, #-32]",
@@ -281,8 +308,8 @@ unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             cols = out(reg) _,
             n = out(reg) _,
             all_cols = in(reg) taps.cols,
-            pairs = in(reg) taps.groups / 2,
-            odd = in(reg) taps.groups % 2,
+            fours = in(reg) taps.groups / 4,
+            rest = in(reg) taps.groups % 4,
             tap_row = in(reg) reads.tap_row,
             tap_col = in(reg) reads.tap_col,
             inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
