@@ -103,7 +103,7 @@ pub(super) fn store<const FLIP: u8>(out: &mut [u8], values: &[i32], kind: DataTy
 
 /// The columns of a window inside the picture: the first one and how many.
 #[inline(always)]
-fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
+pub(super) fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
     let [kernel, stride, dilation, pad] = row.horizontal;
     let start = (row.first + pixel) * stride;
     let steps = |n: usize| if dilation == 1 { n } else { n.div_ceil(dilation) };
@@ -131,7 +131,7 @@ pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
 
 /// The maximum of N channels over the columns of a pixel's window; returns N.
 #[inline(always)]
-fn max_of<const FLIP: u8, const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize) -> usize {
+pub(super) fn max_of<const FLIP: u8, const N: usize>(row: &mut PoolRow<'_>, pixel: usize, (first, count): (usize, usize), channel: usize) -> usize {
     let flip = if row.signed { 0x80 } else { FLIP };
     let mut max = [0u8; N];
     let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
