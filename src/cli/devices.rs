@@ -56,7 +56,7 @@ fn why(chosen: Set) -> String {
     if chosen != fastest {
         return format!("SKIPSTONE_ISA asks for it; this CPU also has {fastest}");
     }
-    let lacking: Vec<_> = Set::ALL.into_iter().filter(|&s| Kernels::for_set(s).is_none()).map(Set::name).collect();
+    let lacking: Vec<_> = Set::built().filter(|&s| Kernels::for_set(s).is_none()).map(Set::name).collect();
     let rest = if lacking.is_empty() { String::new() } else { format!("; it lacks {}", lacking.join(", ")) };
     format!("the fastest that this CPU has{rest}")
 }

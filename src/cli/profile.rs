@@ -219,6 +219,8 @@ const fn why(operation: &Operation<'_>, set: Set) -> &'static str {
         (Operation::Conv(conv), Set::Avx2) if conv.pair_safe => "the weights are proven exact for 16-bit pair sums",
         (Operation::Conv(_), Set::Avx2) => "16-bit pair sums might overflow: bytes are widened",
         (Operation::Conv(_), Set::Scalar) => "portable code",
+        (Operation::Conv(_), Set::Neon | Set::Neon32) => "16-bit sums of two products, which always fit",
+        (Operation::Conv(_), Set::I8mm) => "products of 2 x 8 by 8 x 2 bytes",
         (Operation::Conv(_), _) => "dot products of four bytes",
         (Operation::Pool(_) | Operation::Add(_), _) => "one kernel for all",
     }

@@ -64,6 +64,12 @@ impl Set {
     /// Every set that this version knows, the portable one first, then from slow to fast for each architecture.
     pub const ALL: [Self; 8] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon32, Self::Neon, Self::Dotprod, Self::I8mm];
 
+    /// The sets that this build has, the portable one first, then from slow to fast. A CPU need not have them all.
+    #[must_use = "the iterator does nothing by itself"]
+    pub fn built() -> impl DoubleEndedIterator<Item = Self> {
+        TABLES.iter().map(|t| t.set)
+    }
+
     /// The name as on the command line and in the file names.
     #[must_use]
     pub const fn name(self) -> &'static str {
