@@ -20,49 +20,19 @@ pub(super) static TABLE: Table = Table {
 /// SDOT with four depths of one pixel, taken from a register that holds sixteen.
 pub(super) struct ByElement;
 
-/// One pixel of a group: its four registers of sums gain the products of four lines of weights with element `$g` of register `$x`.
+/// Sums `$sums` gain the products of a line of weights with element `$g` of register `$x`.
+macro_rules! sdot {
+    ($sums:literal $w:literal $x:literal [$g:literal]) => {
+        concat!("sdot v", $sums, ".4s, v", $w, ".16b, v", $x, ".4b[", $g, "]\n")
+    };
+}
+
+/// One pixel of a group: its four registers of sums, and four lines of weights.
 macro_rules! dots {
     ($pixel:literal, $x:literal [$g:literal], $a:literal $b:literal $c:literal $d:literal, $w:literal $v:literal $u:literal $t:literal) => {
         concat!(
-            ".if {pixels} > ",
-            $pixel,
-            "\n",
-            "sdot v",
-            $a,
-            ".4s, v",
-            $w,
-            ".16b, v",
-            $x,
-            ".4b[",
-            $g,
-            "]\n",
-            "sdot v",
-            $b,
-            ".4s, v",
-            $v,
-            ".16b, v",
-            $x,
-            ".4b[",
-            $g,
-            "]\n",
-            "sdot v",
-            $c,
-            ".4s, v",
-            $u,
-            ".16b, v",
-            $x,
-            ".4b[",
-            $g,
-            "]\n",
-            "sdot v",
-            $d,
-            ".4s, v",
-            $t,
-            ".16b, v",
-            $x,
-            ".4b[",
-            $g,
-            "]\n",
+            ".if {pixels} > ", $pixel, "\n",
+            sdot!($a $w $x [$g]), sdot!($b $v $x [$g]), sdot!($c $u $x [$g]), sdot!($d $t $x [$g]),
             ".endif\n",
         )
     };
