@@ -42,33 +42,19 @@ macro_rules! zip {
     };
 }
 
+/// Sums `$sums` gain the products of a pair of pixels with a pair of lanes.
+macro_rules! smmla {
+    ($sums:literal $x:literal $w:literal) => {
+        concat!("smmla v", $sums, ".4s, v", $x, ".16b, v", $w, ".16b\n")
+    };
+}
+
 /// Eight lanes of pair `$pair`.
 macro_rules! products {
     ($pair:literal, $x:literal, $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
-            ".if {pairs} > ",
-            $pair,
-            "\n",
-            "smmla v",
-            $a,
-            ".4s, v",
-            $x,
-            ".16b, v31.16b\n",
-            "smmla v",
-            $b,
-            ".4s, v",
-            $x,
-            ".16b, v27.16b\n",
-            "smmla v",
-            $c,
-            ".4s, v",
-            $x,
-            ".16b, v29.16b\n",
-            "smmla v",
-            $d,
-            ".4s, v",
-            $x,
-            ".16b, v28.16b\n",
+            ".if {pairs} > ", $pair, "\n",
+            smmla!($a $x 31), smmla!($b $x 27), smmla!($c $x 29), smmla!($d $x 28),
             ".endif\n",
         )
     };
@@ -100,30 +86,17 @@ macro_rules! two_groups {
     };
 }
 
+macro_rules! mov {
+    ($to:literal $from:literal) => {
+        concat!("mov v", $to, ".16b, v", $from, ".16b\n")
+    };
+}
+
 macro_rules! copy {
     ($pair:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
-            ".if {pairs} > ",
-            $pair,
-            "\n",
-            "mov v",
-            $a,
-            ".16b, v0.16b\nmov v",
-            $b,
-            ".16b, v1.16b\nmov v",
-            $c,
-            ".16b, v2.16b\nmov v",
-            $d,
-            ".16b, v3.16b\n",
-            "mov v",
-            $e,
-            ".16b, v4.16b\nmov v",
-            $f,
-            ".16b, v5.16b\nmov v",
-            $g,
-            ".16b, v6.16b\nmov v",
-            $h,
-            ".16b, v7.16b\n",
+            ".if {pairs} > ", $pair, "\n",
+            mov!($a 0), mov!($b 1), mov!($c 2), mov!($d 3), mov!($e 4), mov!($f 5), mov!($g 6), mov!($h 7),
             ".endif\n",
         )
     };
