@@ -1,14 +1,16 @@
 //! The file: every truncation is refused, no change of its bytes makes the library panic, and what its plan says of memory holds.
 
+#[path = "support/rounds.rs"]
+mod rounds;
 #[path = "support/tiny.rs"]
 mod tiny;
 
+use rounds::rounds;
 use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
 use skipstone::format::{Plan, proof};
 use skipstone::{Kernels, Model, PlanKind, Session};
 
-const MUTATIONS: u32 = 100_000;
 /// A changed plan may ask for more memory than a test should take.
 const ARENA_LIMIT: usize = 8 << 20;
 
@@ -112,7 +114,8 @@ fn no_mutation_makes_it_panic() {
     let weights = good.len() * 2 / 3;
     let (mut random, mut accepted, mut refused, mut large) = (Random(0x5EED_0001), 0, 0, 0);
     let sets: Vec<_> = Kernels::all().collect();
-    for i in 0..MUTATIONS {
+    let mutations = rounds(100_000, 2_000);
+    for i in 0..mutations {
         let mut file = good.clone();
         for _ in 0..=random.below(3) {
             // Three of four changes hit the records in front of the weights.
@@ -149,7 +152,7 @@ fn no_mutation_makes_it_panic() {
         }
     }
     eprintln!("{accepted} accepted and run ({large} of them asked for more than {ARENA_LIMIT} bytes and were not), {refused} refused");
-    assert!(accepted > MUTATIONS / 20 && refused > MUTATIONS / 2);
+    assert!(accepted > mutations / 20 && refused > mutations / 2);
 }
 
 #[test]

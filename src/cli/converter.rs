@@ -12,6 +12,7 @@ use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
 use super::staged::Staged;
+pub(super) use super::tour::demo;
 use crate::convert::float::FloatNet;
 use crate::convert::quantize;
 use crate::convert::range::Method;

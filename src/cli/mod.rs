@@ -39,6 +39,8 @@ mod converter;
 mod converter;
 #[cfg(feature = "convert")]
 mod layers;
+#[cfg(feature = "convert")]
+mod tour;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

@@ -1,7 +1,8 @@
-//! What `convert`, `compare` and `eval --against` say in a build without the converter.
+//! What `convert`, `compare`, `demo` and `eval --against` say in a build without the converter.
 
 use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
+use super::demo::DemoArgs;
 use super::error::{CliError, Result};
 use super::output::Output;
 use crate::format::view::Preprocess;
@@ -20,6 +21,10 @@ pub(super) fn convert(args: &ConvertArgs, _: Output) -> Result {
 
 pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {
     Err(missing(&args.onnx))
+}
+
+pub(super) fn demo(_: &DemoArgs, _: Output) -> Result {
+    Err(missing(Path::new("the demo's network")))
 }
 
 /// The float scores of inputs `[h][w][c]`.

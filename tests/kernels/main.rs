@@ -3,8 +3,11 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "numbers that are known to fit, or that are to wrap")]
 
 mod elementwise;
+#[path = "../support/rounds.rs"]
+mod rounds;
 mod textbook;
 
+use rounds::rounds;
 use skipstone::kernels::{BlockSecond, ConvBlock, Kernels, Set, Source, cycles_loop};
 use skipstone::pack::{LANES, Taps, panels, params};
 use skipstone::quant::DataType;
@@ -393,7 +396,7 @@ fn pairs_that_are_not_safe() {
 #[test]
 fn random_blocks() {
     let (sets, mut noise) = (sets(), Noise(6));
-    for _ in 0..6000 {
+    for _ in 0..rounds(6000, 600) {
         let taps = Taps { rows: noise.between(1, 4), cols: noise.between(1, 3), groups: noise.between(1, 12) };
         let size = [noise.between(1, 5), noise.between(1, 60), noise.between(1, 40) * 4];
         Case::new(&mut noise, taps, size).check(&sets);
