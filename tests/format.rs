@@ -25,7 +25,7 @@ impl Random {
     }
 
     fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() >> 11).unwrap() % n
+        usize::try_from((self.next() >> 11) % n as u64).unwrap()
     }
 }
 
