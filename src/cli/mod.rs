@@ -43,7 +43,7 @@ mod layers;
 mod tour;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use error::{CliError, Result};
 use output::Output;
 use std::process::ExitCode;
@@ -87,6 +87,12 @@ impl Program {
             Command::Demo(args) => demo::run(args, self.output),
         }
     }
+}
+
+/// The program's arguments, for its man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Program::command()
 }
 
 /// Runs the program with the arguments of the process.
