@@ -43,8 +43,8 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
 }
 
 fn describe(step: &StepRecord<'_>, set: Set) -> String {
-    let (kind, weights) = match step.operation() {
-        Operation::Conv(conv) if conv.output.pixels() == 1 => ("dense".to_owned(), conv.output.c * conv.input.c),
+    let (kind, depth, weights) = match step.operation() {
+        Operation::Conv(conv) if conv.output.pixels() == 1 => ("dense".to_owned(), conv.input.c, conv.output.c * conv.input.c),
         Operation::Conv(conv) => {
             let [kh, kw] = conv.window.kernel;
             let (second, more) = match &conv.second {
@@ -52,10 +52,11 @@ fn describe(step: &StepRecord<'_>, set: Set) -> String {
                 Second::Skip { .. } => (" + skip", 0),
                 Second::Projection { view, window, .. } => (" + projection", window.kernel[0] * window.kernel[1] * view.c),
             };
-            (format!("{kh}x{kw}/{}{second}", conv.window.stride[0]), conv.output.c * (kh * kw * conv.input.c + more))
+            let stem = if conv.input.c <= 4 { "stem " } else { "" };
+            (format!("{stem}{kh}x{kw}/{}{second}", conv.window.stride[0]), conv.input.c, conv.output.c * (kh * kw * conv.input.c + more))
         }
-        Operation::Pool(_) => ("pool".to_owned(), 0),
-        Operation::Add(_) => ("add".to_owned(), 0),
+        Operation::Pool(_) => ("pool".to_owned(), 0, 0),
+        Operation::Add(_) => ("add".to_owned(), 0, 0),
     };
     let view = match step.operation() {
         Operation::Conv(conv) => conv.output,
@@ -63,7 +64,8 @@ fn describe(step: &StepRecord<'_>, set: Set) -> String {
         Operation::Add(add) => add.output,
     };
     let macs = u64::from(weights) * view.pixels() as u64;
-    format!(r#"{{"name": "{}", "set": "{set}", "kind": "{kind}", "h": {}, "w": {}, "c": {}, "macs": {macs}}}"#, step.name(), view.h, view.w, view.c)
+    let (name, h, w, c) = (step.name(), view.h, view.w, view.c);
+    format!(r#"{{"name": "{name}", "set": "{set}", "kind": "{kind}", "ic": {depth}, "h": {h}, "w": {w}, "c": {c}, "macs": {macs}}}"#)
 }
 
 /// An instruction without effect that the plugin knows.
