@@ -10,7 +10,7 @@ and counted. Everything that a step executes counts: copies of rows, rounding, s
 The counts are the same in every run. --check compares with a stored file (benches/instructions.json) and fails if a figure grew by over 1 %; the whole network must
 lie within 12 % of the sum of its convolutions. --json writes such a file; networks and sets that were not counted keep their figures.
 """
-import argparse, json, os, subprocess, sys
+import argparse, json, os, re, subprocess, sys
 
 sys.dont_write_bytecode = True
 from emulator import CORES, FLOOR, ROOT, WORK, build, count, fail, table
@@ -112,8 +112,7 @@ def main():
         for name, by_set in counted.items():
             stored[name] = stored.get(name, {}) | by_set
         with open(args.json, "w") as file:
-            json.dump(stored, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+            file.write(re.sub(r"\n {4,}|\n {3}(?=})", " ", json.dumps(stored, indent=1, ensure_ascii=False)) + "\n")
     if bad:
         sys.exit("\n".join(["error: more instructions than allowed", *bad]))
 
