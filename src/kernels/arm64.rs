@@ -156,9 +156,16 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
         if job.plain {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
+            let mut bytes = [vdupq_n_u8(0); P];
             match job.kind {
-                DataType::U8 => return store_bytes(acc.map(|sums| unsigned(sums)), job, t),
-                DataType::S8 => return store_bytes(acc.map(|sums| signed(sums)), job, t),
+                DataType::U8 => {
+                    unroll!(p < P => bytes[p] = unsigned(acc[p]));
+                    return store_bytes(bytes, job, t);
+                }
+                DataType::S8 => {
+                    unroll!(p < P => bytes[p] = signed(acc[p]));
+                    return store_bytes(bytes, job, t);
+                }
                 DataType::S16 | DataType::I32 => {}
             }
         }
