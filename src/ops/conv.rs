@@ -116,19 +116,13 @@ impl<'a> Conv<'a> {
     }
 
     fn run_flat(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], pixels: Range<usize>) {
-        let step = (self.block_rows * self.output.w as usize).max(1);
+        let (first, count) = (pixels.start, pixels.len());
         let second_pixel = match &self.second {
             Second::None => 0,
             Second::Skip { view, .. } | Second::Projection { view, .. } => view.pixel,
         };
-        let mut first = pixels.start;
-        while first < pixels.end {
-            let count = step.min(pixels.end - first);
-            let out = &mut out[(first - pixels.start) * self.output.pixel..];
-            let operand = self.operand(second.get(first * second_pixel..).unwrap_or_default());
-            self.block(kernels, self.input_source(&x[first * self.input.pixel..]), operand, out, [1, count], self.all_panels());
-            first += count;
-        }
+        let operand = self.operand(second.get(first * second_pixel..).unwrap_or_default());
+        self.block(kernels, self.input_source(&x[first * self.input.pixel..]), operand, out, [1, count], self.all_panels());
     }
 
     fn run_rows(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
