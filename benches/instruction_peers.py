@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Instructions per multiply-accumulate of XNNPACK and of LiteRT's own kernels (ruy), counted as instructions.py counts ours, on the same shapes.
 
-usage: benches/instruction_peers.py [--json FILE] [--core cortex-a53,cortex-a72,cortex-a76,max]
+usage: benches/instruction_peers.py [--json FILE] [--stored FILE] [--core cortex-a53,cortex-a72,cortex-a76,max]
 
 Runs LiteRT's wheel for 64-bit ARM in a Python for 64-bit ARM under qemu-aarch64 with the plugin instructions.c, at one thread. The models are int8 with weights per
 channel: single layers of ResNet-18 and -50 (a skip is an ADD behind the convolution, a projection a convolution and an ADD) and whole networks, with random
 weights. Counted is one call of the interpreter after two others. Ours are the figures of benches/instructions.json.
 
-Needs Debian's apt-get and pip (no root), qemu-user and gcc; what it fetches lies in target/instructions/peers.
+Needs Debian's apt-get and pip (no root), qemu-user and gcc; what it fetches lies in target/instructions/peers. --stored takes the peers' counts from a file that
+--json wrote (benches/instruction_peers.json) instead.
 """
-import ctypes, glob, json, mmap, os, subprocess, sys, zipfile
+import ctypes, glob, json, mmap, os, re, subprocess, sys, zipfile
 
 sys.dont_write_bytecode = True
 from emulator import ROOT, WORK, count, table
@@ -248,29 +249,41 @@ def ours(counts, isa):
         yield name, sum(e["macs"] for e in entries), sum(e["instructions"] for e in entries)
 
 
+def print_table(found):
+    """a row a layer or network; a column for each of our sets, and behind it the peers' on the cores that run it"""
+    counts = json.load(open(os.path.join(ROOT, "benches", "instructions.json")))
+    head, columns = ["layer"], []
+    for isa in dict.fromkeys(CORES[core][3] for core in found):
+        mine = {name: instructions / macs for name, macs, instructions in ours(counts, isa)}
+        macs = {name: macs for name, macs, _ in ours(counts, isa)}
+        head.append(f"`{isa}`")
+        columns.append({name: f"{value:.4f}" for name, value in mine.items()})
+        for core in found:
+            for kernels in KERNELS if CORES[core][3] == isa else ():
+                theirs = {name: found[core][name][kernels] / macs[name] for name in mine}
+                head.append(f"{kernels}, {core}")
+                columns.append({name: f"{value:.4f} ({value / mine[name]:.2f}x)" for name, value in theirs.items()})
+    table(head, [[name, *(column[name] for column in columns)] for name in columns[0]])
+
+
 def main():
     import argparse
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json")
+    parser.add_argument("--stored")
     parser.add_argument("--core", default=",".join(CORES))
     parser.add_argument("--guest", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.guest:
         return guest()
-    fetch()
-    counts, found = json.load(open(os.path.join(ROOT, "benches", "instructions.json"))), {}
-    for core in args.core.split(","):
-        found[core], isa = measure(core), CORES[core][3]
-        print(f"\n{core}: skipstone `{isa}`\n")
-        rows = []
-        for name, macs, mine in ours(counts, isa):
-            peers = [found[core][name][kernels] for kernels in KERNELS]
-            rows.append([name, *(f"{n / macs:.4f}" for n in (mine, *peers)), *(f"{n / mine:.2f}x" for n in peers)])
-        table(["layer", "skipstone", *KERNELS, *(f"{kernels} / skipstone" for kernels in KERNELS)], rows)
+    found = json.load(open(args.stored)) if args.stored else {}
+    if not args.stored:
+        fetch()
+        found = {core: measure(core) for core in args.core.split(",")}
+    print_table(found)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump(found, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+            file.write(re.sub(r"\n {3,}|\n {2}(?=})", " ", json.dumps(found, indent=1, ensure_ascii=False)) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 usage: benches/instructions.py [--json FILE] [--check FILE] [--isa neon,dotprod,i8mm,neon32] [NET.stone]...
 
 Builds the plugin instructions.c and the program instructions.rs (as for a device), runs a network once under qemu-aarch64 or qemu-arm (Debian: qemu-user; setup of
-the toolchain: targets/setup) at one thread, and prints a table a network and kernel set: a row a kind of layer. Without files the networks of models/ are converted
-and counted. Everything that a step executes counts: copies of rows, rounding, skips, stores. `floor` is what the multiplications alone need.
+the toolchain: targets/setup) at one thread, and prints a table a network: a row a kind of layer, a column a kernel set. Without files the networks of models/ are
+converted and counted. Everything that a step executes counts: copies of rows, rounding, skips, stores. `floor` is what the multiplications alone need.
 
 The counts are the same in every run. --check compares with a stored file (benches/instructions.json) and fails if a figure grew by over 1 %; the whole network must
 lie within 12 % of the sum of its convolutions. --json writes such a file; networks and sets that were not counted keep their figures.
@@ -61,13 +61,16 @@ def kinds(entries):
     return result
 
 
-def print_network(name, isa, entries):
-    print(f"\n{name}, `{isa}` (emulated core {CORES[isa][0].partition(',')[0]}); floor {FLOOR[isa]:.4f}\n")
-    rows = []
-    for kind, total in kinds(entries).items():
-        per_mac = [f"{total['instructions'] / total['macs']:.4f}", f"{total['instructions'] / total['macs'] / FLOOR[isa]:.2f}"] if total["macs"] else ["", ""]
-        rows.append([kind, f"{total['macs']:,}" if total["macs"] else "", f"{total['instructions']:,}", *per_mac])
-    table(["layers", "MACs", "instructions", "instructions per MAC", "times the floor"], rows)
+def print_network(name, by_set):
+    print(f"\n{name}, instructions per MAC (pools: instructions)\n")
+    totals = {isa: kinds(entries) for isa, entries in by_set.items()}
+    rows = [["floor", "", *(f"{FLOOR[isa]:.4f}" for isa in by_set)]]
+    for kind, first in next(iter(totals.values())).items():
+        found = [t[kind] for t in totals.values()]
+        cells = [f"{f['instructions'] / f['macs']:.4f}" if f["macs"] else f"{f['instructions']:,}" for f in found]
+        rows.append([kind, f"{first['macs']:,}" if first["macs"] else "", *cells])
+    rows.append(["all steps / convolutions", "", *(f"{rest(entries):.3f}" for entries in by_set.values())])
+    table(["layers", "MACs", *(f"`{isa}`" for isa in by_set)], rows)
 
 
 def rest(entries):
@@ -100,7 +103,7 @@ def main():
         name = os.path.basename(stone).removesuffix(".stone")
         for isa in sets:
             counted.setdefault(name, {})[isa] = shapes(programs[CORES[isa][1]], stone, isa)
-            print_network(name, isa, counted[name][isa])
+        print_network(name, counted[name])
     bad = [f"{n} {s}: {rest(e):.2f} times its convolutions" for n, by_set in counted.items() for s, e in by_set.items() if rest(e) > REST]
     if args.check:
         stored = json.load(open(args.check))
