@@ -42,7 +42,8 @@ def plugin():
     os.makedirs(WORK, exist_ok=True)
     library = os.path.join(WORK, "instructions.so")
     source = os.path.join(ROOT, "benches", "instructions.c")
-    subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
+    if not os.path.exists(library) or os.path.getmtime(library) < os.path.getmtime(source):
+        subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
     return library
 
 
