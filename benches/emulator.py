@@ -1,8 +1,7 @@
 """Builds a program for a device and runs it in the emulator with the plugin that counts instructions: what the scripts beside this one share."""
-import json, os, re, shutil, subprocess, sys
+import json, os, shutil, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TARGETS = os.environ.get("SKIPSTONE_TARGETS", os.path.join(ROOT, "targets"))
 WORK = os.path.join(ROOT, "target", "instructions")
 # A set, the core that QEMU shows the program, the device whose build it is.
 CORES = {
@@ -27,13 +26,9 @@ def tool(name, package):
 
 def build(device):
     """the guest program instructions.rs, as a device's build has it"""
-    with open(os.path.join(TARGETS, f"{device}.toml")) as fragment:
-        target = re.search(r'^target = "(.*)"$', fragment.read(), re.M)[1]
-    setup = subprocess.run([os.path.join(TARGETS, "setup"), target], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    command = ["cargo", "bench", "--no-run", "--profile", "device", "--no-default-features", "--features", "std", "--bench", "instructions"]
-    command += ["--config", os.path.join(TARGETS, f"{device}.toml"), *setup, "--message-format=json-render-diagnostics"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("RUSTC", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET")}
-    listing = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    command = [os.path.join(ROOT, "targets", "cargo-for"), device, "bench", "--no-run", "--profile", "device", "--no-default-features", "--features", "std"]
+    command += ["--bench", "instructions", "--message-format=json-render-diagnostics"]
+    listing = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return next(m["executable"] for m in map(json.loads, listing.splitlines()) if m.get("executable"))
 
 

@@ -7,7 +7,7 @@ Builds the plugin instructions.c and the program instructions.rs (as for a devic
 the toolchain: targets/setup) at one thread, and prints a table a network: a row a kind of layer, a column a kernel set. Without files the networks of models/ are
 converted and counted. Everything that a step executes counts: copies of rows, rounding, skips, stores. `floor` is what the multiplications alone need.
 
-The counts are the same in every run. --check compares with a stored file (benches/instructions.json) and fails if a figure grew by over 1 %; the whole network must
+The counts are the same in every run. --check compares with a stored file (benches/instructions.json) and fails if a figure grew by over 3 % (another compiler may change a few); the whole network must
 lie within 12 % of the sum of its convolutions. --json writes such a file; networks and sets that were not counted keep their figures.
 """
 import argparse, json, os, re, subprocess, sys
@@ -15,7 +15,7 @@ import argparse, json, os, re, subprocess, sys
 sys.dont_write_bytecode = True
 from emulator import CORES, FLOOR, ROOT, WORK, build, count, fail, table
 
-GROWTH, REST = 1.01, 1.12
+GROWTH, REST = 1.03, 1.12
 
 
 def networks():
