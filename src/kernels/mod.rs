@@ -254,10 +254,30 @@ pub struct Source<'a> {
 
 impl Source<'_> {
     /// Bytes that `rows` by `pixels` outputs read.
+    ///
+    /// # Panics
+    /// If a count is 0, or the bytes are more than there can be.
     #[must_use]
     pub const fn reach(&self, taps: &Taps, rows: usize, pixels: usize) -> usize {
-        (rows - 1) * self.out_row + (pixels - 1) * self.out_pixel + (taps.rows - 1) * self.tap_row + (taps.cols - 1) * self.tap_col + taps.groups * 4
+        let run = product(taps.groups, 4);
+        reach(&[(rows, self.out_row), (pixels, self.out_pixel), (taps.rows, self.tap_row), (taps.cols, self.tap_col)], run)
     }
+}
+
+/// Bytes from the first of things to the end of the last, which is `last` bytes long: how many there are and how far they lie apart, dimension by dimension.
+const fn reach(dimensions: &[(usize, usize)], last: usize) -> usize {
+    let (mut total, mut i) = (last, 0);
+    while i < dimensions.len() {
+        let (count, distance) = dimensions[i];
+        let before = product(count.checked_sub(1).expect("there is at least one"), distance);
+        total = total.checked_add(before).expect("a block's bytes can be counted");
+        i += 1;
+    }
+    total
+}
+
+const fn product(a: usize, b: usize) -> usize {
+    a.checked_mul(b).expect("a block's bytes can be counted")
 }
 
 /// The second operand of a convolution.
@@ -337,16 +357,17 @@ impl ConvBlock<'_> {
     /// Panics if the block would read or write outside its slices: kernels call it once and then rely on it.
     pub(crate) fn check(&self) {
         let (rows, pixels, panels) = (self.rows, self.pixels, self.panels());
-        assert!(rows > 0 && pixels > 0 && self.channels > 0 && self.taps.total() > 0);
+        let lines = |taps: &Taps| product(panels, product(product(taps.rows, taps.cols), taps.groups));
+        assert!(self.channels > 0 && self.channels.is_multiple_of(4) && lines(&self.taps) > 0);
         assert!(self.source.bytes.len() >= self.source.reach(&self.taps, rows, pixels));
-        assert!(self.weights.len() >= panels * self.taps.total() && self.params.len() >= panels * self.param_rows());
-        assert!(self.out.len() >= (rows - 1) * self.out_row + (pixels - 1) * self.out_pixel + self.channels * self.kind.bytes());
+        assert!(self.weights.len() >= lines(&self.taps) && self.params.len() >= product(panels, self.param_rows()));
+        assert!(self.out.len() >= reach(&[(rows, self.out_row), (pixels, self.out_pixel)], product(self.channels, self.kind.bytes())));
         match self.second {
             BlockSecond::None => {}
-            BlockSecond::Skip { bytes, out_row, out_pixel, channels, .. } => assert!(bytes.len() >= (rows - 1) * out_row + (pixels - 1) * out_pixel + channels),
+            BlockSecond::Skip { bytes, out_row, out_pixel, channels, .. } => assert!(bytes.len() >= reach(&[(rows, out_row), (pixels, out_pixel)], channels)),
             BlockSecond::Projection { source, taps, weights } => {
-                assert!(taps.total() > 0 && source.bytes.len() >= source.reach(&taps, rows, pixels));
-                assert!(weights.len() >= panels * taps.total());
+                assert!(lines(&taps) > 0 && source.bytes.len() >= source.reach(&taps, rows, pixels));
+                assert!(weights.len() >= lines(&taps));
             }
         }
     }

@@ -453,7 +453,7 @@ unsafe fn max_pool(row: &mut PoolRow<'_>) {
                 continue;
             }
             let source = &row.source[first * row.cols.0 + channel..];
-            let source = &source[..(height - 1) * row.rows.0 + (count - 1) * step + LANES];
+            let source = &source[..super::reach(&[(height, row.rows.0), (count, step)], LANES)];
             let out = &mut row.out[pixel * row.out_pixel + channel..][..LANES];
             // SAFETY: all 16 bytes of the window's corners, and so of all its pixels, lie inside the source; the CPU has NEON.
             unsafe { max_of(source.as_ptr(), row.rows.0, height, step, count, out.as_mut_ptr()) };

@@ -212,7 +212,7 @@ impl Job {
             Second::Skip(skip) => skip.out_pixel,
             Second::Projection(reads) => reads.out_pixel,
         };
-        let piece = if self.main.many { usize::MAX } else { cut.piece / (self.main.out_pixel + self.out_pixel + second) };
+        let piece = if self.main.many { usize::MAX } else { cut.piece / (self.main.out_pixel + self.out_pixel + second).max(1) };
         let (_, widest) = shape(self.panels);
         let parts = self.pixels.div_ceil((piece / widest).max(1).saturating_mul(widest));
         let band = (piece / self.pixels).clamp(1, self.rows);

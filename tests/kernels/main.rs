@@ -427,3 +427,35 @@ fn loops_count_what_they_do() {
     }
     assert_eq!(cycles_loop(1000), 32_000);
 }
+
+/// Distances that wrap around are refused by every set, before anything is read or written.
+#[test]
+fn distances_that_wrap_are_refused() {
+    let mut noise = Noise(8);
+    for kernels in Kernels::all() {
+        let mut case = Case::new(&mut noise, Taps { rows: 1, cols: 1, groups: 1 }, [2, 1, 16]);
+        (case.second, case.kind, case.out_pixel) = (Second::None, DataType::U8, 16);
+        case.make_params(&mut noise, false);
+        for out_row in [usize::MAX - 15, usize::MAX / 2 + 1] {
+            let mut out = vec![0; 4096];
+            let bytes = case.main.turned(kernels.flip());
+            let mut block = ConvBlock {
+                source: case.main.source(&bytes),
+                taps: case.main.taps,
+                weights: &case.main.weights,
+                params: &case.params,
+                second: BlockSecond::None,
+                pair_safe: false,
+                rows: 2,
+                pixels: 1,
+                out: &mut out[2048..],
+                out_row,
+                out_pixel: 16,
+                channels: 16,
+                kind: DataType::U8,
+            };
+            let refused = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| kernels.conv(&mut block)));
+            assert!(refused.is_err(), "{} with {out_row} bytes a row", kernels.set());
+        }
+    }
+}
