@@ -155,12 +155,11 @@ pub fn kernels(isa: Option<&str>) -> Result<Kernels> {
     };
     let here: Vec<_> = Kernels::all().map(|k| k.set().name()).collect();
     let help = format!("this CPU has {}", here.join(", "));
-    match Set::from_name(&name) {
-        Some(set) if Set::built().any(|s| s == set) => {
-            Kernels::for_set(set).ok_or_else(|| CliError::machine(format!("this CPU lacks the kernel set '{name}', {from}"), help))
+    match Set::built().find(|s| s.name() == name) {
+        Some(set) => Kernels::for_set(set).ok_or_else(|| CliError::machine(format!("this CPU lacks the kernel set '{name}', {from}"), help)),
+        None if Set::from_name(&name).is_some() || FOREIGN.contains(&name.as_str()) => {
+            Err(CliError::machine(format!("kernel set '{name}' is not for this machine, {from}"), help))
         }
-        Some(_) => Err(CliError::machine(format!("kernel set '{name}' is not for this machine, {from}"), help)),
-        None if FOREIGN.contains(&name.as_str()) => Err(CliError::machine(format!("kernel set '{name}' is not for this machine, {from}"), help)),
         None => Err(CliError::usage(format!("unknown kernel set '{name}', {from}"), help)),
     }
 }

@@ -4,14 +4,11 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, Second, Skip, Tile, flat, unroll};
-use super::{AddRow, Average, ConvBlock, PoolRow, scalar};
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::aarch64::*;
-
-/// How the sets of this file store U8.
-pub const FLIP: u8 = 0x80;
 
 /// The sums of a pixel, four lanes a register.
 pub type Sums = [int32x4_t; 4];
@@ -34,14 +31,14 @@ pub trait Dot {
 ///
 /// # Safety
 /// The CPU must have the instructions of `D`.
-pub unsafe fn conv<D: Dot>(block: &mut ConvBlock<'_>) {
+unsafe fn conv<D: Dot>(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
-    // SAFETY: the block has a panel, and the tiles lie inside it; the instructions are the caller's promise.
+    let mut panel = SignedPanel::new(&job, 0);
+    // SAFETY: the tiles lie inside the block; the instructions are the caller's promise.
     unsafe {
-        let mut panel = Panel::new(&job, 0);
         let tile = |t: Tile| {
             if t.panel != panel.index {
-                panel = Panel::new(&job, t.panel);
+                panel = SignedPanel::new(&job, t.panel);
             }
             match t.pixels {
                 1 => any_tile::<D, 1>(&job, &panel, t),
@@ -57,53 +54,10 @@ pub unsafe fn conv<D: Dot>(block: &mut ConvBlock<'_>) {
     }
 }
 
-/// What all tiles of a panel share.
-struct Panel {
-    index: usize,
-    /// What the sums start from.
-    first: Sums,
-    /// What those of a projection start from.
-    second: Sums,
-    /// The factors of a skip, if they fit.
-    k2: [int16x8_t; 2],
-    /// The lanes that meet a channel of the skip, one bit a lane.
-    lanes: u16,
-}
-
-impl Panel {
-    /// # Safety
-    /// The block must have that panel.
-    unsafe fn new(job: &Job, index: usize) -> Self {
-        // SAFETY: as the caller's; NEON is part of the target.
-        unsafe {
-            let mut panel =
-                Self { index, first: correction(job, &job.main, index, params::SUM), second: [vdupq_n_s32(0); 4], k2: [vdupq_n_s16(0); 2], lanes: 0 };
-            match &job.second {
-                Second::None => {}
-                Second::Skip(skip) => {
-                    panel.lanes = skip.lanes(index);
-                    let k2 = line(job, index, params::K2);
-                    panel.k2 = [vmovn_high_s32(vmovn_s32(k2[0]), k2[1]), vmovn_high_s32(vmovn_s32(k2[2]), k2[3])];
-                    if !skip.signed && job.plain {
-                        panel.first = core::array::from_fn(|q| vaddq_s32(panel.first[q], vshlq_n_s32::<7>(k2[q])));
-                    }
-                }
-                Second::Projection(reads) => {
-                    panel.second = correction(job, reads, index, params::SUM2);
-                    return panel;
-                }
-            }
-            let bias = line(job, index, params::BIAS);
-            panel.first = core::array::from_fn(|q| vaddq_s32(panel.first[q], bias[q]));
-            panel
-        }
-    }
-}
-
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn any_tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
+unsafe fn any_tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
         match &job.second {
@@ -118,10 +72,10 @@ unsafe fn any_tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
 /// # Safety
 /// The CPU must have the instructions of `D`; the tile must lie inside the block that `job` was made from, in that panel.
 #[inline(never)]
-unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
+unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut acc = D::dot::<P>(panel.first, &job.main, t);
+        let mut acc = D::dot::<P>(registers(&panel.first), &job.main, t);
         // A skip with factors of any size is added where the sums are rounded.
         if let Second::Skip(skip) = &job.second
             && job.plain
@@ -137,11 +91,11 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &Panel, t: Tile) {
 /// # Safety
 /// As [`tile`]; `reads` is the projection.
 #[inline(never)]
-unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &Panel, reads: &Reads, t: Tile) {
+unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, reads: &Reads, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut acc = D::dot::<P>(panel.first, &job.main, t);
-        let other = D::dot::<P>(panel.second, reads, t);
+        let mut acc = D::dot::<P>(registers(&panel.first), &job.main, t);
+        let other = D::dot::<P>(registers(&panel.second), reads, t);
         let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
         unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
         finish(acc, job, t);
@@ -184,9 +138,9 @@ unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
             let (row, pixel) = t.place(p);
             let sums = flat(core::slice::from_mut(sums));
             if !job.plain {
-                raw::finish::<FLIP>(sums, job, row, pixel, t.panel);
+                raw::finish::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
             }
-            raw::store::<FLIP>(sums, job, row, pixel, t.panel);
+            raw::store::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
         }
     }
 }
@@ -199,32 +153,27 @@ unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
     unsafe { [vld1q_s32(at), vld1q_s32(at.wrapping_add(4)), vld1q_s32(at.wrapping_add(8)), vld1q_s32(at.wrapping_add(12))] }
 }
 
-/// What makes up for the bytes of U8 values.
 #[inline(always)]
-unsafe fn correction(job: &Job, reads: &Reads, panel: usize, sums: usize) -> Sums {
-    // SAFETY: a row of parameters is 64 bytes; NEON is part of the target.
-    unsafe {
-        if reads.signed {
-            return [vdupq_n_s32(0); 4];
-        }
-        line(job, panel, sums).map(|s| vshlq_n_s32::<7>(s))
-    }
+unsafe fn registers(lanes: &[i32; LANES]) -> Sums {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vld1q_s32(&raw const lanes[0]), vld1q_s32(&raw const lanes[4]), vld1q_s32(&raw const lanes[8]), vld1q_s32(&raw const lanes[12])] }
 }
 
 /// Adds a skip whose factors fit into 16 bits.
 #[inline(always)]
-unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &Panel, skip: &Skip, t: Tile) {
+unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, skip: &Skip, t: Tile) {
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
-        let Panel { k2, lanes, .. } = *panel;
+        let lanes = panel.lanes;
+        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
         let at = skip.at(t.row, t.pixel, t.panel);
         let mut bytes = [vdupq_n_s8(0); P];
         if lanes == u16::MAX {
             unroll!(p < P => bytes[p] = vld1q_s8(at.wrapping_add(skip.step(&t, p)).cast()));
         } else {
             // A lane that meets no channel takes the byte that stands for 0.
-            let zero = if skip.signed { 0 } else { FLIP };
-            unroll!(p < P => bytes[p] = edge(at.wrapping_add(skip.step(&t, p)), lanes, zero));
+            let zero = if skip.signed { 0 } else { SIGNED_FLIP };
+            unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
         unroll!(p < P => {
             let (low, high) = (vmovl_s8(vget_low_s8(bytes[p])), vmovl_high_s8(bytes[p]));
@@ -236,27 +185,13 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &Panel, skip: &Sk
     }
 }
 
-/// The bytes of `lanes`, `zero` elsewhere.
-#[cold]
-unsafe fn edge(at: *const u8, lanes: u16, zero: u8) -> int8x16_t {
-    let mut bytes = [zero; LANES];
-    for (lane, byte) in bytes.iter_mut().enumerate() {
-        if lanes >> lane & 1 != 0 {
-            // SAFETY: the lane meets a channel.
-            *byte = unsafe { *at.wrapping_add(lane) };
-        }
-    }
-    // SAFETY: 16 bytes.
-    unsafe { vld1q_s8(bytes.as_ptr().cast()) }
-}
-
 /// Clamped to U8 and as it is stored.
 #[inline(always)]
 unsafe fn unsigned([a, b, c, d]: Sums) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
     unsafe {
         let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
-        veorq_u8(vqmovun_high_s16(vqmovun_s16(low), high), vdupq_n_u8(FLIP))
+        veorq_u8(vqmovun_high_s16(vqmovun_s16(low), high), vdupq_n_u8(SIGNED_FLIP))
     }
 }
 
@@ -279,32 +214,44 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
         } else {
-            unroll!(p < P => store_part(bytes[p], out.wrapping_add(job.out_step(&t, p)), channels));
+            unroll!(p < P => {
+                let mut part = [0; LANES];
+                vst1q_u8(part.as_mut_ptr(), bytes[p]);
+                store_part(&part, out.wrapping_add(job.out_step(&t, p)), channels);
+            });
         }
     }
 }
 
-/// Stores the first `channels` bytes, a multiple of 4.
-#[cold]
-unsafe fn store_part(bytes: uint8x16_t, out: *mut u8, channels: usize) {
-    let mut words = [0u32; 4];
-    // SAFETY: the caller's output has that many bytes.
-    unsafe {
-        vst1q_u8(words.as_mut_ptr().cast(), bytes);
-        for (i, word) in words[..channels / 4].iter().enumerate() {
-            out.wrapping_add(i * 4).cast::<u32>().write_unaligned(*word);
-        }
-    }
+fn max_pool(row: &mut PoolRow<'_>) {
+    scalar::max_pool::<SIGNED_FLIP>(row);
 }
 
-pub fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool::<FLIP>(row);
+fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+    scalar::average_pool::<SIGNED_FLIP>(row, average);
 }
 
-pub fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<FLIP>(row, average);
+fn add(row: &mut AddRow<'_>) {
+    scalar::add::<SIGNED_FLIP>(row);
 }
 
-pub fn add(row: &mut AddRow<'_>) {
-    scalar::add::<FLIP>(row);
+/// The kernels of a set that multiplies by `D`.
+pub const fn table<D: Dot>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
+    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, max_pool, average_pool, add, peak }
 }
+
+/// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.
+macro_rules! each_run {
+    () => {
+        "2:\nmov {run}, {row}\nmov {cols}, {all_cols}\n3:\n"
+    };
+}
+pub(super) use each_run;
+
+/// The end of the loops of [`each_run`].
+macro_rules! next_run {
+    () => {
+        concat!("add {run}, {run}, {tap_col}\nsubs {cols}, {cols}, #1\nb.ne 3b\n", "add {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 2b\n",)
+    };
+}
+pub(super) use next_run;

@@ -2,20 +2,12 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, FLIP, Sums};
+use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = Table {
-    set: Set::Dotprod,
-    flip: FLIP,
-    conv: arm64::conv::<ByElement>,
-    max_pool: arm64::max_pool,
-    average_pool: arm64::average_pool,
-    add: arm64::add,
-    peak: peak::dotprod,
-};
+pub(super) static TABLE: Table = arm64::table::<ByElement>(Set::Dotprod, peak::dotprod);
 
 /// SDOT with four depths of one pixel, taken from a register that holds sixteen.
 pub(super) struct ByElement;
@@ -69,10 +61,7 @@ impl Dot for ByElement {
         unsafe {
             asm!(
                 ".arch_extension dotprod",
-                "2:", // a row of runs
-                "mov {run}, {row}",
-                "mov {cols}, {all_cols}",
-                "3:", // a run
+                each_run!(),
                 "mov {x}, {run}",
                 "cbz {chunks}, 5f",
                 "mov {n}, {chunks}",
@@ -103,12 +92,7 @@ impl Dot for ByElement {
                 group!([0] 20 21 22 23, "", "", ""),
                 "b.ne 6b",
                 "7:",
-                "add {run}, {run}, {tap_col}",
-                "subs {cols}, {cols}, #1",
-                "b.ne 3b",
-                "add {row}, {row}, {tap_row}",
-                "subs {rows}, {rows}, #1",
-                "b.ne 2b",
+                next_run!(),
                 pixels = const P,
                 row = inout(reg) reads.at(t.row, t.pixel) => _,
                 run = out(reg) _,

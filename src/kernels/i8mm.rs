@@ -2,36 +2,51 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, FLIP, Sums};
+use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::dotprod::ByElement;
 use super::raw::{Cut, PIECE, Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = Table {
-    set: Set::I8mm,
-    flip: FLIP,
-    conv: arm64::conv::<Matrix>,
-    max_pool: arm64::max_pool,
-    average_pool: arm64::average_pool,
-    add: arm64::add,
-    peak: peak::i8mm,
-};
+pub(super) static TABLE: Table = arm64::table::<Matrix>(Set::I8mm, peak::i8mm);
 
 /// Pairs of pixels by pairs of lanes. A matrix of weights is two lanes by eight depths: words of a group zipped with those of the next.
 struct Matrix;
 
-/// Loads eight depths of pair `$pair`: `$a` and `$b` are its pointers.
+/// Loads pair `$pair`, whose pointers are `$a` and `$b`: of each pixel one element of the size `$size`, the second to place `$place`, and `$bytes` further.
 macro_rules! pair {
-    ($pair:literal, $a:literal, $b:literal, $x:literal) => {
-        concat!(".if {pairs} > ", $pair, "\nldr d", $x, ", [{x", $a, "}], #8\nld1 {{v", $x, ".d}}[1], [{x", $b, "}], #8\n.endif\n")
+    ($pair:literal, $a:literal $b:literal $x:literal, $size:literal [$place:literal] $bytes:literal) => {
+        concat!(
+            ".if {pairs} > ",
+            $pair,
+            "\n",
+            "ldr ",
+            $size,
+            $x,
+            ", [{x",
+            $a,
+            "}], #",
+            $bytes,
+            "\nld1 {{v",
+            $x,
+            ".",
+            $size,
+            "}}[",
+            $place,
+            "], [{x",
+            $b,
+            "}], #",
+            $bytes,
+            "\n",
+            ".endif\n",
+        )
     };
 }
 
-/// The same where one group is left: four depths, and zeros.
-macro_rules! pair_of_one {
-    ($pair:literal, $a:literal, $b:literal, $x:literal) => {
-        concat!(".if {pairs} > ", $pair, "\nldr s", $x, ", [{x", $a, "}], #4\nld1 {{v", $x, ".s}}[2], [{x", $b, "}], #4\n.endif\n")
+/// Loads all pairs: eight depths (`"d" [1] 8`), or four and zeros (`"s" [2] 4`).
+macro_rules! pairs {
+    ($($what:tt)*) => {
+        concat!(pair!(0, 0 1 24, $($what)*), pair!(1, 2 3 25, $($what)*), pair!(2, 4 5 26, $($what)*))
     };
 }
 
@@ -76,9 +91,7 @@ macro_rules! two_groups {
     () => {
         concat!(
             "ldp q27, q28, [{w}], #128\nldp q29, q30, [{w}, #-64]\n",
-            pair!(0, 0, 1, 24),
-            pair!(1, 2, 3, 25),
-            pair!(2, 4, 5, 26),
+            pairs!("d" [1] 8),
             lower!(),
             "ldp q27, q28, [{w}, #-96]\nldp q29, q30, [{w}, #-32]\n",
             upper!(),
@@ -150,10 +163,7 @@ unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums
         asm!(
             ".arch_extension i8mm",
             start!(),
-            "2:", // a row of runs
-            "mov {run}, {row}",
-            "mov {cols}, {all_cols}",
-            "3:", // a run
+            each_run!(),
             "mov {x0}, {run}",
             "add {x1}, {x0}, {p1}",
             ".if {pairs} > 1",
@@ -179,21 +189,14 @@ unsafe fn matrices<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums
             "ldp q27, q28, [{w}], #64",
             "movi v29.2d, #0",
             "movi v30.2d, #0",
-            pair_of_one!(0, 0, 1, 24),
-            pair_of_one!(1, 2, 3, 25),
-            pair_of_one!(2, 4, 5, 26),
+            pairs!("s" [2] 4),
             lower!(),
             "ldp q27, q28, [{w}, #-32]",
             "movi v29.2d, #0",
             "movi v30.2d, #0",
             upper!(),
             "6:",
-            "add {run}, {run}, {tap_col}",
-            "subs {cols}, {cols}, #1",
-            "b.ne 3b",
-            "add {row}, {row}, {tap_row}",
-            "subs {rows}, {rows}, #1",
-            "b.ne 2b",
+            next_run!(),
             part!(0, 24 <- 0 1, 0 <- 2 3, 2 <- 4 5, 4 <- 6 7),
             part!(1, 6 <- 8 9, 8 <- 10 11, 10 <- 12 13, 12 <- 14 15),
             part!(2, 14 <- 16 17, 16 <- 18 19, 18 <- 20 21, 20 <- 22 23),

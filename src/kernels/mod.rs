@@ -253,31 +253,24 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Bytes that `rows` by `pixels` outputs read.
-    ///
-    /// # Panics
-    /// If a count is 0, or the bytes are more than there can be.
+    /// Bytes that `rows` by `pixels` outputs read; `usize::MAX`, which no slice has, if they are more than can be counted.
     #[must_use]
     pub const fn reach(&self, taps: &Taps, rows: usize, pixels: usize) -> usize {
-        let run = product(taps.groups, 4);
+        let run = taps.groups.saturating_mul(4);
         reach(&[(rows, self.out_row), (pixels, self.out_pixel), (taps.rows, self.tap_row), (taps.cols, self.tap_col)], run)
     }
 }
 
-/// Bytes from the first of things to the end of the last, which is `last` bytes long: how many there are and how far they lie apart, dimension by dimension.
+/// Bytes from the first of things to the end of the last, which is `last` bytes long: how many there are, at least one, and how far they lie apart, dimension by
+/// dimension. `usize::MAX` if they are more than can be counted.
 const fn reach(dimensions: &[(usize, usize)], last: usize) -> usize {
     let (mut total, mut i) = (last, 0);
     while i < dimensions.len() {
         let (count, distance) = dimensions[i];
-        let before = product(count.checked_sub(1).expect("there is at least one"), distance);
-        total = total.checked_add(before).expect("a block's bytes can be counted");
+        total = total.saturating_add(count.saturating_sub(1).saturating_mul(distance));
         i += 1;
     }
     total
-}
-
-const fn product(a: usize, b: usize) -> usize {
-    a.checked_mul(b).expect("a block's bytes can be counted")
 }
 
 /// The second operand of a convolution.
@@ -357,11 +350,11 @@ impl ConvBlock<'_> {
     /// Panics if the block would read or write outside its slices: kernels call it once and then rely on it.
     pub(crate) fn check(&self) {
         let (rows, pixels, panels) = (self.rows, self.pixels, self.panels());
-        let lines = |taps: &Taps| product(panels, product(product(taps.rows, taps.cols), taps.groups));
-        assert!(self.channels > 0 && self.channels.is_multiple_of(4) && lines(&self.taps) > 0);
+        let lines = |taps: &Taps| panels.saturating_mul(taps.rows).saturating_mul(taps.cols).saturating_mul(taps.groups);
+        assert!(rows > 0 && pixels > 0 && self.channels > 0 && self.channels.is_multiple_of(4) && lines(&self.taps) > 0);
         assert!(self.source.bytes.len() >= self.source.reach(&self.taps, rows, pixels));
-        assert!(self.weights.len() >= lines(&self.taps) && self.params.len() >= product(panels, self.param_rows()));
-        assert!(self.out.len() >= reach(&[(rows, self.out_row), (pixels, self.out_pixel)], product(self.channels, self.kind.bytes())));
+        assert!(self.weights.len() >= lines(&self.taps) && self.params.len() >= panels.saturating_mul(self.param_rows()));
+        assert!(self.out.len() >= reach(&[(rows, self.out_row), (pixels, self.out_pixel)], self.channels.saturating_mul(self.kind.bytes())));
         match self.second {
             BlockSecond::None => {}
             BlockSecond::Skip { bytes, out_row, out_pixel, channels, .. } => assert!(bytes.len() >= reach(&[(rows, out_row), (pixels, out_pixel)], channels)),

@@ -2,21 +2,13 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, FLIP, Sums};
+use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vpaddq_s32};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = Table {
-    set: Set::Neon,
-    flip: FLIP,
-    conv: arm64::conv::<Pairs>,
-    max_pool: arm64::max_pool,
-    average_pool: arm64::average_pool,
-    add: arm64::add,
-    peak: peak::neon,
-};
+pub(super) static TABLE: Table = arm64::table::<Pairs>(Set::Neon, peak::neon);
 
 /// Products of two groups meet in 16 bits: two of at most 127·128 always fit. Each lane has two sums, of its even and of its odd pairs of depths.
 ///
@@ -95,16 +87,8 @@ impl Dot for Pairs {
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
         // SAFETY: as the caller's.
         unsafe {
-            let join = |a: [int32x4_t; 8]| -> Sums { core::array::from_fn(|q| vaddq_s32(first[q], vpaddq_s32(a[2 * q], a[2 * q + 1]))) };
-            let mut sums = [first; P];
-            if P == 1 {
-                sums[0] = join(one(reads, t));
-            } else {
-                let both = two(reads, t);
-                sums[0] = join(core::array::from_fn(|j| both[j]));
-                sums[1] = join(core::array::from_fn(|j| both[8 + j]));
-            }
-            sums
+            let halves = sums::<P>(reads, t);
+            core::array::from_fn(|p| core::array::from_fn(|q| vaddq_s32(first[q], vpaddq_s32(halves[8 * p + 2 * q], halves[8 * p + 2 * q + 1]))))
         }
     }
 }
@@ -129,82 +113,6 @@ macro_rules! groups_of_one {
             round!(3 31, 29 24 17 high, 9 16 high),
         )
     };
-}
-
-/// [`Dot::dot`] of a pixel.
-///
-/// # Safety
-/// As [`Dot::dot`].
-#[inline(always)]
-unsafe fn one(reads: &Reads, t: Tile) -> [int32x4_t; 8] {
-    let taps = reads.taps;
-    // SAFETY: as the caller's: the pixel reads inside the source and the panel inside the weights, exactly as many bytes as the taps say.
-    unsafe {
-        let mut a = [vdupq_n_s32(0); 8];
-        asm!(
-            "2:", // a row of runs
-            "mov {run}, {row}",
-            "mov {cols}, {all_cols}",
-            "3:", // a run
-            "mov {xa}, {run}",
-            "movi v17.2d, #0",
-            "movi v28.2d, #0",
-            "movi v29.2d, #0",
-            "movi v30.2d, #0",
-            "movi v31.2d, #0",
-            "cbz {fours}, 5f",
-            "mov {n}, {fours}",
-            "4:", // four groups
-            "ldr q26, [{xa}]",
-            groups_of_one!(0, 0 1),
-            groups_of_one!(128, 2 3),
-            "add {xa}, {xa}, #16",
-            "add {w}, {w}, #256",
-            "subs {n}, {n}, #1",
-            "b.ne 4b",
-            "5:",
-            "tbz {rest}, #1, 6f",
-            "ldr d26, [{xa}], #8",
-            groups_of_one!(0, 0 1),
-            "add {w}, {w}, #128",
-            "6:", // what is still on its way
-            last!(4 28, 30 25 17 low),
-            last!(5 29, 31 25 17 high),
-            add!(6 30),
-            add!(7 31),
-            "tbz {rest}, #0, 7f",
-            "ldp q20, q21, [{w}], #64", // a group that is left over
-            "ld1r {{v16.4s}}, [{xa}]",
-            "ldp q22, q23, [{w}, #-32]",
-            alone!(16, 0 1 2 3 4 5 6 7),
-            "7:",
-            "add {run}, {run}, {tap_col}",
-            "subs {cols}, {cols}, #1",
-            "b.ne 3b",
-            "add {row}, {row}, {tap_row}",
-            "subs {rows}, {rows}, #1",
-            "b.ne 2b",
-            row = inout(reg) reads.at(t.row, t.pixel) => _,
-            run = out(reg) _,
-            xa = out(reg) _,
-            w = inout(reg) reads.weights(t.panel) => _,
-            rows = inout(reg) taps.rows => _,
-            cols = out(reg) _,
-            n = out(reg) _,
-            all_cols = in(reg) taps.cols,
-            fours = in(reg) taps.groups / 4,
-            rest = in(reg) taps.groups % 4,
-            tap_row = in(reg) reads.tap_row,
-            tap_col = in(reg) reads.tap_col,
-            inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
-            inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
-            out("v8") _, out("v9") _,
-            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
-            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
-            options(readonly, nostack),
-        );
-        a
-    }
 }
 
 /// Two groups: those at byte `$at` of the weights, with words `$g` and `$h` of the pixels that registers 26 and 27 hold.
@@ -239,23 +147,48 @@ macro_rules! groups_of_two {
     };
 }
 
-/// [`Dot::dot`] of two pixels.
+/// Two groups of the tile's one or two pixels.
+macro_rules! groups {
+    ($at:literal, $g:literal $h:literal) => {
+        concat!(".if {pixels} == 1\n", groups_of_one!($at, $g $h), ".else\n", groups_of_two!($at, $g $h), ".endif\n")
+    };
+}
+
+/// What is still on its way when a run ends.
+macro_rules! drain {
+    () => {
+        concat!(
+            ".if {pixels} == 1\n",
+            last!(4 28, 30 25 17 low), last!(5 29, 31 25 17 high), add!(6 30), add!(7 31),
+            ".else\n",
+            last!(6 28, 30 25 19 low), last!(7 29, 31 25 19 high), add!(14 30), add!(15 31),
+            ".endif\n",
+        )
+    };
+}
+
+/// A line for tiles of two pixels.
+macro_rules! for_two {
+    ($line:expr) => {
+        concat!(".if {pixels} == 2\n", $line, "\n.endif\n")
+    };
+}
+
+/// The sums of a tile of one or two pixels, eight registers a pixel, two for each four lanes.
 ///
 /// # Safety
 /// As [`Dot::dot`].
 #[inline(always)]
-unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
+unsafe fn sums<const P: usize>(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
     let taps = reads.taps;
     // SAFETY: as the caller's: the pixels read inside the source and the panel inside the weights, exactly as many bytes as the taps say.
     unsafe {
         let mut a = [vdupq_n_s32(0); 16];
         asm!(
-            "2:", // a row of runs
-            "mov {run}, {row}",
-            "mov {cols}, {all_cols}",
-            "3:", // a run
+            each_run!(),
             "mov {xa}, {run}",
-            "add {xb}, {run}, {step}",
+            for_two!("add {xb}, {run}, {step}"),
+            "movi v17.2d, #0",
             "movi v19.2d, #0",
             "movi v28.2d, #0",
             "movi v29.2d, #0",
@@ -265,39 +198,32 @@ unsafe fn two(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             "mov {n}, {fours}",
             "4:", // four groups
             "ldr q26, [{xa}]",
-            "ldr q27, [{xb}]",
-            groups_of_two!(0, 0 1),
-            groups_of_two!(128, 2 3),
+            for_two!("ldr q27, [{xb}]"),
+            groups!(0, 0 1),
+            groups!(128, 2 3),
             "add {xa}, {xa}, #16",
-            "add {xb}, {xb}, #16",
+            for_two!("add {xb}, {xb}, #16"),
             "add {w}, {w}, #256",
             "subs {n}, {n}, #1",
             "b.ne 4b",
             "5:",
             "tbz {rest}, #1, 6f",
             "ldr d26, [{xa}], #8",
-            "ldr d27, [{xb}], #8",
-            groups_of_two!(0, 0 1),
+            for_two!("ldr d27, [{xb}], #8"),
+            groups!(0, 0 1),
             "add {w}, {w}, #128",
             "6:", // what is still on its way
-            last!(6 28, 30 25 19 low),
-            last!(7 29, 31 25 19 high),
-            add!(14 30),
-            add!(15 31),
+            drain!(),
             "tbz {rest}, #0, 7f",
             "ldp q20, q21, [{w}], #64", // a group that is left over
             "ld1r {{v16.4s}}, [{xa}]",
-            "ld1r {{v18.4s}}, [{xb}]",
+            for_two!("ld1r {{v18.4s}}, [{xb}]"),
             "ldp q22, q23, [{w}, #-32]",
             alone!(16, 0 1 2 3 4 5 6 7),
-            alone!(18, 8 9 10 11 12 13 14 15),
+            for_two!(alone!(18, 8 9 10 11 12 13 14 15)),
             "7:",
-            "add {run}, {run}, {tap_col}",
-            "subs {cols}, {cols}, #1",
-            "b.ne 3b",
-            "add {row}, {row}, {tap_row}",
-            "subs {rows}, {rows}, #1",
-            "b.ne 2b",
+            next_run!(),
+            pixels = const P,
             row = inout(reg) reads.at(t.row, t.pixel) => _,
             run = out(reg) _,
             xa = out(reg) _,

@@ -5,16 +5,13 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, Second, Skip, Tile};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar, words};
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
 
-/// How this set stores U8.
-const FLIP: u8 = 0x80;
-
-pub(super) static TABLE: Table = Table { set: Set::Neon32, flip: FLIP, conv, max_pool, average_pool, add, peak: peak::neon32 };
+pub(super) static TABLE: Table = Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool, average_pool, add, peak: peak::neon32 };
 
 /// The sums of a pixel.
 type Sums = [i32; LANES];
@@ -23,14 +20,14 @@ type Sums = [i32; LANES];
 /// The CPU must have NEON.
 unsafe fn conv(block: &mut ConvBlock<'_>) {
     let job = Job::new(block);
-    let mut panel = Panel::new(&job, 0);
+    let mut panel = SignedPanel::new(&job, 0);
     let cut = Cut { wrap: true, ..Cut::ROWS };
     job.tiles(
         &cut,
         |_| (1, 2),
         |t| {
             if t.panel != panel.index {
-                panel = Panel::new(&job, t.panel);
+                panel = SignedPanel::new(&job, t.panel);
             }
             // SAFETY: the tile lies inside the block; the CPU has NEON.
             unsafe { tile(&job, &panel, t) };
@@ -38,52 +35,9 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     );
 }
 
-/// What all tiles of a panel share.
-struct Panel {
-    index: usize,
-    /// What the sums start from.
-    first: Sums,
-    /// What those of a projection start from.
-    second: Sums,
-    /// The factors of a skip, if they fit.
-    k2: [i16; LANES],
-    /// The lanes that meet a channel of the skip, one bit a lane.
-    lanes: u16,
-}
-
-impl Panel {
-    #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
-    fn new(job: &Job, index: usize) -> Self {
-        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
-        let line = |row| words(unsafe { &*job.params(index, row).cast() });
-        let correction = |reads: &Reads, row| if reads.signed { [0; LANES] } else { line(row).map(|s| s << 7) };
-        let mut panel = Self { index, first: correction(&job.main, params::SUM), second: [0; LANES], k2: [0; LANES], lanes: 0 };
-        match &job.second {
-            Second::None => {}
-            Second::Skip(skip) => {
-                panel.lanes = skip.lanes(index);
-                panel.k2 = line(params::K2).map(|k| k as i16);
-                if !skip.signed && job.plain {
-                    panel.first = sum(panel.first, line(params::K2).map(|k| k << 7));
-                }
-            }
-            Second::Projection(reads) => {
-                panel.second = correction(reads, params::SUM2);
-                return panel;
-            }
-        }
-        panel.first = sum(panel.first, line(params::BIAS));
-        panel
-    }
-}
-
-fn sum(a: Sums, b: Sums) -> Sums {
-    core::array::from_fn(|i| a[i].wrapping_add(b[i]))
-}
-
 /// # Safety
 /// The CPU must have NEON; the tile, of one or two pixels, must lie inside the block that `job` was made from, in that panel.
-unsafe fn tile(job: &Job, panel: &Panel, t: Tile) {
+unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
         let mut sums = dot_of(&panel.first, &job.main, t);
@@ -105,7 +59,7 @@ unsafe fn tile(job: &Job, panel: &Panel, t: Tile) {
             let (row, pixel) = t.place(p);
             let bytes = matches!(job.kind, DataType::U8 | DataType::S8);
             if !job.plain {
-                raw::finish::<FLIP>(core::slice::from_mut(sums), job, row, pixel, t.panel);
+                raw::finish::<SIGNED_FLIP>(core::slice::from_mut(sums), job, row, pixel, t.panel);
             } else if bytes {
                 let round = if matches!(job.kind, DataType::U8) { round_u8 } else { round_s8 };
                 let out = job.out(row, pixel, t.panel);
@@ -113,13 +67,13 @@ unsafe fn tile(job: &Job, panel: &Panel, t: Tile) {
                 let whole = channels == LANES;
                 round(sums, job.params(t.panel, params::MULTIPLIER).cast(), if whole { out } else { part.as_mut_ptr() });
                 if !whole {
-                    core::ptr::copy_nonoverlapping(part.as_ptr(), out, channels);
+                    store_part(&part, out, channels);
                 }
                 continue;
             } else {
                 round_words(sums, job.params(t.panel, params::MULTIPLIER).cast());
             }
-            raw::store::<FLIP>(core::slice::from_ref(sums), job, row, pixel, t.panel);
+            raw::store::<SIGNED_FLIP>(core::slice::from_ref(sums), job, row, pixel, t.panel);
         }
     }
 }
@@ -151,20 +105,13 @@ unsafe fn dot_of(first: &Sums, reads: &Reads, t: Tile) -> [Sums; 2] {
 
 /// # Safety
 /// As [`tile`].
-unsafe fn add_skip(sums: &mut [Sums], panel: &Panel, skip: &Skip, t: Tile) {
+unsafe fn add_skip(sums: &mut [Sums], panel: &SignedPanel, skip: &Skip, t: Tile) {
     for (p, sums) in sums.iter_mut().enumerate() {
         let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
-        // A lane that meets no channel takes the byte that stands for 0.
-        let mut part = [if skip.signed { 0 } else { FLIP }; LANES];
-        let whole = panel.lanes == u16::MAX;
-        if !whole {
-            for (lane, byte) in part.iter_mut().enumerate().filter(|(lane, _)| panel.lanes >> lane & 1 != 0) {
-                // SAFETY: the lane meets a channel.
-                *byte = unsafe { *at.wrapping_add(lane) };
-            }
-        }
+        // SAFETY: the lanes meet channels; one that meets none takes the byte that stands for 0.
+        let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if skip.signed { 0 } else { SIGNED_FLIP }) });
         // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
-        unsafe { multiply_add(sums, &panel.k2, if whole { at } else { part.as_ptr() }) };
+        unsafe { multiply_add(sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
     }
 }
 
@@ -389,26 +336,20 @@ macro_rules! rounded {
     };
 }
 
+/// The rounded sums in q0 and q1, clamped to 16 bits.
+macro_rules! narrowed {
+    () => {
+        concat!(rounded!(), "vqmovn.s32 d0, q0\nvqmovn.s32 d1, q1\nvqmovn.s32 d2, q2\nvqmovn.s32 d3, q3\n")
+    };
+}
+
 /// Rounds and clamps to 16 bytes of U8, as they are stored.
 ///
 /// # Safety
 /// The CPU must have NEON; 16 bytes must be writable.
 #[unsafe(naked)]
 unsafe extern "C" fn round_u8(sums: &Sums, multipliers: *const i32, out: *mut u8) {
-    naked_asm!(
-        ".fpu neon",
-        rounded!(),
-        "vqmovn.s32 d0, q0",
-        "vqmovn.s32 d1, q1",
-        "vqmovn.s32 d2, q2",
-        "vqmovn.s32 d3, q3",
-        "vmov.i8 q2, #0x80",
-        "vqmovun.s16 d0, q0",
-        "vqmovun.s16 d1, q1",
-        "veor q0, q0, q2",
-        "vst1.8 {{d0, d1}}, [r2]",
-        "bx lr",
-    )
+    naked_asm!(".fpu neon", narrowed!(), "vmov.i8 q2, #0x80", "vqmovun.s16 d0, q0", "vqmovun.s16 d1, q1", "veor q0, q0, q2", "vst1.8 {{d0, d1}}, [r2]", "bx lr",)
 }
 
 /// Rounds and clamps to 16 bytes of S8.
@@ -417,18 +358,7 @@ unsafe extern "C" fn round_u8(sums: &Sums, multipliers: *const i32, out: *mut u8
 /// As [`round_u8`].
 #[unsafe(naked)]
 unsafe extern "C" fn round_s8(sums: &Sums, multipliers: *const i32, out: *mut u8) {
-    naked_asm!(
-        ".fpu neon",
-        rounded!(),
-        "vqmovn.s32 d0, q0",
-        "vqmovn.s32 d1, q1",
-        "vqmovn.s32 d2, q2",
-        "vqmovn.s32 d3, q3",
-        "vqmovn.s16 d0, q0",
-        "vqmovn.s16 d1, q1",
-        "vst1.8 {{d0, d1}}, [r2]",
-        "bx lr",
-    )
+    naked_asm!(".fpu neon", narrowed!(), "vqmovn.s16 d0, q0", "vqmovn.s16 d1, q1", "vst1.8 {{d0, d1}}, [r2]", "bx lr",)
 }
 
 /// Rounds in place.
@@ -449,7 +379,7 @@ unsafe fn max_pool(row: &mut PoolRow<'_>) {
         let mut channel = 0;
         while channel < row.channels {
             if row.channels - channel < LANES || height == 0 {
-                channel += scalar::max_of::<FLIP, 4>(row, pixel, (first, count), channel);
+                channel += scalar::max_of::<SIGNED_FLIP, 4>(row, pixel, (first, count), channel);
                 continue;
             }
             let source = &row.source[first * row.cols.0 + channel..];
@@ -490,9 +420,9 @@ unsafe extern "C" fn max_of(source: *const u8, row: usize, height: usize, step: 
 }
 
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<FLIP>(row, average);
+    scalar::average_pool::<SIGNED_FLIP>(row, average);
 }
 
 fn add(row: &mut AddRow<'_>) {
-    scalar::add::<FLIP>(row);
+    scalar::add::<SIGNED_FLIP>(row);
 }

@@ -84,18 +84,15 @@ pub fn avx2(iterations: u64) -> u64 {
     count * 8 * 32
 }
 
-/// A loop of `$count` rounds over 20 chains; `\\r` in the lines stands for the number of the chain's register, 24 to 31 are operands.
+/// A loop of `$count` rounds of `$lines`.
 #[cfg(target_arch = "aarch64")]
-macro_rules! chains {
-    ($count:ident, $extension:literal, $line:literal) => {
+macro_rules! rounds {
+    ($count:ident, $($lines:expr),*) => {
         // SAFETY: only vector registers and the counter change, all of them listed, and the caller has the instructions.
         unsafe {
             core::arch::asm!(
-                $extension,
                 "2:",
-                ".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19",
-                $line,
-                ".endr",
+                $($lines,)*
                 "subs {n}, {n}, #1",
                 "b.ne 2b",
                 n = inout(reg) $count => _,
@@ -106,6 +103,14 @@ macro_rules! chains {
                 options(nomem, nostack),
             );
         }
+    };
+}
+
+/// A line for each of 20 chains; `\\r` stands for the number of the chain's register, 30 and 31 are operands.
+#[cfg(target_arch = "aarch64")]
+macro_rules! chains {
+    ($line:literal) => {
+        concat!(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n", $line, "\n.endr")
     };
 }
 
@@ -123,21 +128,7 @@ pub fn neon(iterations: u64) -> u64 {
     }
 
     let count = iterations.max(1);
-    // SAFETY: only vector registers and the counter change, all of them listed.
-    unsafe {
-        core::arch::asm!(
-            "2:",
-            eight!(0 16, 1 17, 2 18, 3 19, 4 20, 5 21, 6 22, 7 23),
-            eight!(8 16, 9 17, 10 18, 11 19, 12 20, 13 21, 14 22, 15 23),
-            "subs {n}, {n}, #1",
-            "b.ne 2b",
-            n = inout(reg) count => _,
-            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-            out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
-            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
-            options(nomem, nostack),
-        );
-    }
+    rounds!(count, eight!(0 16, 1 17, 2 18, 3 19, 4 20, 5 21, 6 22, 7 23), eight!(8 16, 9 17, 10 18, 11 19, 12 20, 13 21, 14 22, 15 23));
     count * 16 * 16
 }
 
@@ -145,7 +136,7 @@ pub fn neon(iterations: u64) -> u64 {
 #[cfg(target_arch = "aarch64")]
 pub fn dotprod(iterations: u64) -> u64 {
     let count = iterations.max(1);
-    chains!(count, ".arch_extension dotprod", "sdot v\\r\\().4s, v30.16b, v31.4b[0]");
+    rounds!(count, ".arch_extension dotprod", chains!("sdot v\\r\\().4s, v30.16b, v31.4b[0]"));
     count * 20 * 16
 }
 
@@ -153,7 +144,7 @@ pub fn dotprod(iterations: u64) -> u64 {
 #[cfg(target_arch = "aarch64")]
 pub fn i8mm(iterations: u64) -> u64 {
     let count = iterations.max(1);
-    chains!(count, ".arch_extension i8mm", "smmla v\\r\\().4s, v30.16b, v31.16b");
+    rounds!(count, ".arch_extension i8mm", chains!("smmla v\\r\\().4s, v30.16b, v31.16b"));
     count * 20 * 32
 }
 

@@ -112,6 +112,22 @@ impl Skip {
         let end = (self.channels.cast_signed() - first).clamp(0, 16).cast_unsigned();
         ones(end) & !ones(below)
     }
+
+    /// The bytes at `at` that `lanes` names, `zero` elsewhere.
+    ///
+    /// # Safety
+    /// The lanes meet channels of the pixel, and the block's slices still live.
+    #[cold]
+    pub unsafe fn part(at: *const u8, lanes: u16, zero: u8) -> [u8; LANES] {
+        let mut bytes = [zero; LANES];
+        for (lane, byte) in bytes.iter_mut().enumerate() {
+            if lanes >> lane & 1 != 0 {
+                // SAFETY: the lane meets a channel.
+                *byte = unsafe { *at.wrapping_add(lane) };
+            }
+        }
+        bytes
+    }
 }
 
 /// A mask of the first `n` of 16 lanes.
@@ -354,4 +370,62 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
     scalar::store::<FLIP>(out, &values.as_flattened()[..channels], job.kind);
+}
+
+/// Stores the first `channels` bytes, a multiple of 4.
+///
+/// # Safety
+/// The output has that many bytes.
+#[inline(always)]
+pub unsafe fn store_part(bytes: &[u8; LANES], out: *mut u8, channels: usize) {
+    for (i, word) in bytes[..channels].as_chunks::<4>().0.iter().enumerate() {
+        // SAFETY: as the caller's.
+        unsafe { out.wrapping_add(i * 4).cast::<[u8; 4]>().write(*word) };
+    }
+}
+
+/// How the sets that multiply signed bytes store U8.
+pub const SIGNED_FLIP: u8 = 0x80;
+
+/// What all tiles of a panel share, for sets that multiply signed bytes.
+pub struct SignedPanel {
+    pub index: usize,
+    /// What the sums start from.
+    pub first: [i32; LANES],
+    /// What those of a projection start from.
+    pub second: [i32; LANES],
+    /// The factors of a skip, if they fit.
+    pub k2: [i16; LANES],
+    /// The lanes that meet a channel of the skip, one bit a lane.
+    pub lanes: u16,
+}
+
+impl SignedPanel {
+    /// A panel of the block.
+    #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
+    pub fn new(job: &Job, index: usize) -> Self {
+        assert!(index < job.panels);
+        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
+        let line = |row| words(unsafe { &*job.params(index, row).cast() });
+        let sum = |a: [i32; LANES], b: [i32; LANES]| core::array::from_fn(|i| a[i].wrapping_add(b[i]));
+        // A byte of a U8 value lacks 128.
+        let correction = |reads: &Reads, row| if reads.signed { [0; LANES] } else { line(row).map(|s| s << 7) };
+        let mut panel = Self { index, first: correction(&job.main, params::SUM), second: [0; LANES], k2: [0; LANES], lanes: 0 };
+        match &job.second {
+            Second::None => {}
+            Second::Skip(skip) => {
+                let k2 = line(params::K2);
+                (panel.lanes, panel.k2) = (skip.lanes(index), k2.map(|k| k as i16));
+                if !skip.signed && job.plain {
+                    panel.first = sum(panel.first, k2.map(|k| k << 7));
+                }
+            }
+            Second::Projection(reads) => {
+                panel.second = correction(reads, params::SUM2);
+                return panel;
+            }
+        }
+        panel.first = sum(panel.first, line(params::BIAS));
+        panel
+    }
 }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
+use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
@@ -156,7 +156,7 @@ unsafe fn add_skip<const P: usize, const SIGNED: bool>(acc: &mut [Sums; P], job:
         let lanes = skip.lanes(t.panel);
         unroll!(p < P => {
             let at = skip.at(t.row, t.pixel + p, t.panel);
-            let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { edge(at, lanes) };
+            let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { _mm_loadu_si128(Skip::part(at, lanes, 0).as_ptr().cast()) };
             let high = _mm_unpackhi_epi64(bytes, bytes);
             let x = if SIGNED { [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(high)] } else { [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(high)] };
             unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(x[h], k2[h])));
@@ -184,20 +184,6 @@ unsafe fn requantize<const P: usize>(acc: &mut [Sums; P], job: &Job, t: Tile) {
     }
 }
 
-/// The bytes of `lanes`, zeros elsewhere.
-#[cold]
-unsafe fn edge(at: *const u8, lanes: u16) -> __m128i {
-    let mut bytes = [0u8; LANES];
-    for (lane, byte) in bytes.iter_mut().enumerate() {
-        if lanes >> lane & 1 != 0 {
-            // SAFETY: the lane meets a channel.
-            *byte = unsafe { *at.wrapping_add(lane) };
-        }
-    }
-    // SAFETY: 16 bytes.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-}
-
 #[inline(always)]
 unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
@@ -209,9 +195,9 @@ unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: 
             let (a, b) = (_mm256_packs_epi32(a[0], a[1]), _mm256_packs_epi32(b[0], b[1]));
             let bytes = if SIGNED { _mm256_packs_epi16(a, b) } else { _mm256_packus_epi16(a, b) };
             let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-            store_part(_mm256_castsi256_si128(bytes), job.out(t.row, t.pixel + 2 * i, t.panel), channels);
+            store_lanes(_mm256_castsi256_si128(bytes), job.out(t.row, t.pixel + 2 * i, t.panel), channels);
             if 2 * i + 1 < P {
-                store_part(_mm256_extracti128_si256::<1>(bytes), job.out(t.row, t.pixel + 2 * i + 1, t.panel), channels);
+                store_lanes(_mm256_extracti128_si256::<1>(bytes), job.out(t.row, t.pixel + 2 * i + 1, t.panel), channels);
             }
         });
     }
@@ -219,17 +205,15 @@ unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: 
 
 /// Stores the first `channels` bytes, a multiple of 4.
 #[inline(always)]
-unsafe fn store_part(bytes: __m128i, out: *mut u8, channels: usize) {
+unsafe fn store_lanes(bytes: __m128i, out: *mut u8, channels: usize) {
     // SAFETY: the caller's output has that many bytes.
     unsafe {
         if channels == LANES {
             _mm_storeu_si128(out.cast(), bytes);
         } else {
-            let mut words = [0u32; 4];
-            _mm_storeu_si128(words.as_mut_ptr().cast(), bytes);
-            for (i, word) in words[..channels / 4].iter().enumerate() {
-                out.wrapping_add(i * 4).cast::<u32>().write_unaligned(*word);
-            }
+            let mut part = [0; LANES];
+            _mm_storeu_si128(part.as_mut_ptr().cast(), bytes);
+            store_part(&part, out, channels);
         }
     }
 }
