@@ -15,20 +15,20 @@ pub const fn guaranteed(set: Set) -> bool {
         Set::AvxVnni => cfg!(all(target_feature = "avxvnni", target_feature = "avx2")),
         Set::Avx512Vnni => cfg!(all(target_feature = "avx512vnni", target_feature = "avx512bw", target_feature = "avx512vl")),
         Set::Neon32 => false,
-        Set::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
-        Set::Dotprod => cfg!(all(target_arch = "aarch64", target_feature = "dotprod")),
-        Set::I8mm => cfg!(all(target_arch = "aarch64", target_feature = "i8mm", target_feature = "dotprod")),
+        Set::Neon => cfg!(arm64),
+        Set::Dotprod => cfg!(all(arm64, target_feature = "dotprod")),
+        Set::I8mm => cfg!(all(arm64, target_feature = "i8mm", target_feature = "dotprod")),
     }
 }
 
 /// Without an operating system that says more, only what the target guarantees.
-#[cfg(not(any(target_arch = "x86_64", all(any(target_arch = "aarch64", neon32), feature = "std"))))]
+#[cfg(not(any(target_arch = "x86_64", all(any(arm64, neon32), feature = "std"))))]
 fn asked(_: Set) -> bool {
     false
 }
 
 /// What the operating system says: it names only what every core has, so that a thread may move to any of them.
-#[cfg(all(target_arch = "aarch64", feature = "std"))]
+#[cfg(all(arm64, feature = "std"))]
 fn asked(set: Set) -> bool {
     match set {
         Set::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),

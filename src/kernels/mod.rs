@@ -10,7 +10,7 @@ mod detect;
 mod peak;
 mod scalar;
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 mod arm64;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,15 +18,15 @@ mod avx2;
 mod avx512vnni;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 mod dotprod;
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 mod i8mm;
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 mod neon;
 #[cfg(neon32)]
 mod neon32;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", neon32))]
+#[cfg(any(target_arch = "x86_64", arm64, neon32))]
 #[expect(dead_code, reason = "each architecture takes its part")]
 mod raw;
 #[cfg(target_arch = "x86_64")]
@@ -129,11 +129,11 @@ static TABLES: &[&Table] = &[
     &avx512vnni::TABLE,
     #[cfg(neon32)]
     &neon32::TABLE,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(arm64)]
     &neon::TABLE,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(arm64)]
     &dotprod::TABLE,
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(arm64)]
     &i8mm::TABLE,
 ];
 

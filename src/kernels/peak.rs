@@ -1,7 +1,7 @@
 //! Loops that touch registers only: how many multiply-accumulates of a set this core does, and how fast its clock runs.
 
 #![cfg_attr(
-    any(target_arch = "x86_64", target_arch = "aarch64", neon32),
+    any(target_arch = "x86_64", arm64, neon32),
     expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away")
 )]
 
@@ -85,7 +85,7 @@ pub fn avx2(iterations: u64) -> u64 {
 }
 
 /// A loop of `$count` rounds of `$lines`.
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 macro_rules! rounds {
     ($count:ident, $($lines:expr),*) => {
         // SAFETY: only vector registers and the counter change, all of them listed, and the caller has the instructions.
@@ -107,7 +107,7 @@ macro_rules! rounds {
 }
 
 /// A line for each of 20 chains; `\\r` stands for the number of the chain's register, 30 and 31 are operands.
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 macro_rules! chains {
     ($line:literal) => {
         concat!(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n", $line, "\n.endr")
@@ -115,7 +115,7 @@ macro_rules! chains {
 }
 
 /// 16 chains of 16 products, three instructions each: two that multiply and one that adds. Eight products are on their way at a time.
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 pub fn neon(iterations: u64) -> u64 {
     macro_rules! eight {
         ($($sums:literal $product:literal),*) => {
@@ -133,7 +133,7 @@ pub fn neon(iterations: u64) -> u64 {
 }
 
 /// 20 chains of 16 products.
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 pub fn dotprod(iterations: u64) -> u64 {
     let count = iterations.max(1);
     rounds!(count, ".arch_extension dotprod", chains!("sdot v\\r\\().4s, v30.16b, v31.4b[0]"));
@@ -141,7 +141,7 @@ pub fn dotprod(iterations: u64) -> u64 {
 }
 
 /// 20 chains of 32 products.
-#[cfg(target_arch = "aarch64")]
+#[cfg(arm64)]
 pub fn i8mm(iterations: u64) -> u64 {
     let count = iterations.max(1);
     rounds!(count, ".arch_extension i8mm", chains!("smmla v\\r\\().4s, v30.16b, v31.16b"));

@@ -3,6 +3,8 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "numbers that are known to fit, or that are to wrap")]
 
 mod elementwise;
+#[cfg(unix)]
+mod fence;
 #[path = "../support/rounds.rs"]
 mod rounds;
 mod textbook;
@@ -237,44 +239,60 @@ impl Case {
         self.params = lines(words.as_flattened());
     }
 
-    /// The output between its guards.
-    fn run(&self, kernels: Kernels) -> Vec<u8> {
-        let length = (self.rows - 1) * self.out_row + (self.pixels - 1) * self.out_pixel + self.channels * self.kind.bytes();
-        let mut out: Vec<u8> = (0..length + 2 * GUARD).map(|i| (i * 7 % 251) as u8).collect();
-        kernels.flip_tensor(self.kind, &mut out);
-        let bytes = self.main.turned(kernels.flip());
-        let mut other = match &self.second {
+    /// Bytes of the output.
+    fn length(&self) -> usize {
+        (self.rows - 1) * self.out_row + (self.pixels - 1) * self.out_pixel + self.channels * self.kind.bytes()
+    }
+
+    /// The bytes of both operands as a set of these kernels stores them.
+    fn stored(&self, kernels: Kernels) -> [Vec<u8>; 2] {
+        let mut second = match &self.second {
             Second::None => Vec::new(),
             Second::Skip { bytes, .. } => bytes.clone(),
             Second::Projection(operand) => operand.turned(kernels.flip()),
         };
         if let Second::Skip { signed: false, .. } = self.second {
-            kernels.flip_tensor(DataType::U8, &mut other);
+            kernels.flip_tensor(DataType::U8, &mut second);
         }
+        [self.main.turned(kernels.flip()), second]
+    }
+
+    /// The output between its guards.
+    fn run(&self, kernels: Kernels) -> Vec<u8> {
+        let length = self.length();
+        let mut out: Vec<u8> = (0..length + 2 * GUARD).map(|i| (i * 7 % 251) as u8).collect();
+        kernels.flip_tensor(self.kind, &mut out);
+        let [bytes, second] = self.stored(kernels);
+        let weights = [&self.main, if let Second::Projection(operand) = &self.second { operand } else { &self.main }].map(|o| &o.weights[..]);
+        self.run_in(kernels, [&bytes, &second], weights, &self.params, &mut out[GUARD..GUARD + length]);
+        kernels.flip_tensor(self.kind, &mut out);
+        out
+    }
+
+    /// Runs on these operands, these weights of both and these parameters.
+    fn run_in(&self, kernels: Kernels, [bytes, other]: [&[u8]; 2], weights: [&[[u8; 64]]; 2], params: &[[u8; 64]], out: &mut [u8]) {
         let second = match &self.second {
             Second::None => BlockSecond::None,
             &Second::Skip { out_row, out_pixel, first, channels, signed, .. } => {
-                BlockSecond::Skip { bytes: &other, out_row, out_pixel, first, channels, signed }
+                BlockSecond::Skip { bytes: other, out_row, out_pixel, first, channels, signed }
             }
-            Second::Projection(operand) => BlockSecond::Projection { source: operand.source(&other), taps: operand.taps, weights: &operand.weights },
+            Second::Projection(operand) => BlockSecond::Projection { source: operand.source(other), taps: operand.taps, weights: weights[1] },
         };
         kernels.conv(&mut ConvBlock {
-            source: self.main.source(&bytes),
+            source: self.main.source(bytes),
             taps: self.main.taps,
-            weights: &self.main.weights,
-            params: &self.params,
+            weights: weights[0],
+            params,
             second,
             pair_safe: self.pair_safe,
             rows: self.rows,
             pixels: self.pixels,
-            out: &mut out[GUARD..GUARD + length],
+            out,
             out_row: self.out_row,
             out_pixel: self.out_pixel,
             channels: self.channels,
             kind: self.kind,
         });
-        kernels.flip_tensor(self.kind, &mut out);
-        out
     }
 
     fn describe(&self) -> String {
