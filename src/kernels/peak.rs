@@ -1,9 +1,6 @@
 //! Loops that touch registers only: how many multiply-accumulates of a set this core does, and how fast its clock runs.
 
-#![cfg_attr(
-    any(target_arch = "x86_64", arm64, neon32),
-    expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away")
-)]
+#![cfg_attr(any(target_arch = "x86_64", arm64, neon32), expect(unsafe_code, reason = "the loops are written in assembly so that nothing is folded away"))]
 
 use core::hint::black_box;
 
