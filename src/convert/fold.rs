@@ -89,7 +89,7 @@ pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, Conv
         }
     }
     let (input, order) = layout::input(graph, &readers, scale, shift)?;
-    let tensors = vec![Tensor { shape: input.shape, nonnegative: true }];
+    let tensors = vec![Tensor::new(input.shape, true)];
     let values = HashMap::from([(graph.input.as_str(), Value { what: What::Tensor(0), order })]);
     let mut folder = Folder { graph, readers, values, drafts: Vec::new(), made: HashMap::new(), input, tensors, steps: Vec::new() };
     for operation in needed {
@@ -216,7 +216,7 @@ impl<'a> Folder<'a> {
     fn emit(&mut self, d: usize, relu: bool) -> TensorId {
         if let Some(Draft { name, value, op, input, shape, nonnegative }) = self.drafts[d].take() {
             let output = self.tensors.len();
-            self.tensors.push(Tensor { shape, nonnegative: nonnegative || relu });
+            self.tensors.push(Tensor::new(shape, nonnegative || relu));
             self.steps.push(Step { name, value, relu, op, input, output, block: None });
             self.made.insert(d, output);
         }
@@ -260,7 +260,7 @@ impl<'a> Folder<'a> {
                         self.emit(d, true);
                     }
                     StepOp::MaxPool(_) => self.rectify_before(operation, d)?,
-                    StepOp::AveragePool { .. } => return Err(operation.node.unsupported("a ReLU behind an average", HELP)),
+                    _ => return Err(operation.node.unsupported("a ReLU behind this operation", HELP)),
                 }
             }
             return Ok(value);

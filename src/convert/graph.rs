@@ -27,6 +27,21 @@ pub struct Tensor {
     pub shape: [u32; 3],
     /// True if no value is negative (it comes out of a ReLU, or of a pool over such a tensor).
     pub nonnegative: bool,
+    /// No value is larger than this: 6 behind a ReLU6, infinity as a rule.
+    pub limit: f64,
+    /// The channel of the ONNX value that each channel shows, or [`GAP`] for a channel of zeros that aligns the next one; empty where all are shown in order.
+    pub channels: Vec<u32>,
+}
+
+/// No channel: see [`Tensor::channels`].
+pub const GAP: u32 = u32::MAX;
+
+impl Tensor {
+    /// A tensor that shows all channels in order and has no limit.
+    #[must_use]
+    pub const fn new(shape: [u32; 3], nonnegative: bool) -> Self {
+        Self { shape, nonnegative, limit: f64::INFINITY, channels: Vec::new() }
+    }
 }
 
 /// The folded float network: steps in an order in which they can run.
@@ -77,6 +92,77 @@ pub enum Op {
     },
     /// Sum of the input and another tensor of the same shape.
     Add(TensorId),
+    /// The input times a factor, plus a shift, channel by channel: a batch normalization that no convolution could take.
+    Affine {
+        /// One factor a channel.
+        scale: Vec<f64>,
+        /// One shift a channel.
+        shift: Vec<f64>,
+    },
+    /// The input times a gate, channel by channel, plus a tensor of the input's shape where there is one: squeeze-and-excitation.
+    Gate {
+        /// `[1][1][channels]`, values 0 to 1.
+        gate: TensorId,
+        /// What is added before the ReLU.
+        skip: Option<TensorId>,
+    },
+    /// A function of every value.
+    Function(Function),
+    /// The channels of the input and of these tensors side by side. It computes nothing: the parts are made where they belong.
+    Concat(Vec<TensorId>),
+    /// The channels from this one on, as many as the output has, a multiple of 4. It computes nothing.
+    Slice(u32),
+}
+
+/// A function of one value, as ONNX defines it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `max(0, min(1, alpha·x + beta))`
+    HardSigmoid {
+        /// Slope.
+        alpha: f64,
+        /// Value at 0.
+        beta: f64,
+    },
+    /// `x · sigmoid(x)`
+    Silu,
+    /// `x · max(0, min(1, x / 6 + 1 / 2))`
+    HardSwish,
+    /// `x` where it is positive, `slope·x` elsewhere.
+    LeakyRelu {
+        /// Slope of the negative part.
+        slope: f64,
+    },
+    /// `max(low, min(high, x))`
+    Clip {
+        /// Least result.
+        low: f64,
+        /// Largest result.
+        high: f64,
+    },
+}
+
+impl Function {
+    /// Its value at `x`.
+    #[must_use]
+    pub fn at(self, x: f64) -> f64 {
+        match self {
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::HardSigmoid { alpha, beta } => alpha.mul_add(x, beta).clamp(0.0, 1.0),
+            Self::Silu => x / (1.0 + (-x).exp()),
+            Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            Self::LeakyRelu { slope } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    slope * x
+                }
+            }
+            Self::Clip { low, high } => x.max(low).min(high),
+        }
+    }
 }
 
 /// A convolution. The first layer's weights and bias belong to the values of [`Input`] after `scale` and `shift`, as in the ONNX file.
@@ -84,7 +170,9 @@ pub enum Op {
 pub struct Conv {
     /// Window over the input.
     pub window: Window,
-    /// Weights `[out][ky][kx][in]`.
+    /// Groups: output channels of group `g` read the input channels of group `g` only.
+    pub groups: u32,
+    /// Weights `[out][ky][kx][in]`, `in` being the input channels of a group.
     pub weights: Vec<f64>,
     /// One value an output channel.
     pub bias: Vec<f64>,
@@ -117,13 +205,24 @@ pub enum Second {
     },
 }
 
+impl Op {
+    /// The tensors that the operation reads; `input` is the first.
+    pub fn reads(&self, input: TensorId) -> impl Iterator<Item = TensorId> + '_ {
+        let (second, third, parts) = match self {
+            Self::Conv(Conv { second: Second::Skip { tensor, .. } | Second::Projection { tensor, .. }, .. }) | Self::Add(tensor) => {
+                (Some(*tensor), None, &[][..])
+            }
+            Self::Gate { gate, skip } => (Some(*gate), *skip, &[][..]),
+            Self::Concat(parts) => (None, None, &parts[..]),
+            _ => (None, None, &[][..]),
+        };
+        core::iter::once(input).chain(second).chain(third).chain(parts.iter().copied())
+    }
+}
+
 impl Step {
     /// The tensors that the step reads.
     pub fn reads(&self) -> impl Iterator<Item = TensorId> + '_ {
-        let second = match &self.op {
-            Op::Conv(Conv { second: Second::Skip { tensor, .. } | Second::Projection { tensor, .. }, .. }) | Op::Add(tensor) => Some(*tensor),
-            _ => None,
-        };
-        core::iter::once(self.input).chain(second)
+        self.op.reads(self.input)
     }
 }

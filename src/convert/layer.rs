@@ -69,7 +69,7 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         let source = walk.tensor(*tensor);
         if source.kind != DataType::U8 || source.picture {
             // The runtime projects from unsigned tensors only: the shortcut becomes a step of its own and is added as a skip.
-            let own = graph::Conv { window: *window, weights: weights.clone(), bias: std::vec![0.0; conv.bias.len()], second: Second::None };
+            let own = graph::Conv { window: *window, groups: 1, weights: weights.clone(), bias: std::vec![0.0; conv.bias.len()], second: Second::None };
             let name = derived(&step.name, "shortcut");
             let shortcut = graph::Step { name: name.clone(), value: name, relu: false, input: *tensor, ..step.clone() };
             let t = measured(walk, &shortcut, &own, shape, None)?;

@@ -161,6 +161,7 @@ impl Walk<'_> {
                 let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
                 self.addition(step, input, other, output)
             }
+            _ => Err(ConvertError::Unsupported { node: step.name.clone(), op: "it".into(), what: "not yet".into(), help: "" }),
         }
     }
 

@@ -52,13 +52,13 @@ impl Builder {
         let scale = [0.229, 0.224, 0.225].map(|d| 1.0 / (255.0 * d)).to_vec();
         let shift = [0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225].map(|m: f64| -m).to_vec();
         let input = Input { shape: [h, w, 3], nhwc: false, bytes: false, scale, shift };
-        let tensors = vec![Tensor { shape: [h, w, 3], nonnegative: false }];
+        let tensors = vec![Tensor::new([h, w, 3], false)];
         Self { network: Network { name: "random".into(), input, tensors, steps: Vec::new() }, random: Random::new(seed) }
     }
 
     fn step(&mut self, op: Op, input: TensorId, shape: [u32; 3], nonnegative: bool, relu: bool) -> TensorId {
         let (output, i) = (self.network.tensors.len(), self.network.steps.len());
-        self.network.tensors.push(Tensor { shape, nonnegative });
+        self.network.tensors.push(Tensor::new(shape, nonnegative));
         self.network.steps.push(Step { name: format!("step{i}"), value: format!("value{i}"), relu, op, input, output, block: None });
         output
     }
@@ -81,7 +81,7 @@ impl Builder {
         let weights = self.weights(&window, input, channels);
         let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
         let shape = self.sized(&window, input, channels);
-        self.step(Op::Conv(Conv { window, weights, bias, second }), input, shape, relu, relu)
+        self.step(Op::Conv(Conv { window, groups: 1, weights, bias, second }), input, shape, relu, relu)
     }
 
     /// An identity skip.
@@ -97,14 +97,14 @@ impl Builder {
 
     /// A max pool.
     pub fn max_pool(&mut self, input: TensorId, window: Window) -> TensorId {
-        let Tensor { shape, nonnegative } = self.network.tensors[input];
+        let Tensor { shape, nonnegative, .. } = self.network.tensors[input];
         let shape = self.sized(&window, input, shape[2]);
         self.step(Op::MaxPool(window), input, shape, nonnegative, false)
     }
 
     /// An average pool.
     pub fn average_pool(&mut self, input: TensorId, window: Window, include_pad: bool) -> TensorId {
-        let Tensor { shape, nonnegative } = self.network.tensors[input];
+        let Tensor { shape, nonnegative, .. } = self.network.tensors[input];
         let shape = self.sized(&window, input, shape[2]);
         self.step(Op::AveragePool { window, include_pad }, input, shape, nonnegative, false)
     }
@@ -157,17 +157,17 @@ fn taps(window: &Window, shape: [u32; 3], oy: u32, ox: u32) -> Vec<(usize, i64, 
     found
 }
 
-fn convolve(x: &[f64], shape: [u32; 3], window: &Window, weights: &[f64], [oh, ow, oc]: [u32; 3]) -> Values {
-    let (c, kernel) = (shape[2] as usize, (window.kernel[0] * window.kernel[1]) as usize);
+fn convolve(x: &[f64], shape: [u32; 3], window: &Window, groups: u32, weights: &[f64], [oh, ow, oc]: [u32; 3]) -> Values {
+    let (c, kernel) = ((shape[2] / groups) as usize, (window.kernel[0] * window.kernel[1]) as usize);
     let mut out = Vec::new();
     for oy in 0..oh {
         for ox in 0..ow {
             let taps = taps(window, shape, oy, ox);
             for o in 0..oc as usize {
-                let mut sum = 0.0;
+                let (mut sum, first) = (0.0, o / (oc / groups) as usize * c);
                 for &(tap, y, px) in &taps {
                     for i in 0..c {
-                        sum += weights[(o * kernel + tap) * c + i] * at(x, shape, y, px, u32::try_from(i).unwrap()).unwrap();
+                        sum += weights[(o * kernel + tap) * c + i] * at(x, shape, y, px, u32::try_from(first + i).unwrap()).unwrap();
                     }
                 }
                 out.push(sum);
@@ -201,13 +201,26 @@ pub fn evaluate(network: &Network, picture: &[u8]) -> Vec<Values> {
         let (x, shape, out) = (&tensors[step.input], network.tensors[step.input].shape, network.tensors[step.output].shape);
         let count = |n: usize| f64::from(u32::try_from(n).unwrap());
         let mut value = match &step.op {
-            Op::Conv(conv) => convolve(x, shape, &conv.window, &conv.weights, out),
+            Op::Conv(conv) => convolve(x, shape, &conv.window, conv.groups, &conv.weights, out),
             Op::MaxPool(window) => pool(x, shape, window, out, |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b))),
             Op::AveragePool { window, include_pad } => {
                 let all = (window.kernel[0] * window.kernel[1]) as usize;
                 pool(x, shape, window, out, |v| v.iter().sum::<f64>() / count(if *include_pad { all } else { v.len() }))
             }
             Op::Add(other) => x.iter().zip(&tensors[*other]).map(|(a, b)| a + b).collect(),
+            Op::Affine { scale, shift } => x.iter().enumerate().map(|(i, v)| v * scale[i % scale.len()] + shift[i % shift.len()]).collect(),
+            Op::Gate { gate, skip } => {
+                let gate = &tensors[*gate];
+                let added = |i: usize| skip.map_or(0.0, |t| tensors[t][i]);
+                x.iter().enumerate().map(|(i, v)| v * gate[i % gate.len()] + added(i)).collect()
+            }
+            Op::Function(function) => x.iter().map(|&v| function.at(v)).collect(),
+            Op::Concat(_) => {
+                let parts: Vec<_> = step.reads().map(|t| tensors[t].chunks_exact(network.tensors[t].shape[2] as usize)).collect();
+                let pixel = |i: usize| parts.iter().flat_map(move |p| p.clone().nth(i).unwrap().iter().copied());
+                (0..(out[0] * out[1]) as usize).flat_map(pixel).collect()
+            }
+            Op::Slice(first) => x.chunks_exact(shape[2] as usize).flat_map(|p| p[*first as usize..][..out[2] as usize].iter().copied()).collect(),
         };
         if let Op::Conv(conv) = &step.op {
             let second = match &conv.second {
@@ -222,7 +235,7 @@ pub fn evaluate(network: &Network, picture: &[u8]) -> Vec<Values> {
                     };
                     (0..value.len()).map(source).collect()
                 }
-                Second::Projection { tensor, window, weights } => convolve(&tensors[*tensor], network.tensors[*tensor].shape, window, weights, out),
+                Second::Projection { tensor, window, weights } => convolve(&tensors[*tensor], network.tensors[*tensor].shape, window, 1, weights, out),
             };
             let oc = conv.bias.len();
             value.iter_mut().enumerate().for_each(|(i, v)| *v += conv.bias[i % oc] + second[i]);

@@ -25,7 +25,7 @@ impl<'a> Folder<'a> {
         }
         let [oh, ow] = window.output(h, w).ok_or_else(|| operation.node.wrong("the window does not fit the input"))?;
         let oc = u32::try_from(out).map_err(|_| operation.node.wrong("too many channels"))?;
-        let conv = Conv { window, weights: turned, bias, second: Second::None };
+        let conv = Conv { window, groups: 1, weights: turned, bias, second: Second::None };
         Ok(self.draft(operation, StepOp::Conv(conv), view.tensor, [oh, ow, oc], false))
     }
 
@@ -79,7 +79,7 @@ impl<'a> Folder<'a> {
         };
         let oc = u32::try_from(out).map_err(|_| operation.node.wrong("too many channels"))?;
         let window = Window { kernel: [h, w], ..Window::point([1, 1]) };
-        let conv = Conv { window, weights: turned, bias, second: Second::None };
+        let conv = Conv { window, groups: 1, weights: turned, bias, second: Second::None };
         Ok(self.draft(operation, StepOp::Conv(conv), input, [1, 1, oc], false))
     }
 }

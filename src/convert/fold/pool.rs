@@ -1,6 +1,6 @@
 //! Pools and means.
 
-use super::{Conv, ConvertError, Draft, Folder, Operation, Second, StepOp, Value, Window, padded};
+use super::{Conv, ConvertError, Folder, Operation, StepOp, Value, Window, padded};
 
 impl<'a> Folder<'a> {
     pub(super) fn max_pool(&mut self, operation: &'a Operation, window: Window) -> Result<Value, ConvertError> {
@@ -57,7 +57,7 @@ impl<'a> Folder<'a> {
         let share = 1.0 / area as f64;
         let spread = |row: &[f64]| row.iter().map(|w| w * share).collect::<Vec<_>>().repeat(area);
         let weights = conv.weights.chunks_exact(depth).flat_map(spread).collect();
-        *conv = Conv { window, weights, bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
+        *conv = Conv { window, groups: 1, weights, bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
         draft.shape[0] = oh;
         draft.shape[1] = ow;
         draft.value.clone_from(&operation.output);
@@ -83,11 +83,7 @@ impl<'a> Folder<'a> {
         let input = self.drafts[d].as_ref().map_or(0, |draft| draft.input);
         let source = self.steps.iter().position(|s| s.output == input).ok_or_else(refuse)?;
         let shared = self.steps.iter().any(|s| s.reads().any(|t| t == input)) || self.uses(&self.steps[source].value) != 1;
-        let reads = |x: &Draft| {
-            x.input == input
-                || matches!(x.op, StepOp::Add(t) | StepOp::Conv(Conv { second: Second::Skip { tensor: t, .. } | Second::Projection { tensor: t, .. }, .. }) if t == input)
-        };
-        let pending = self.drafts.iter().enumerate().any(|(i, x)| i != d && x.as_ref().is_some_and(reads));
+        let pending = self.drafts.iter().enumerate().any(|(i, x)| i != d && x.as_ref().is_some_and(|x| x.op.reads(x.input).any(|t| t == input)));
         if shared || pending || !matches!(self.steps[source].op, StepOp::Conv(_) | StepOp::Add(_)) {
             return Err(refuse());
         }
