@@ -1,6 +1,6 @@
 //! Runs a plan in the caller's memory.
 
-use crate::format::{Operation, Plan, PlanKind, StepRecord, TensorRecord};
+use crate::format::{Plan, PlanKind, StepRecord, TensorRecord};
 use crate::kernels::Kernels;
 use crate::ops::Units;
 use crate::quant::DataType;
@@ -169,18 +169,9 @@ impl<'a> Session<'a> {
             if range.end <= before.len() { &before[range] } else { &after[range.start - output.range().end..range.end - output.range().end] }
         };
         let x = operand(view(step.input()));
-        let y = step.second().map_or(&[][..], |i| operand(view(i)));
+        let [y, z] = [step.second(), step.third()].map(|i| i.map_or(&[][..], |i| operand(view(i))));
         let (kernels, operation) = (self.kernels, step.operation());
-        let units = match &operation {
-            Operation::Conv(conv) => conv.units(),
-            Operation::Pool(pool) => pool.units(),
-            Operation::Add(add) => add.units(),
-        };
-        share(self.workers, units, &output, out, self.scratch, &|part, out, scratch| match &operation {
-            Operation::Conv(conv) => conv.run(kernels, x, y, out, part, scratch),
-            Operation::Pool(pool) => pool.run(kernels, x, out, part),
-            Operation::Add(add) => add.run(kernels, x, y, out, part),
-        });
+        share(self.workers, operation.units(), &output, out, self.scratch, &|part, out, scratch| operation.run(kernels, [x, y, z], out, part, scratch));
     }
 }
 

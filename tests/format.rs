@@ -10,6 +10,7 @@ use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
 use skipstone::format::{Plan, proof};
 use skipstone::{Kernels, Model, PlanKind, Session};
+use std::collections::HashSet;
 
 /// A changed plan may ask for more memory than a test should take.
 const ARENA_LIMIT: usize = 8 << 20;
@@ -164,18 +165,26 @@ fn live_tensors_do_not_overlap() {
     }
 }
 
-/// Panics if two tensors that are needed at the same time share a byte.
+/// Panics if two tensors that are needed at the same time share a byte. A tensor that no step makes is channels of others, and keeps them alive.
 fn live_ranges(plan: &Plan<'_>) {
-    let last = |tensor: usize| plan.steps().enumerate().filter(|(_, s)| s.input() == tensor || s.second() == Some(tensor)).map(|(i, _)| i).next_back();
+    let bytes = |tensor: usize| -> HashSet<usize> {
+        let v = plan.tensor(tensor).view();
+        let pixel = |i: usize| v.offset + i / v.w as usize * v.row + i % v.w as usize * v.pixel;
+        (0..v.pixels()).flat_map(|i| (0..v.stored_channels() * v.kind.bytes()).map(move |c| pixel(i) + c)).collect()
+    };
+    let made: HashSet<usize> = plan.steps().map(|s| s.output()).collect();
+    let pitch = |tensor: usize| (plan.tensor(tensor).view().pixel, plan.tensor(tensor).view().row);
+    let shows =
+        |read: usize, tensor: usize| read == tensor || !made.contains(&read) && pitch(read) == pitch(tensor) && !bytes(read).is_disjoint(&bytes(tensor));
+    let last = |tensor: usize| plan.steps().enumerate().filter(|(_, s)| s.operands().any(|t| shows(t, tensor))).map(|(i, _)| i).next_back();
     let mut live: Vec<(usize, usize)> = Vec::new();
     let input = (0..plan.tensor_count()).find(|&t| plan.tensor(t).view() == plan.input().view() && plan.tensor(t).name() == plan.input().name()).unwrap();
-    live.push((input, last(input).unwrap()));
+    live.push((input, plan.steps().enumerate().filter(|(_, s)| s.input() == input).map(|(i, _)| i).next_back().unwrap()));
     for (i, step) in plan.steps().enumerate() {
         live.retain(|(_, end)| *end >= i);
-        let output = plan.tensor(step.output()).view().range();
-        for (tensor, _) in &live {
-            let other = plan.tensor(*tensor).view().range();
-            assert!(output.end <= other.start || other.end <= output.start, "{} overwrites {}", step.name(), plan.tensor(*tensor).name());
+        let output = bytes(step.output());
+        for &(tensor, _) in &live {
+            assert!(bytes(tensor).is_disjoint(&output), "{} overwrites {}", step.name(), plan.tensor(tensor).name());
         }
         live.push((step.output(), last(step.output()).unwrap_or(usize::MAX)));
     }
@@ -215,6 +224,31 @@ fn promises_of_a_sealed_file_are_checked() {
     };
     let put = |file: &mut Vec<u8>, at: usize, value: u32| file[at..at + 4].copy_from_slice(&value.to_le_bytes());
     refused(&|f| f.copy_within(64..72, 96), "section", "another one of its name");
+    // The concatenation is read before its right part is made, or its channels lie elsewhere.
+    let file = small_file();
+    let (right, middle) = {
+        let model = Model::parse(&file).unwrap();
+        let plan = model.plans().next().unwrap();
+        let right = plan.steps().position(|s| s.name() == "block5.right").unwrap();
+        (right, (0..plan.tensor_count()).find(|&t| plan.tensor(t).name() == "middle").unwrap())
+    };
+    refused(
+        &|f| {
+            let at = section(f, &name::STEPS) + right * step::BYTES + 4 * step::OUTPUT;
+            let left = f[at + step::BYTES..][..4].to_vec();
+            f[at..at + 4].copy_from_slice(&left);
+        },
+        "step",
+        "",
+    );
+    refused(
+        &|f| {
+            let at = section(f, &name::TENSORS) + middle * tensor::BYTES + 4 * tensor::CHANNEL;
+            put(f, at, 16)
+        },
+        "step",
+        "not made",
+    );
     refused(
         &|f| {
             let at = section(f, &name::PLANS) + 4 * layout::TENSOR_BYTES;

@@ -3,9 +3,8 @@
 use super::engine::{Engine, put};
 use super::output::{Table, or_dash};
 use crate::convert::Source;
-use crate::format::{Operation, StepRecord};
+use crate::format::StepRecord;
 use crate::kernels::Kernels;
-use crate::ops::conv::Second;
 use crate::quant::DataType;
 use crate::session::{Session, TensorBytes};
 use crate::shape::View;
@@ -92,16 +91,12 @@ impl<'a> Comparison<'a> {
             index += 1;
         });
         for (index, step) in plan.steps().enumerate() {
-            let inputs = [Some(step.input()), step.second()].map(|t| t.map(|t| self.rounded(t, picture, float)));
-            let [Some(Some(x)), y] = inputs else { continue };
-            let y = match y {
-                None => Vec::new(),
-                Some(Some(bytes)) => bytes,
-                Some(None) => continue,
-            };
+            let operands = [Some(step.input()), step.second(), step.third()];
+            let rounded = operands.map(|t| t.map_or_else(|| Some(Vec::new()), |t| self.rounded(t, picture, float)));
+            let [Some(x), Some(y), Some(z)] = &rounded else { continue };
             let Some(real) = self.floats[index].map(|i| &float[i]) else { continue };
             let record = plan.tensor(step.output());
-            let (mut out, view) = alone(&step, self.engine.kernels, &x, &y);
+            let (mut out, view) = alone(&step, self.engine.kernels, [x, y, z]);
             self.engine.kernels.flip_tensor(view.kind, &mut out);
             compare(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
         }
@@ -161,25 +156,11 @@ fn compare(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(
 }
 
 /// Runs one step on operands of its own, all as the kernel set stores them.
-fn alone(step: &StepRecord<'_>, kernels: Kernels, x: &[u8], y: &[u8]) -> (Vec<u8>, View) {
-    match step.operation() {
-        Operation::Conv(conv) => {
-            let (mut out, mut scratch) = (vec![0; conv.output.bytes()], vec![0; conv.scratch()]);
-            let y = if matches!(conv.second, Second::None) { &[][..] } else { y };
-            conv.run(kernels, x, y, &mut out, 0..conv.units().count, &mut scratch);
-            (out, conv.output)
-        }
-        Operation::Pool(pool) => {
-            let mut out = vec![0; pool.output.bytes()];
-            pool.run(kernels, x, &mut out, 0..pool.units().count);
-            (out, pool.output)
-        }
-        Operation::Add(add) => {
-            let mut out = vec![0; add.output.bytes()];
-            add.run(kernels, x, y, &mut out, 0..add.units().count);
-            (out, add.output)
-        }
-    }
+fn alone(step: &StepRecord<'_>, kernels: Kernels, operands: [&[u8]; 3]) -> (Vec<u8>, View) {
+    let operation = step.operation();
+    let (mut out, mut scratch) = (vec![0; operation.output().bytes()], vec![0; operation.scratch()]);
+    operation.run(kernels, operands, &mut out, 0..operation.units().count, &mut scratch);
+    (out, operation.output())
 }
 
 /// A line a layer.

@@ -190,8 +190,16 @@ impl Shape {
                 Self { op, kernel: op, window: Some(pool.window), input: pool.input, output: pool.output, bytes }
             }
             Operation::Add(add) => {
-                let bytes = add.x.bytes() + add.y.bytes() + add.output.bytes() + add.params.len();
-                Self { op: "add", kernel: "add", window: None, input: add.x, output: add.output, bytes }
+                let bytes = add.x.bytes() + add.y.map_or(0, |y| y.bytes()) + add.output.bytes() + add.params.len();
+                Self { op: if add.y.is_some() { "add" } else { "affine" }, kernel: "add", window: None, input: add.x, output: add.output, bytes }
+            }
+            Operation::Gate(gate) => {
+                let bytes = gate.x.bytes() + gate.skip.map_or(0, |view| view.bytes()) + gate.output.bytes() + gate.params.len();
+                Self { op: "gate", kernel: "add", window: None, input: gate.x, output: gate.output, bytes }
+            }
+            Operation::Table(table) => {
+                let bytes = table.input.bytes() + table.output.bytes() + table.table.len();
+                Self { op: "table", kernel: "table", window: None, input: table.input, output: table.output, bytes }
             }
         }
     }
@@ -222,7 +230,8 @@ const fn why(operation: &Operation<'_>, set: Set) -> &'static str {
         (Operation::Conv(_), Set::Neon | Set::Neon32) => "16-bit sums of two products, which always fit",
         (Operation::Conv(_), Set::I8mm) => "products of 2 x 8 by 8 x 2 bytes",
         (Operation::Conv(_), _) => "dot products of four bytes",
-        (Operation::Pool(_) | Operation::Add(_), _) => "one kernel for all",
+        (Operation::Pool(_) | Operation::Add(_) | Operation::Gate(_), _) => "one kernel for all",
+        (Operation::Table(_), _) => "portable code",
     }
 }
 

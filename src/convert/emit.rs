@@ -107,11 +107,12 @@ struct Placed {
     second: u32,
     params: u32,
     padding: u32,
+    table: u32,
 }
 
 impl Placed {
     fn new(writer: &mut Writer, step: &Step) -> Self {
-        let mut placed = Self { weights: NONE, second: NONE, params: NONE, padding: NONE };
+        let mut placed = Self { weights: NONE, second: NONE, params: NONE, padding: NONE, table: NONE };
         match &step.op {
             Op::Conv(conv) => {
                 placed.weights = writer.weights(&conv.weights);
@@ -124,15 +125,16 @@ impl Placed {
                 }
             }
             Op::AveragePool { multipliers, .. } => placed.params = writer.weights(multipliers.as_flattened()),
-            Op::Add(params) => placed.params = writer.weights(params),
-            Op::MaxPool(_) => {}
+            Op::Add(sum) | Op::Gate(sum) => placed.params = writer.weights(&sum.params),
+            Op::Table(table) => placed.table = writer.weights(table),
+            Op::MaxPool(_) | Op::Concat(_) | Op::Slice(_) => {}
         }
         placed
     }
 }
 
 fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &[Placed]) {
-    let used = |t: usize| quantized.steps.iter().any(|s| s.input == t || s.second == Some(t) || s.output == t);
+    let used = |t: usize| quantized.steps.iter().any(|s| s.output == t || s.reads().any(|r| r == t));
     let tensors: Vec<usize> = (0..quantized.tensors.len()).filter(|&t| used(t)).collect();
     let index = |t: usize| word(tensors.iter().position(|&u| u == t).unwrap_or_default());
     let mut record = [0; layout::BYTES / 4];
@@ -167,6 +169,7 @@ fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &
         record[step::NAME..][..2].copy_from_slice(&writer.name(&made.name));
         record[step::INPUT] = index(made.input);
         record[step::SECOND] = made.second.map_or(NONE, index);
+        record[step::THIRD] = made.third.map_or(NONE, index);
         record[step::OUTPUT] = index(made.output);
         record[step::BLOCK_ROWS] = word(rows);
         writer.steps.push(record);
@@ -176,8 +179,8 @@ fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &
 
 fn step_record(made: &Step, placed: &Placed) -> [u32; step::BYTES / 4] {
     let mut record = [0; step::BYTES / 4];
-    record[step::GROUPS] = 1;
-    record[step::TABLE] = NONE;
+    record[step::GROUPS] = if let Op::Conv(conv) = &made.op { word(conv.groups) } else { 1 };
+    record[step::TABLE] = placed.table;
     record[step::WEIGHTS] = placed.weights;
     record[step::SECOND_WEIGHTS] = placed.second;
     record[step::PARAMS] = placed.params;
@@ -202,7 +205,11 @@ fn step_record(made: &Step, placed: &Placed) -> [u32; step::BYTES / 4] {
             record[step::FLAGS] = if *include_pad { flag::INCLUDE_PAD } else { 0 };
             (op::AVERAGE_POOL, window, point)
         }
-        Op::Add(_) => (op::ADD, &point, point),
+        Op::Add(sum) | Op::Gate(sum) => {
+            record[step::P] = sum.p;
+            (if matches!(made.op, Op::Add(_)) { op::ADD } else { op::GATE }, &point, point)
+        }
+        Op::Table(_) | Op::Concat(_) | Op::Slice(_) => (op::TABLE, &point, point),
     };
     record[step::OP] = code;
     let pairs = [window.kernel, window.stride, window.dilation];

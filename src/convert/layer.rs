@@ -282,6 +282,7 @@ fn fused(
             let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
             let op = Op::Conv(Conv {
                 window: conv.window,
+                groups: 1,
                 weights: packed_weights.clone(),
                 params: build(1.0, &half),
                 padding: padding.clone(),
@@ -289,7 +290,7 @@ fn fused(
                 pair_safe: walk.options.pair_safe,
             });
             let probe = walk.add_tensor("", shape, DataType::I32, 1.0);
-            let probing = Step { name: step.name.clone(), op, input, second: second_tensor, output: probe, block: None, macs: 0, factors: None };
+            let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
             let outputs = walk.run(&probing)?;
             walk.made.tensors.pop();
             walk.data.pop();
@@ -299,10 +300,17 @@ fn fused(
         }
     };
     let multiplier: Vec<i32> = grid.unit.iter().map(|g| integer((ONE * g / scale + 0.5).floor())).collect();
-    let op =
-        Op::Conv(Conv { window: conv.window, weights: packed_weights, params: build(scale, &multiplier), padding, second, pair_safe: walk.options.pair_safe });
+    let op = Op::Conv(Conv {
+        window: conv.window,
+        groups: 1,
+        weights: packed_weights,
+        params: build(scale, &multiplier),
+        padding,
+        second,
+        pair_safe: walk.options.pair_safe,
+    });
     let output = walk.add_tensor(&step.value, shape, kind, scale);
-    walk.finish(step, op, input, second_tensor, output)?;
+    walk.finish(step, op, (input, second_tensor, None), output)?;
     if let Some(made) = walk.made.steps.last_mut() {
         made.factors = factors;
     }

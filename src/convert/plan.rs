@@ -23,7 +23,7 @@ pub struct Plan {
 /// The first and the last step that need a tensor; the picture is there before the first step, the scores outlive the last.
 fn lifetime(network: &Quantized, tensor: usize) -> Option<(usize, usize)> {
     let made = network.steps.iter().position(|s| s.output == tensor);
-    let read = network.steps.iter().rposition(|s| s.input == tensor || s.second == Some(tensor));
+    let read = network.steps.iter().rposition(|s| s.reads().any(|t| t == tensor));
     match (made, read) {
         (None, Some(last)) => Some((0, last)),
         (Some(first), last) => Some((first, last.unwrap_or(network.steps.len()))),
@@ -56,12 +56,9 @@ pub fn fast(network: &Quantized) -> Plan {
     let block_rows: Vec<usize> = network
         .steps
         .iter()
-        .map(|s| if matches!(s.op, Op::Conv(_)) { block_rows(&views[s.input], &views[s.output], &s.operation(&views, 1)) } else { 1 })
+        .map(|s| if matches!(s.op, Op::Conv(_)) { block_rows(&views[s.input], &views[s.output], s.operation(&views, 1)) } else { 1 })
         .collect();
-    let scratch = |(step, &rows): (&super::quantized::Step, &usize)| match step.operation(&views, rows) {
-        Operation::Conv(conv) => round_up(conv.scratch(), LINE),
-        _ => 0,
-    };
+    let scratch = |(step, &rows): (&super::quantized::Step, &usize)| step.operation(&views, rows).map_or(0, |operation| round_up(operation.scratch(), LINE));
     let scratch_bytes = network.steps.iter().zip(&block_rows).map(scratch).max().unwrap_or(0);
     Plan { kind: PlanKind::Fast, views, block_rows, tensor_bytes, scratch_bytes }
 }
@@ -70,8 +67,8 @@ pub fn fast(network: &Quantized) -> Plan {
 const BLOCK_BYTES: usize = 24 << 10;
 
 /// Output rows of a block: as many as keep what they read and, without a copy, what they write near [`BLOCK_BYTES`].
-fn block_rows(input: &View, output: &View, operation: &Operation<'_>) -> usize {
-    let Operation::Conv(conv) = operation else { return 1 };
+fn block_rows(input: &View, output: &View, operation: Option<Operation<'_>>) -> usize {
+    let Some(Operation::Conv(conv)) = operation else { return 1 };
     let stride = conv.window.stride[0] as usize;
     let row = input.row.max(1) * stride + if conv.copies() { 0 } else { output.row };
     let halo = (conv.window.extent()[0] as usize).saturating_sub(stride) * input.row;

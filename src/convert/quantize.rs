@@ -3,11 +3,10 @@
 use super::calibrate::{Statistics, TensorStatistics};
 use super::graph::{self, Network, TensorId};
 use super::parallel::in_order;
-use super::quantized::{Op, Quantized, Step, Tensor, params};
+use super::quantized::{Op, Quantized, Step, Sum, Tensor, params};
 use super::range::{self, Method};
 use super::round::integer;
 use super::{ConvertError, layer};
-use crate::format::Operation;
 use crate::format::proof::FACTOR_LIMIT;
 use crate::kernels::Kernels;
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
@@ -52,6 +51,9 @@ pub fn walked(network: &Network, pictures: usize) -> Vec<usize> {
     let n = pictures.min((LIVE_LIMIT / peak).max(1));
     (0..n).map(|i| i * pictures / n).collect()
 }
+
+/// What a step reads.
+pub(super) type Operands = (TensorId, Option<TensorId>, Option<TensorId>);
 
 /// The walk over the steps.
 pub(super) struct Walk<'a> {
@@ -148,13 +150,13 @@ impl Walk<'_> {
             graph::Op::MaxPool(window) => {
                 let (kind, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
                 let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
-                self.finish(step, Op::MaxPool(*window), input, None, output)
+                self.finish(step, Op::MaxPool(*window), (input, None, None), output)
             }
             graph::Op::AveragePool { window, include_pad } => {
                 let (kind, unit) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
                 let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
                 let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, unit / scale);
-                self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, input, None, output)
+                self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, (input, None, None), output)
             }
             graph::Op::Add(other) => {
                 let other = self.stands_for[*other];
@@ -193,13 +195,13 @@ impl Walk<'_> {
         let multiplier = row((ONE * unit / scale(output)).min(f64::from(MULTIPLIER_LIMIT - 1)));
         let rows = [&row(-0.5)[..], &row(-0.5), &multiplier, &row(scale(y) / unit), &row(scale(x) / unit)];
         let params = params(&rows, self.view(output).stored_channels());
-        self.finish(step, Op::Add(params), x, Some(y), output)
+        self.finish(step, Op::Add(Sum { params, p: 0 }), (x, Some(y), None), output)
     }
 
     /// Adds the step, runs it on all pictures, and keeps its output.
-    pub fn finish(&mut self, step: &graph::Step, op: Op, input: TensorId, second: Option<TensorId>, output: TensorId) -> Result<(), ConvertError> {
+    pub fn finish(&mut self, step: &graph::Step, op: Op, (input, second, third): Operands, output: TensorId) -> Result<(), ConvertError> {
         let macs = macs(&op, &self.view(input), second.map(|t| self.view(t)), &self.view(output));
-        let step_made = Step { name: step.name.clone(), op, input, second, output, block: step.block, macs, factors: None };
+        let step_made = Step { name: step.name.clone(), op, input, second, third, output, block: step.block, macs, factors: None };
         self.data[output] = self.run(&step_made)?;
         self.made.steps.push(step_made);
         self.stands_for[step.output] = output;
@@ -209,11 +211,13 @@ impl Walk<'_> {
     /// Runs a step on all pictures.
     pub fn run(&self, step: &Step) -> Result<Vec<Vec<u8>>, ConvertError> {
         let views = self.views();
-        let operation = step.operation(&views, 4);
+        let Some(operation) = step.operation(&views, 4) else { return Ok(self.rearranged(step)) };
         let mut outputs = Vec::with_capacity(self.data[step.input].len());
         let work = |i: usize| {
-            let second = step.second.map_or(&[][..], |t| &self.data[t][i][..]);
-            Ok(run_operation(&operation, self.kernels, &self.data[step.input][i], second, &views[step.output]))
+            let operands = [Some(step.input), step.second, step.third].map(|t| t.map_or(&[][..], |t| &self.data[t][i][..]));
+            let (mut out, mut scratch) = (std::vec![0; operation.output().bytes()], std::vec![0; operation.scratch()]);
+            operation.run(self.kernels, operands, &mut out, 0..operation.units().count, &mut scratch);
+            Ok(out)
         };
         in_order(self.data[step.input].len(), self.options.threads, work, |_, bytes| {
             outputs.push(bytes);
@@ -221,20 +225,23 @@ impl Walk<'_> {
         })?;
         Ok(outputs)
     }
-}
 
-/// Runs one operation over whole tensors.
-pub(super) fn run_operation(operation: &Operation<'_>, kernels: Kernels, x: &[u8], second: &[u8], output: &View) -> Vec<u8> {
-    let mut out = std::vec![0; output.bytes()];
-    match operation {
-        Operation::Conv(conv) => {
-            let mut scratch = std::vec![0; conv.scratch()];
-            conv.run(kernels, x, second, &mut out, 0..conv.units().count, &mut scratch);
+    /// The pictures of a step that computes nothing: parts side by side, or some of the channels.
+    fn rearranged(&self, step: &Step) -> Vec<Vec<u8>> {
+        let output = self.view(step.output);
+        let mut outputs = std::vec![Vec::with_capacity(output.bytes()); self.data[step.input].len()];
+        let parts: Vec<_> = step.reads().map(|t| (t, self.view(t).pixel)).collect();
+        for (i, out) in outputs.iter_mut().enumerate() {
+            for pixel in 0..output.pixels() {
+                if let Op::Slice(first) = step.op {
+                    out.extend(&self.data[step.input][i][pixel * parts[0].1 + first as usize..][..output.pixel]);
+                } else {
+                    parts.iter().for_each(|&(t, len)| out.extend(&self.data[t][i][pixel * len..][..len]));
+                }
+            }
         }
-        Operation::Pool(pool) => pool.run(kernels, x, &mut out, 0..pool.units().count),
-        Operation::Add(add) => add.run(kernels, x, second, &mut out, 0..add.units().count),
+        outputs
     }
-    out
 }
 
 /// Multiply-accumulates of a convolution and its projection; pools and additions count none.

@@ -3,7 +3,7 @@
 use super::graph::TensorId;
 use crate::format::Operation;
 use crate::kernels::Average;
-use crate::ops::{add, conv, pool};
+use crate::ops::{add, conv, gate, pool, table};
 use crate::pack::{LANES, panels};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
@@ -56,6 +56,8 @@ pub struct Step {
     pub input: TensorId,
     /// Its second operand.
     pub second: Option<TensorId>,
+    /// Its third operand.
+    pub third: Option<TensorId>,
     /// What it makes.
     pub output: TensorId,
     /// Its residual block.
@@ -84,8 +86,25 @@ pub enum Op {
         /// Binary places by which the sum is shifted left.
         p: u32,
     },
-    /// Addition, with its parameters.
-    Add(Vec<u8>),
+    /// Addition; without a second operand a factor and a shift for each channel.
+    Add(Sum),
+    /// The input times the second operand, a gate, plus the third.
+    Gate(Sum),
+    /// A function of every value: the result for each byte.
+    Table(Vec<u8>),
+    /// The channels of the input and of these tensors side by side: nothing to compute.
+    Concat(Vec<TensorId>),
+    /// The channels from this one on: nothing to compute.
+    Slice(u32),
+}
+
+/// The parameters of an addition or a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// Rows of words, panel by panel.
+    pub params: Vec<u8>,
+    /// Binary places by which the sum is shifted left.
+    pub p: u32,
 }
 
 /// A convolution in integers.
@@ -93,7 +112,9 @@ pub enum Op {
 pub struct Conv {
     /// The window.
     pub window: Window,
-    /// Packed weights.
+    /// Groups.
+    pub groups: usize,
+    /// Packed weights, group by group.
     pub weights: Vec<u8>,
     /// Parameters of the panels.
     pub params: Vec<u8>,
@@ -127,19 +148,30 @@ pub enum Second {
 }
 
 impl Step {
-    /// The step over tensors that lie at `views`.
+    /// The step over tensors that lie at `views`; nothing for one that computes nothing.
     #[must_use]
-    pub fn operation<'a>(&'a self, views: &[View], block_rows: usize) -> Operation<'a> {
+    pub fn operation<'a>(&'a self, views: &[View], block_rows: usize) -> Option<Operation<'a>> {
         let (input, output, other) = (views[self.input], views[self.output], self.second.map(|t| views[t]));
-        match &self.op {
+        Some(match &self.op {
             Op::Conv(c) => {
                 let second = match (&c.second, other) {
                     (Second::Skip { stride, front }, Some(view)) => conv::Second::Skip { view, stride: *stride, front: *front },
                     (Second::Projection { window, weights }, Some(view)) => conv::Second::Projection { view, window: *window, weights },
                     _ => conv::Second::None,
                 };
-                let Conv { window, weights, params, padding, pair_safe, .. } = c;
-                Operation::Conv(conv::Conv { window: *window, input, output, weights, params, padding, second, pair_safe: *pair_safe, block_rows })
+                let Conv { window, groups, weights, params, padding, pair_safe, .. } = c;
+                Operation::Conv(conv::Conv {
+                    window: *window,
+                    groups: *groups,
+                    input,
+                    output,
+                    weights,
+                    params,
+                    padding,
+                    second,
+                    pair_safe: *pair_safe,
+                    block_rows,
+                })
             }
             Op::MaxPool(window) => Operation::Pool(pool::Pool { window: *window, input, output, kind: pool::Kind::Max }),
             Op::AveragePool { window, include_pad, multipliers, p } => {
@@ -147,8 +179,20 @@ impl Step {
                 let kind = pool::Kind::Average(Average { multipliers, p: *p, count });
                 Operation::Pool(pool::Pool { window: *window, input, output, kind })
             }
-            Op::Add(params) => Operation::Add(add::Add { x: input, y: other.unwrap_or(input), output, params, p: 0 }),
-        }
+            Op::Add(Sum { params, p }) => Operation::Add(add::Add { x: input, y: other, output, params, p: *p }),
+            Op::Gate(Sum { params, p }) => {
+                let skip = self.third.map(|t| views[t]);
+                Operation::Gate(gate::Gate { x: input, gate: other?, skip, output, params, p: *p })
+            }
+            Op::Table(table) => Operation::Table(table::Table { input, output, table }),
+            Op::Concat(_) | Op::Slice(_) => return None,
+        })
+    }
+
+    /// The tensors that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = TensorId> + '_ {
+        let parts = if let Op::Concat(parts) = &self.op { &parts[..] } else { &[] };
+        [Some(self.input), self.second, self.third].into_iter().flatten().chain(parts.iter().copied())
     }
 }
 

@@ -165,7 +165,7 @@ pub mod step {
     pub const OUTPUT: usize = 5;
     /// Kernel, stride, dilation (vertical, horizontal each) and pads (top, left, bottom, right).
     pub const WINDOW: usize = 6;
-    /// Groups of a convolution. Always 1 in this version.
+    /// Groups of a convolution, 1 as a rule.
     pub const GROUPS: usize = 16;
     /// How a convolution takes its second operand: 0 not at all, 1 as a skip, 2 through a projection.
     pub const SECOND_KIND: usize = 17;
@@ -181,7 +181,7 @@ pub mod step {
     pub const PARAMS: usize = 25;
     /// Offset of the padding bytes, one per input channel, or none: then the border is zero.
     pub const PADDING: usize = 26;
-    /// Offset of a table of 256 entries, or none. Always none in this version.
+    /// Offset of a table of 256 bytes, or none.
     pub const TABLE: usize = 27;
     /// Bit 0 `winograd4`, bit 1 `pair_safe`, bit 2 an average pool counts the border.
     pub const FLAGS: usize = 28;
@@ -193,6 +193,8 @@ pub mod step {
     pub const P: usize = 31;
     /// Multiply-accumulates, 64 bits.
     pub const MACS: usize = 32;
+    /// Third operand, or none.
+    pub const THIRD: usize = 34;
 }
 
 /// Operations of a step.
@@ -203,8 +205,12 @@ pub mod op {
     pub const MAX_POOL: u32 = 1;
     /// Average pool or global mean.
     pub const AVERAGE_POOL: u32 = 2;
-    /// Addition.
+    /// Addition; without a second operand the first one takes its place.
     pub const ADD: u32 = 3;
+    /// The input times the second operand, a gate for each channel, plus the third.
+    pub const GATE: u32 = 4;
+    /// A table of 256 bytes, looked up for every byte.
+    pub const TABLE: u32 = 5;
 }
 
 /// Bits of a step's flags.

@@ -2,11 +2,12 @@
 
 use super::view::{Model, float, long, word, words};
 use super::{NONE, flag, layout, op, step, tensor};
-use crate::kernels::Average;
-use crate::ops::{add::Add, conv, pool};
+use crate::kernels::{Average, Kernels};
+use crate::ops::{Units, add::Add, conv, gate::Gate, pool, table::Table};
 use crate::pack::{Depth, panels, params};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
+use core::ops::Range;
 
 /// Which plan of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +188,60 @@ pub enum Operation<'a> {
     Pool(pool::Pool<'a>),
     /// Addition.
     Add(Add<'a>),
+    /// Gate.
+    Gate(Gate<'a>),
+    /// Table.
+    Table(Table<'a>),
+}
+
+impl Operation<'_> {
+    /// How the output is divided.
+    #[must_use]
+    pub const fn units(&self) -> Units {
+        match self {
+            Self::Conv(conv) => conv.units(),
+            Self::Pool(pool) => pool.units(),
+            Self::Add(add) => add.units(),
+            Self::Gate(gate) => gate.units(),
+            Self::Table(table) => table.units(),
+        }
+    }
+
+    /// Bytes of scratch that a thread needs.
+    #[must_use]
+    pub const fn scratch(&self) -> usize {
+        match self {
+            Self::Conv(conv) => conv.scratch(),
+            Self::Gate(gate) => gate.scratch(),
+            Self::Pool(_) | Self::Add(_) | Self::Table(_) => 0,
+        }
+    }
+
+    /// What it makes.
+    #[must_use]
+    pub const fn output(&self) -> View {
+        match self {
+            Self::Conv(conv) => conv.output,
+            Self::Pool(pool) => pool.output,
+            Self::Add(add) => add.output,
+            Self::Gate(gate) => gate.output,
+            Self::Table(table) => table.output,
+        }
+    }
+
+    /// Computes `units` of the output. `x`, `y` and `z` are the bytes of the operands' views, `out` those of the units.
+    ///
+    /// # Panics
+    /// If a slice is shorter than its view says; a plan that was validated never does that.
+    pub fn run(&self, kernels: Kernels, [x, y, z]: [&[u8]; 3], out: &mut [u8], units: Range<usize>, scratch: &mut [u8]) {
+        match self {
+            Self::Conv(conv) => conv.run(kernels, x, y, out, units, scratch),
+            Self::Pool(pool) => pool.run(kernels, x, out, units),
+            Self::Add(add) => add.run(kernels, x, y, out, units),
+            Self::Gate(gate) => gate.run(kernels, [x, y, z], out, units, scratch),
+            Self::Table(table) => table.run(kernels, x, out, units),
+        }
+    }
 }
 
 impl<'a> StepRecord<'a> {
@@ -227,6 +282,18 @@ impl<'a> StepRecord<'a> {
         if second == NONE { None } else { Some(second as usize) }
     }
 
+    /// Index of its third operand.
+    #[must_use]
+    pub const fn third(&self) -> Option<usize> {
+        let third = word(self.record, step::THIRD);
+        if third == NONE { None } else { Some(third as usize) }
+    }
+
+    /// Indices of all tensors that it reads.
+    pub fn operands(&self) -> impl Iterator<Item = usize> + use<> {
+        [Some(self.input()), self.second(), self.third()].into_iter().flatten()
+    }
+
     /// Index of its output tensor.
     #[must_use]
     pub const fn output(&self) -> usize {
@@ -264,10 +331,16 @@ impl<'a> StepRecord<'a> {
         let second = self.second().map(|i| self.plan.tensor(i).view());
         let window = self.window();
         match (self.word(step::OP), second) {
-            (op::ADD, Some(y)) => {
-                let params = self.params(output.stored_channels(), params::ADD_ROWS);
+            (op::ADD, y) => {
+                let params = self.params(panels(output.stored_channels()), params::ADD_ROWS);
                 Operation::Add(Add { x: input, y, output, params, p: self.word(step::P) })
             }
+            (op::GATE, Some(gate)) => {
+                let params = self.params(panels(output.stored_channels()), params::ADD_ROWS);
+                let skip = self.third().map(|i| self.plan.tensor(i).view());
+                Operation::Gate(Gate { x: input, gate, skip, output, params, p: self.word(step::P) })
+            }
+            (op::TABLE, _) => Operation::Table(Table { input, output, table: self.plan.model.weights(self.word(step::TABLE), 256) }),
             (op::CONV, _) => Operation::Conv(self.conv(window, input, output, second)),
             (op::AVERAGE_POOL, _) => {
                 let taps = window.kernel[0] as usize * window.kernel[1] as usize;
@@ -279,28 +352,30 @@ impl<'a> StepRecord<'a> {
         }
     }
 
-    fn params(&self, channels: usize, rows: usize) -> &'a [u8] {
-        self.plan.model.weights(self.word(step::PARAMS), panels(channels) * rows * 64)
+    fn params(&self, panels: usize, rows: usize) -> &'a [u8] {
+        self.plan.model.weights(self.word(step::PARAMS), panels * rows * 64)
     }
 
     fn conv(&self, window: Window, input: View, output: View, second: Option<View>) -> conv::Conv<'a> {
-        let weights = |window: &Window, view: &View, at| {
-            let bytes = Depth::new(window, view.stored_channels()).bytes(output.stored_channels());
-            self.plan.model.weights(self.word(at), bytes)
-        };
+        let groups = (self.word(step::GROUPS) as usize).max(1);
+        let (inputs, outputs) = (input.stored_channels() / groups, output.stored_channels() / groups);
+        let weights = |depth: Depth, at| self.plan.model.weights(self.word(at), groups * depth.bytes(outputs));
         let other = self.second_window();
         let operand = match (self.word(step::SECOND_KIND), second) {
             (1, Some(view)) => conv::Second::Skip { view, stride: other.stride, front: self.word(step::FRONT) },
-            (2, Some(view)) => conv::Second::Projection { view, window: other, weights: weights(&other, &view, step::SECOND_WEIGHTS) },
+            (2, Some(view)) => {
+                conv::Second::Projection { view, window: other, weights: weights(Depth::new(&other, view.stored_channels()), step::SECOND_WEIGHTS) }
+            }
             _ => conv::Second::None,
         };
         let rows = params::rows(matches!(operand, conv::Second::Skip { .. }), matches!(operand, conv::Second::Projection { .. }));
         conv::Conv {
             window,
+            groups,
             input,
             output,
-            weights: weights(&window, &input, step::WEIGHTS),
-            params: self.params(output.stored_channels(), rows),
+            weights: weights(Depth::new(&window, inputs), step::WEIGHTS),
+            params: self.params(groups * panels(outputs), rows),
             padding: self.plan.model.weights(self.word(step::PADDING), input.c as usize),
             second: operand,
             pair_safe: self.word(step::FLAGS) & flag::PAIR_SAFE != 0,

@@ -6,8 +6,9 @@ use super::plan::{Operation, StepRecord};
 use crate::kernels::words;
 use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Second};
+use crate::ops::gate::Gate;
 use crate::ops::pool::{Kind, Pool};
-use crate::pack::{Depth, LANES, panels, params};
+use crate::pack::{Depth, LANES, params};
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 
 /// Accumulators stay below this.
@@ -44,6 +45,9 @@ impl Proof {
     }
 }
 
+/// What holds where nothing is summed.
+const HOLDS: Proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
+
 /// Computes what holds for a step.
 #[must_use]
 pub fn prove(step: &StepRecord<'_>) -> Proof {
@@ -51,6 +55,8 @@ pub fn prove(step: &StepRecord<'_>) -> Proof {
         Operation::Conv(conv) => prove_conv(&conv),
         Operation::Pool(pool) => prove_pool(&pool),
         Operation::Add(add) => prove_add(&add),
+        Operation::Gate(gate) => prove_gate(&gate),
+        Operation::Table(_) => HOLDS,
     }
 }
 
@@ -114,10 +120,10 @@ fn largest(kind: DataType) -> i64 {
 }
 
 fn prove_conv(conv: &Conv<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
-    let total = Depth::new(&conv.window, conv.input.stored_channels()).len() / 4;
+    let mut proof = HOLDS;
+    let total = conv.depth().len() / 4;
     let rows = params::rows(matches!(conv.second, Second::Skip { .. }), matches!(conv.second, Second::Projection { .. }));
-    for panel in 0..panels(conv.output.stored_channels()) {
+    for panel in 0..conv.panels() {
         let weights = &conv.weights.as_chunks().0[panel * total..][..total];
         let params = &conv.params.as_chunks().0[panel * rows..][..rows];
         let row = |i: usize| words(&params[i]);
@@ -159,7 +165,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
 }
 
 fn prove_pool(pool: &Pool<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
+    let mut proof = HOLDS;
     if let Kind::Average(average) = &pool.kind {
         let taps = i64::from(pool.window.kernel[0]) * i64::from(pool.window.kernel[1]);
         proof.accumulator = (taps * largest(pool.input.kind)) << average.p;
@@ -169,14 +175,22 @@ fn prove_pool(pool: &Pool<'_>) -> Proof {
 }
 
 fn prove_add(add: &Add<'_>) -> Proof {
-    let mut proof = Proof { accumulator: 0, own: 0, pair_safe: true, factors: true, sums: true, weights: true };
-    for params in add.params.as_chunks::<64>().0.chunks_exact(params::ADD_ROWS) {
+    prove_sum(add.params, add.p, add.y.unwrap_or(add.x).kind, |k1| i64::from(k1).abs() * largest(add.x.kind))
+}
+
+fn prove_gate(gate: &Gate<'_>) -> Proof {
+    prove_sum(gate.params, gate.p, gate.skip.unwrap_or(gate.x).kind, |_| largest(gate.gate.kind) * largest(gate.x.kind))
+}
+
+/// An addition whose first term is at most `term` of its factor.
+fn prove_sum(params: &[u8], p: u32, second: DataType, term: impl Fn(i32) -> i64) -> Proof {
+    let mut proof = HOLDS;
+    for params in params.as_chunks::<64>().0.chunks_exact(params::ADD_ROWS) {
         let row = |i: usize| words(&params[i]);
         for lane in 0..LANES {
             let (k1, k2) = (row(params::K1)[lane], row(params::K2)[lane]);
-            let term = |k: i32, kind| i64::from(k).abs() * largest(kind);
-            let sum = i64::from(row(params::BIAS)[lane]).abs() + term(k1, add.x.kind) + term(k2, add.y.kind);
-            proof.accumulator = proof.accumulator.max(sum << add.p);
+            let sum = i64::from(row(params::BIAS)[lane]).abs() + term(k1) + i64::from(k2).abs() * largest(second);
+            proof.accumulator = proof.accumulator.max(sum << p);
             proof.factors &=
                 [k1, k2].iter().all(|k| k.unsigned_abs() <= FACTOR_LIMIT.unsigned_abs()) && (0..MULTIPLIER_LIMIT).contains(&row(params::MULTIPLIER)[lane]);
         }

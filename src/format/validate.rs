@@ -5,7 +5,7 @@ use super::view::{Fault, Model, ParseError, word};
 use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, origin, section, step, tensor};
 use crate::crc::crc32;
 use crate::ops::conv::{Conv, Second};
-use crate::ops::{add::Add, pool};
+use crate::ops::{add::Add, gate::Gate, pool, table::Table};
 use crate::pack::{Depth, panels, params};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
@@ -175,36 +175,78 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
     }
     for record in plan.steps() {
         let at = byte_of(&model, record.record());
-        let mut operands = [Some(record.input()), record.second(), Some(record.output())].into_iter().flatten();
-        if operands.any(|i| i >= plan.tensor_count()) {
+        if record.operands().chain([record.output()]).any(|i| i >= plan.tensor_count()) {
             return fail(at, "step", "it names a tensor that is not in the plan");
         }
         check_step(plan, &record, at)?;
     }
     for (i, record) in plan.steps().enumerate() {
-        let reads = [Some(record.input()), record.second()];
-        if !reads.into_iter().flatten().all(|tensor| alive(plan, tensor, i)) {
+        if !record.operands().all(|tensor| alive(plan, &plan.tensor(tensor).view(), i, PARTS)) {
             return fail(byte_of(&model, record.record()), "step", "it reads a tensor that was not made or was overwritten");
         }
     }
-    if output == input || !alive(plan, output, plan.len()) {
+    if output == input || !alive(plan, &scores, plan.len(), PARTS) {
         return fail(at, "plan", "the scores are not made or are overwritten");
     }
     Ok(())
 }
 
-/// True if a tensor holds what was made of it when step `before` begins: it is the input or a step's output, and no later step has written over it.
-fn alive(plan: &Plan<'_>, tensor: usize, before: usize) -> bool {
-    let view = plan.tensor(tensor).view();
-    for record in plan.steps().take(before).rev() {
-        if record.output() == tensor {
+/// Parts of a tensor that may be made above others before those.
+const PARTS: usize = 32;
+
+/// True if a tensor holds what was made of it when step `before` begins: each of its channels is the input's or a step's, and no later step has written over it.
+/// At most `depth` parts are looked for above others.
+fn alive(plan: &Plan<'_>, view: &View, before: usize, depth: usize) -> bool {
+    let mut view = *view;
+    let made = plan.steps().enumerate().take(before).rev().map(|(i, record)| (i, plan.tensor(record.output()).view()));
+    for (i, output) in made.chain([(0, plan.input().view())]) {
+        let Some(at) = channel_of(&output, &view) else {
+            if overlap(&output, &view) {
+                return false;
+            }
+            continue;
+        };
+        // Of the tensor, the channels from `start` to `end` are these; those below and above are looked for further ahead.
+        let stored = |v: &View| v.stored_channels().cast_signed();
+        let (start, end) = (at.max(0), (at + stored(&output)).min(stored(&view)));
+        if start >= end {
+            continue;
+        }
+        if end < stored(&view) {
+            let above = part(&view, end.unsigned_abs(), stored(&view).unsigned_abs());
+            if depth == 0 || !alive(plan, &above, i, depth - 1) {
+                return false;
+            }
+        }
+        if start == 0 {
             return true;
         }
-        if overlap(&plan.tensor(record.output()).view(), &view) {
-            return false;
-        }
+        view = part(&view, 0, start.unsigned_abs());
     }
-    tensor == word(plan.record, layout::INPUT) as usize
+    false
+}
+
+/// The channels `from..to` of a tensor of bytes.
+fn part(view: &View, from: usize, to: usize) -> View {
+    View { c: u32::try_from(to - from).unwrap_or(view.c), offset: view.offset + from, ..*view }
+}
+
+/// The channel of `view` at which `output` begins, where both are channels of one buffer: the same pixels, at the same distances. A tensor of another type than
+/// bytes counts only as a whole.
+fn channel_of(output: &View, view: &View) -> Option<isize> {
+    if output == view {
+        return Some(0);
+    }
+    let lattice = |v: &View| (v.h, v.w, v.pixel, v.row);
+    if lattice(output) != lattice(view) || !bytes_type(output) || output.kind != view.kind || view.is_picture() || output.is_picture() {
+        return None;
+    }
+    let (a, b) = (output.offset.cast_signed(), view.offset.cast_signed());
+    let room = view.pixel.cast_signed();
+    // Views of one pixel each are apart by any distance; with more pixels they interleave only within one.
+    (view.pixels() == 1
+        || (a - b).abs() < room && (a + output.stored_channels().cast_signed()).max(b + view.stored_channels().cast_signed()) - a.min(b) <= room)
+        .then_some(a - b)
 }
 
 fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
@@ -251,7 +293,8 @@ const fn bytes_type(view: &View) -> bool {
 }
 
 fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Result<()> {
-    if record.word(step::OP) > op::ADD || record.word(step::GROUPS) != 1 || record.word(step::TABLE) != NONE || record.word(step::P) > 15 {
+    let code = record.word(step::OP);
+    if code > op::TABLE || record.word(step::P) > 15 || (code != op::CONV && record.word(step::GROUPS) != 1) {
         return fail(at, "step", "this version does not know the operation");
     }
     if !plan.model.named(record.record(), step::NAME) {
@@ -259,25 +302,31 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     }
     let view = |i: usize| plan.tensor(i).view();
     let (input, output, second) = (view(record.input()), view(record.output()), record.second().map(view));
-    if overlap(&input, &output) || second.is_some_and(|s| overlap(&s, &output)) {
+    if record.operands().map(view).any(|operand| overlap(&operand, &output)) {
         return fail(at, "step", "its output lies on one of its inputs");
     }
-    if !bytes_type(&input) || second.is_some_and(|s| !bytes_type(&s)) || output.is_picture() {
+    if record.operands().map(view).any(|operand| !bytes_type(&operand)) || output.is_picture() {
         return fail(at, "step", "it cannot read or write tensors of this type");
     }
-    match record.word(step::OP) {
-        op::ADD if second.is_none() => return fail(at, "step", "an addition needs two operands"),
-        op::ADD => {}
-        _ if !fits(&record.window(), &input, &output) => return fail(at, "step", "its window does not give its output"),
-        _ => {}
+    if record.third().is_some() && code != op::GATE {
+        return fail(at, "step", "only a gate has three operands");
+    }
+    let windowed = matches!(code, op::CONV | op::MAX_POOL | op::AVERAGE_POOL);
+    if windowed && !fits(&record.window(), &input, &output) {
+        return fail(at, "step", "its window does not give its output");
     }
     // Sizes are in range from here on, so that the operation can be built without overflow, where `usize` has 32 bits too.
-    let outputs = if record.word(step::OP) == op::CONV { output.c.next_multiple_of(16) } else { 1 };
+    let groups = record.word(step::GROUPS);
+    if groups == 0 || groups > 1 && [&input, &output].iter().any(|v| v.is_picture() || !v.stored_channels().is_multiple_of(groups as usize * 4) || v.c % 4 != 0)
+    {
+        return fail(at, "step", "its channels do not fall into groups of a multiple of 4");
+    }
+    let outputs = if code == op::CONV { (output.c.div_ceil(groups)).next_multiple_of(16).saturating_mul(groups) } else { 1 };
     let depth = |w: &Window, v: &View| [w.kernel[0], w.kernel[1], v.c, outputs].iter().try_fold(1u64, |n, &f| n.checked_mul(u64::from(f.next_multiple_of(4))));
-    if record.word(step::OP) != op::ADD && depth(&record.window(), &input).is_none_or(|d| d > BYTE_LIMIT) {
+    if windowed && depth(&record.window(), &input).is_none_or(|d| d > BYTE_LIMIT) {
         return fail(at, "step", "its window is too large");
     }
-    if let Some(second) = &second {
+    if let Some(second) = second.as_ref().filter(|_| code == op::CONV) {
         let window = record.second_window();
         if window.output(second.h, second.w).is_none() || depth(&window, second).is_none_or(|d| d > BYTE_LIMIT) {
             return fail(at, "step", "the window of its second operand does not fit");
@@ -287,13 +336,15 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
         Operation::Conv(conv) => check_conv(plan, record, &conv, at),
         Operation::Pool(pool) => check_pool(&pool, at),
         Operation::Add(add) => check_add(&add, at),
+        Operation::Gate(gate) => check_gate(plan, &gate, at),
+        Operation::Table(table) => check_table(&table, at),
     }
 }
 
 /// Bytes of packed weights, or none where they would not fit into a file.
-fn packed(window: &Window, view: &View, output: &View) -> Option<usize> {
-    let depth = Depth::new(window, view.stored_channels()).len() as u64;
-    let bytes = depth.checked_mul(panels(output.stored_channels()) as u64 * 16)?;
+fn packed(window: &Window, inputs: usize, outputs: usize) -> Option<usize> {
+    let depth = Depth::new(window, inputs).len() as u64;
+    let bytes = depth.checked_mul(panels(outputs) as u64 * 16)?;
     usize::try_from(bytes).ok().filter(|&b| b as u64 <= BYTE_LIMIT)
 }
 
@@ -302,10 +353,14 @@ fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, 
     if kind > 2 || (kind > 0) != record.second().is_some() {
         return fail(at, "convolution", "its second operand is missing or not known");
     }
-    if packed(&conv.window, &conv.input, &conv.output) != Some(conv.weights.len()) {
+    let [inputs, outputs] = conv.group_channels();
+    if packed(&conv.window, inputs, outputs).and_then(|b| b.checked_mul(conv.groups)) != Some(conv.weights.len()) {
         return fail(at, "convolution", "its weights are not in the file");
     }
-    if conv.params.len() != panels(conv.output.stored_channels()) * params::rows(kind == 1, kind == 2) * 64 {
+    if kind == 2 && conv.groups > 1 {
+        return fail(at, "convolution", "a projection has no groups");
+    }
+    if conv.params.len() != conv.panels() * params::rows(kind == 1, kind == 2) * 64 {
         return fail(at, "convolution", "its parameters are not in the file");
     }
     if record.word(step::PADDING) != NONE && conv.padding.len() != conv.input.c as usize {
@@ -327,7 +382,7 @@ fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, 
             if size[0] < conv.output.h || size[1] < conv.output.w || view.kind != DataType::U8 || view.is_picture() {
                 return fail(at, "convolution", "the projection does not give the output");
             }
-            if packed(window, view, &conv.output) != Some(weights.len()) {
+            if packed(window, view.stored_channels(), outputs) != Some(weights.len()) {
                 return fail(at, "convolution", "the projection's weights are not in the file");
             }
         }
@@ -360,11 +415,33 @@ fn check_pool(pool: &pool::Pool<'_>, at: usize) -> Result<()> {
 
 fn check_add(add: &Add<'_>, at: usize) -> Result<()> {
     let shape = |v: &View| (v.h, v.w, v.c, v.stored_channels());
-    if shape(&add.x) != shape(&add.output) || shape(&add.y) != shape(&add.output) {
+    if shape(&add.x) != shape(&add.output) || add.y.is_some_and(|y| shape(&y) != shape(&add.output)) {
         return fail(at, "addition", "its operands have other shapes than its output");
     }
     if add.params.len() != panels(add.output.stored_channels()) * params::ADD_ROWS * 64 {
         return fail(at, "addition", "its parameters are not in the file");
+    }
+    Ok(())
+}
+
+fn check_gate(plan: &Plan<'_>, gate: &Gate<'_>, at: usize) -> Result<()> {
+    check_add(&Add { x: gate.x, y: gate.skip, output: gate.output, params: gate.params, p: gate.p }, at)?;
+    if gate.gate.kind != DataType::U8 || gate.gate.pixels() != 1 || gate.gate.c != gate.x.c || gate.gate.stored_channels() != gate.x.stored_channels() {
+        return fail(at, "gate", "it has not one byte for every channel");
+    }
+    if gate.scratch() > plan.scratch_bytes() {
+        return fail(at, "gate", "its scratch does not fit into the plan's");
+    }
+    Ok(())
+}
+
+fn check_table(table: &Table<'_>, at: usize) -> Result<()> {
+    let shape = |v: &View| (v.h, v.w, v.c, v.stored_channels());
+    if shape(&table.input) != shape(&table.output) || !bytes_type(&table.output) {
+        return fail(at, "table", "its output has another shape than its input");
+    }
+    if table.table.len() != 256 {
+        return fail(at, "table", "it is not in the file");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The addition that no convolution could take.
+//! The addition that no convolution could take, and the factor and shift of each channel that none could.
 
 use super::{Units, byte_of};
 use crate::kernels::{AddRow, Kernels};
@@ -11,8 +11,8 @@ use core::ops::Range;
 pub struct Add<'a> {
     /// First operand, U8 or S8.
     pub x: View,
-    /// Second operand, of the same shape.
-    pub y: View,
+    /// Second operand, of the same shape; where there is none, K2 is 0.
+    pub y: Option<View>,
     /// What it makes.
     pub output: View,
     /// Rows of 16 words, [`crate::pack::params::ADD_ROWS`] a panel.
@@ -33,6 +33,7 @@ impl Add<'_> {
     /// # Panics
     /// If a slice is shorter than its view says; a plan that was validated never does that.
     pub fn run(&self, kernels: Kernels, x: &[u8], y: &[u8], out: &mut [u8], units: Range<usize>) {
+        let (second, y) = self.y.as_ref().map_or((&self.x, x), |view| (view, y));
         let width = self.output.w as usize;
         let mut at = units.start;
         while at < units.end {
@@ -40,8 +41,8 @@ impl Add<'_> {
             let to = byte_of(&self.output, at) - byte_of(&self.output, units.start);
             kernels.add(&mut AddRow {
                 x: (&x[byte_of(&self.x, at)..], self.x.pixel),
-                y: (&y[byte_of(&self.y, at)..], self.y.pixel),
-                signed: [matches!(self.x.kind, DataType::S8), matches!(self.y.kind, DataType::S8)],
+                y: (&y[byte_of(second, at)..], second.pixel),
+                signed: [matches!(self.x.kind, DataType::S8), matches!(second.kind, DataType::S8)],
                 params: self.params.as_chunks().0,
                 p: self.p,
                 out: (&mut out[to..], self.output.pixel),

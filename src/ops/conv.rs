@@ -3,7 +3,7 @@
 use super::rows::{Fill, Padded};
 use super::{Units, byte_of};
 use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source};
-use crate::pack::{Depth, LANES, Taps, params};
+use crate::pack::{Depth, LANES, Taps, panels, params};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
 use core::ops::Range;
@@ -38,11 +38,14 @@ pub enum Second<'a> {
 pub struct Conv<'a> {
     /// The window.
     pub window: Window,
+    /// Groups, at least 1: each reads an equal part of the input channels and makes an equal part of the output channels, both a multiple of 4 where there are
+    /// several.
+    pub groups: usize,
     /// What it reads: U8 or S8.
     pub input: View,
     /// What it makes.
     pub output: View,
-    /// Weights as [`crate::pack`] lays them out.
+    /// Weights as [`crate::pack`] lays them out, group by group.
     pub weights: &'a [u8],
     /// Rows of 16 words a panel, see [`params`].
     pub params: &'a [u8],
@@ -77,7 +80,25 @@ impl<'a> Conv<'a> {
     /// How the output is divided.
     #[must_use]
     pub const fn units(&self) -> Units {
-        Units::of(&self.output, true)
+        Units::of(&self.output, self.groups == 1)
+    }
+
+    /// Stored channels that a group reads and makes.
+    #[must_use]
+    pub const fn group_channels(&self) -> [usize; 2] {
+        [self.input.stored_channels() / self.groups, self.output.stored_channels() / self.groups]
+    }
+
+    /// Panels of weights, those of all groups.
+    #[must_use]
+    pub const fn panels(&self) -> usize {
+        self.groups * panels(self.group_channels()[1])
+    }
+
+    /// The depth of a group.
+    #[must_use]
+    pub const fn depth(&self) -> Depth {
+        Depth::new(&self.window, self.group_channels()[0])
     }
 
     /// Computes `units` of the output. `x` and `second` are the bytes of the operands' views, `out` those of the units.
@@ -85,7 +106,7 @@ impl<'a> Conv<'a> {
     /// # Panics
     /// If a slice is shorter than its view says; a plan that was validated never does that.
     pub fn run(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], units: Range<usize>, scratch: &mut [u8]) {
-        if self.output.pixels() == 1 {
+        if self.output.pixels() == 1 && self.groups == 1 {
             self.run_panels(kernels, x, second, out, units, scratch);
         } else if self.flat() {
             self.run_flat(kernels, x, second, out, units);
@@ -153,7 +174,7 @@ impl<'a> Conv<'a> {
     }
 
     const fn all_panels(&self) -> Range<usize> {
-        0..crate::pack::panels(self.output.stored_channels())
+        0..panels(self.group_channels()[1])
     }
 
     /// Fills the scratch with what `rows` output rows from `y` see; its first `kept` rows are there already.
@@ -175,10 +196,6 @@ impl<'a> Conv<'a> {
         Some(y + rows)
     }
 
-    fn depth(&self) -> Depth {
-        Depth::new(&self.window, self.input.stored_channels())
-    }
-
     fn scratch_source<'b>(&self, scratch: &'b [u8]) -> Source<'b> {
         let padded = self.padded();
         self.source(scratch, padded.pitch, padded.pixel)
@@ -194,7 +211,7 @@ impl<'a> Conv<'a> {
 
     /// True if a kernel row of the source lies in adjacent bytes.
     fn adjacent(&self) -> bool {
-        adjacent(&self.window, &self.input, self.copies())
+        self.groups == 1 && adjacent(&self.window, &self.input, self.copies())
     }
 
     fn second_at<'b>(&self, bytes: &'b [u8], y: usize, left: usize) -> BlockSecond<'b>
@@ -231,36 +248,40 @@ impl<'a> Conv<'a> {
         }
     }
 
-    /// Calls the kernel for `rows` by `pixels` outputs of a range of panels.
+    /// Calls the kernel for `rows` by `pixels` outputs of a range of panels of each group.
     fn block(&self, kernels: Kernels, source: Source<'_>, second: BlockSecond<'_>, out: &mut [u8], [rows, pixels]: [usize; 2], panels: Range<usize>) {
         if panels.is_empty() {
             return;
         }
         let taps: Taps = self.depth().taps(self.adjacent());
         let param_rows = params::rows(matches!(second, BlockSecond::Skip { .. }), matches!(second, BlockSecond::Projection { .. }));
-        let first = panels.start;
-        let second = match second {
-            BlockSecond::Skip { bytes, out_row, out_pixel, first: lane, channels, signed } => {
-                BlockSecond::Skip { bytes, out_row, out_pixel, first: lane + (first * LANES).cast_signed(), channels, signed }
-            }
-            BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[first * taps.total()..] },
-            BlockSecond::None => BlockSecond::None,
-        };
-        kernels.conv(&mut ConvBlock {
-            source,
-            taps,
-            weights: &self.weights.as_chunks().0[first * taps.total()..],
-            params: &self.params.as_chunks().0[first * param_rows..],
-            second,
-            pair_safe: self.pair_safe,
-            rows,
-            pixels,
-            out,
-            out_row: self.output.row,
-            out_pixel: self.output.pixel,
-            channels: self.output.stored_channels().min(panels.end * LANES) - first * LANES,
-            kind: self.output.kind,
-        });
+        let [inputs, outputs] = self.group_channels();
+        for group in 0..self.groups {
+            let first = group * self.all_panels().end + panels.start;
+            let second = match second {
+                BlockSecond::Skip { bytes, out_row, out_pixel, first: lane, channels, signed } => {
+                    let first = lane + (group * outputs + panels.start * LANES).cast_signed();
+                    BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed }
+                }
+                BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[first * taps.total()..] },
+                BlockSecond::None => BlockSecond::None,
+            };
+            kernels.conv(&mut ConvBlock {
+                source: Source { bytes: &source.bytes[group * inputs..], ..source },
+                taps,
+                weights: &self.weights.as_chunks().0[first * taps.total()..],
+                params: &self.params.as_chunks().0[first * param_rows..],
+                second,
+                pair_safe: self.pair_safe,
+                rows,
+                pixels,
+                out: &mut out[group * outputs * self.output.kind.bytes()..],
+                out_row: self.output.row,
+                out_pixel: self.output.pixel,
+                channels: outputs.min(panels.end * LANES) - panels.start * LANES,
+                kind: self.output.kind,
+            });
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 
 pub mod add;
 pub mod conv;
+pub mod gate;
 pub mod pool;
 pub mod rows;
+pub mod table;
 
 use crate::pack::{LANES, panels};
 use crate::shape::View;

@@ -44,8 +44,25 @@ pub fn file(options: Options) -> Vec<u8> {
     let d = net.conv("block2.conv2", Conv { second: Second::Projection(b, point(2)), block: Some(1), ..Conv::new(c, three(1), 22, DataType::U8) });
     let e = net.conv("block3.conv1", Conv::new(d, point(1), 22, DataType::S8));
     let f = net.conv("block3.conv2", Conv::new(e, three(1), 22, DataType::U8));
-    let g = net.add("block3.add", e, f);
+    let g = net.sum("block3.add", op::ADD, [e, f], None);
     let near = net.pool("avgpool", op::AVERAGE_POOL, g, Window { kernel: [2, 2], stride: [1, 1], dilation: [1, 1], pads: [1, 1, 0, 0] }, true);
+    // Grouped convolution with a skip, then a concatenation whose parts are made where they belong, read from its middle.
+    let wide = net.conv("block4.conv1", Conv::new(near, point(1), 24, DataType::U8));
+    let grouped = net.conv("block4.conv2", Conv { groups: 2, second: Second::Skip(wide), ..Conv::new(wide, three(1), 24, DataType::U8) });
+    let [h, w] = [net.views[grouped].h, net.views[grouped].w];
+    let concat = net.tensor("concat", View::packed(h, w, 36, DataType::U8, 0));
+    for (name, input, channels, first) in [("block5.right", wide, 12, 24), ("block5.left", grouped, 24, 0)] {
+        let made = net.conv(name, Conv::new(input, point(1), channels, DataType::U8));
+        net.parts.push((made, concat, first));
+    }
+    let middle = net.tensor("middle", View::packed(h, w, 24, DataType::U8, 0));
+    net.parts.push((middle, concat, 8));
+    // Squeeze-and-excitation, then a normalization of its own.
+    let squeezed = net.pool("block6.squeeze", op::AVERAGE_POOL, middle, Window { kernel: [h, w], ..point(1) }, false);
+    let excited = net.conv("block6.excite", Conv::new(squeezed, point(1), 24, DataType::S8));
+    let gate = net.table("block6.sigmoid", excited);
+    let gated = net.sum("block6.gate", op::GATE, [middle, gate], Some(wide));
+    let near = net.sum("block6.affine", op::ADD, [gated, gated], None);
     let all = net.views[near];
     let mean = net.pool("mean", op::AVERAGE_POOL, near, Window { kernel: [all.h, all.w], stride: [1, 1], dilation: [1, 1], pads: [0; 4] }, false);
     net.conv("classes", Conv::new(mean, point(1), 10, DataType::I32));
@@ -64,6 +81,7 @@ enum Second {
 struct Conv<'a> {
     input: usize,
     window: Window,
+    groups: usize,
     channels: u32,
     kind: DataType,
     second: Second,
@@ -74,7 +92,7 @@ struct Conv<'a> {
 
 impl Conv<'_> {
     const fn new(input: usize, window: Window, channels: u32, kind: DataType) -> Self {
-        Self { input, window, channels, kind, second: Second::None, largest: 60, padding: &[], block: None }
+        Self { input, window, groups: 1, channels, kind, second: Second::None, largest: 60, padding: &[], block: None }
     }
 }
 
@@ -83,6 +101,8 @@ struct Net {
     state: u64,
     writer: Writer,
     views: Vec<View>,
+    /// Tensors that are channels of another: which, of which, from which channel on.
+    parts: Vec<(usize, usize, usize)>,
     /// Inputs and output of each step.
     uses: Vec<Vec<usize>>,
     scratch: usize,
@@ -93,7 +113,7 @@ struct Net {
 impl Net {
     fn new(options: Options) -> Self {
         let state = options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        Self { options, state, writer: Writer::default(), views: Vec::new(), uses: Vec::new(), scratch: 0, macs: 0, layers: 0 }
+        Self { options, state, writer: Writer::default(), views: Vec::new(), parts: Vec::new(), uses: Vec::new(), scratch: 0, macs: 0, layers: 0 }
     }
 
     /// A number in `0..below`.
@@ -134,7 +154,7 @@ impl Net {
         record[step::WINDOW..][..10].copy_from_slice(&[kh, kw, sh, sw, dh, dw, t, l, b, r]);
         record[step::GROUPS] = 1;
         record[step::SECOND_WINDOW..][..4].copy_from_slice(&[1; 4]);
-        for at in [step::WEIGHTS, step::SECOND_WEIGHTS, step::PARAMS, step::PADDING, step::TABLE, step::BLOCK] {
+        for at in [step::WEIGHTS, step::SECOND_WEIGHTS, step::PARAMS, step::PADDING, step::TABLE, step::BLOCK, step::THIRD] {
             record[at] = NONE;
         }
         record[step::BLOCK_ROWS] = self.options.block_rows;
@@ -149,13 +169,13 @@ impl Net {
     }
 
     /// Packed random weights, and their sums.
-    fn weights(&mut self, window: &Window, view: &View, outputs: u32, largest: i8) -> (Vec<u8>, Vec<i32>) {
-        let depth = Depth::new(window, view.stored_channels());
+    fn weights(&mut self, window: &Window, channels: [usize; 2], outputs: u32, largest: i8) -> (Vec<u8>, Vec<i32>) {
+        let depth = Depth::new(window, channels[1]);
         let mut rows = vec![0i8; outputs as usize * depth.len()];
         for row in rows.chunks_exact_mut(depth.len()) {
             for ky in 0..window.kernel[0] as usize {
                 for kx in 0..window.kernel[1] as usize {
-                    for c in 0..view.c as usize {
+                    for c in 0..channels[0] {
                         let w = i64::from(largest) - i64::try_from(self.random(2 * u64::from(largest.unsigned_abs()) + 1)).expect("small");
                         row[depth.index(ky, kx, c)] = i8::try_from(w).expect("in range");
                     }
@@ -176,9 +196,18 @@ impl Net {
             Second::Skip(i) | Second::Projection(i, _) => Some(i),
         };
         let mut record = self.record(name, op::CONV, conv.input, second, output, &conv.window);
-        let (packed, sums) = self.weights(&conv.window, &x, conv.channels, conv.largest);
+        record[step::GROUPS] = word(conv.groups);
+        let (mut packed, mut sums) = (Vec::new(), Vec::new());
+        for _ in 0..conv.groups {
+            let channels = [x.c as usize, x.stored_channels()].map(|c| c / conv.groups);
+            let (weights, mut own) = self.weights(&conv.window, channels, conv.channels / word(conv.groups), conv.largest);
+            packed.extend(weights);
+            // The lanes of a panel that have no channel.
+            own.resize(if conv.groups > 1 { own.len().next_multiple_of(LANES) } else { own.len() }, 0);
+            sums.extend(own);
+        }
         record[step::WEIGHTS] = self.writer.weights(&packed);
-        let depth = f64::from(conv.window.kernel[0] * conv.window.kernel[1] * x.c);
+        let depth = f64::from(conv.window.kernel[0] * conv.window.kernel[1] * x.c / word(conv.groups));
         let mut spread = depth.sqrt() * f64::from(conv.largest) * 60.0;
         let mut sums2 = Vec::new();
         match conv.second {
@@ -191,7 +220,7 @@ impl Net {
                 record[step::SECOND_KIND] = 2;
                 record[step::SECOND_WINDOW..][..4].copy_from_slice(&[window.kernel[0], window.kernel[1], window.stride[0], window.stride[1]]);
                 let view = self.views[i];
-                let (packed, sums) = self.weights(&window, &view, conv.channels, conv.largest);
+                let (packed, sums) = self.weights(&window, [view.c as usize, view.stored_channels()], conv.channels, conv.largest);
                 record[step::SECOND_WEIGHTS] = self.writer.weights(&packed);
                 sums2 = sums;
                 spread *= 4.0;
@@ -199,11 +228,11 @@ impl Net {
         }
         let (skip, projection) = (record[step::SECOND_KIND] == 1, record[step::SECOND_KIND] == 2);
         let rows = params::rows(skip, projection);
-        let lanes = panels(round_up(conv.channels as usize, 4)) * LANES;
+        let lanes = conv.groups * panels(round_up(conv.channels as usize / conv.groups, 4)) * LANES;
         let mut table = vec![0u8; lanes / LANES * rows * 64];
         #[expect(clippy::cast_possible_truncation, reason = "a factor below a half")]
         let multiplier = ((2f64.powi(31) * 100.0 / spread) as i64).min((1 << 30) - 1) as i32;
-        for lane in 0..conv.channels as usize {
+        for lane in 0..sums.len() {
             let bias = i32::try_from(self.random(20_000)).expect("small") - 10_000;
             let mut row = vec![bias, sums[lane], multiplier - i32::try_from(self.random(1000)).expect("small")];
             if skip {
@@ -225,7 +254,7 @@ impl Net {
         let y = self.views[output];
         let padded = Padded::new(&x, &conv.window, y.w, self.options.block_rows.min(y.h) as usize);
         self.scratch = self.scratch.max(round_up(padded.bytes(), 64));
-        let macs = y.pixels() as u64 * u64::from(conv.channels) * u64::from(conv.window.kernel[0] * conv.window.kernel[1] * x.c);
+        let macs = y.pixels() as u64 * u64::from(conv.channels) * u64::from(conv.window.kernel[0] * conv.window.kernel[1] * x.c / word(conv.groups));
         self.step(record, macs);
         self.layers += 1;
         output
@@ -252,31 +281,55 @@ impl Net {
         output
     }
 
-    fn add(&mut self, name: &str, x: usize, y: usize) -> usize {
+    /// An addition or a gate; the addition of a tensor to itself is one of a single operand.
+    fn sum(&mut self, name: &str, op: u32, [x, y]: [usize; 2], third: Option<usize>) -> usize {
         let view = self.views[x];
-        let output = self.tensor(name, View { kind: DataType::U8, ..view });
-        let mut record = self.record(name, op::ADD, x, Some(y), output, &Window::point([1, 1]));
+        let output = self.tensor(name, View::packed(view.h, view.w, view.c, DataType::U8, 0));
+        let mut record = self.record(name, op, x, (x != y).then_some(y), output, &Window::point([1, 1]));
+        self.uses.last_mut().expect("a step").extend(third);
+        record[step::THIRD] = third.map_or(NONE, word);
         let mut table = vec![0u8; panels(view.stored_channels()) * params::ADD_ROWS * 64];
         for panel in table.as_chunks_mut::<{ params::ADD_ROWS * 64 }>().0 {
-            for (row, value) in [(params::BIAS, 4000i32), (params::MULTIPLIER, 1 << 25), (params::K2, 41), (params::K1, 37)] {
+            let k2 = if x == y { 0 } else { 41 };
+            for (row, value) in [(params::BIAS, 4000i32), (params::MULTIPLIER, 1 << if op == op::GATE { 23 } else { 25 }), (params::K2, k2), (params::K1, 37)] {
                 panel[row * 64..][..64].as_chunks_mut::<4>().0.fill(value.to_le_bytes());
             }
         }
         record[step::PARAMS] = self.writer.weights(&table);
         record[step::P] = 1;
+        if op == op::GATE {
+            self.scratch = self.scratch.max(table.len());
+        }
+        self.step(record, 0);
+        output
+    }
+
+    /// A function that rises from one end of the bytes to the other.
+    fn table(&mut self, name: &str, x: usize) -> usize {
+        let output = self.tensor(name, View { kind: DataType::U8, ..self.views[x] });
+        let mut record = self.record(name, op::TABLE, x, None, output, &Window::point([1, 1]));
+        let table: Vec<u8> = (0..=255u8).map(|b| b ^ 0x80).map(|v| (u16::from(v) * u16::from(v) / 255).to_le_bytes()[0]).collect();
+        record[step::TABLE] = self.writer.weights(&table);
         self.step(record, 0);
         output
     }
 
     /// Gives every tensor its place; with `reuse` the memory of those that are no longer needed. Gives the bytes of the arena.
     fn place(&mut self, first: usize, reuse: bool) -> usize {
+        let part = |t: usize| self.parts.iter().find(|p| p.0 == t);
         let life = |t: usize| {
-            let uses = self.uses.iter().enumerate().filter(|(_, u)| u.contains(&t)).map(|(i, _)| i);
+            let same = |u: &usize| *u == t || part(*u).is_some_and(|p| p.1 == t);
+            let uses = self.uses.iter().enumerate().filter(|(_, u)| u.iter().any(same)).map(|(i, _)| i);
             (if t == 0 { 0 } else { uses.clone().min().unwrap_or(0) }, if t + 1 == self.views.len() { usize::MAX } else { uses.max().unwrap_or(0) })
         };
         let lives: Vec<_> = (0..self.views.len()).map(life).collect();
         let mut placed: Vec<View> = Vec::new();
         for (t, view) in self.views.iter().enumerate() {
+            if part(t).is_some() {
+                // It takes no room of its own.
+                placed.push(View { offset: usize::MAX / 2, ..*view });
+                continue;
+            }
             let meets = |u: usize| !reuse || lives[t].0 <= lives[u].1 && lives[u].0 <= lives[t].1;
             let mut offset = 0;
             while let Some(other) = (0..t).find(|&u| meets(u) && placed[u].offset < offset + view.bytes() && offset < placed[u].range().end) {
@@ -285,7 +338,14 @@ impl Net {
             placed.push(View { offset, ..*view });
             self.writer.tensors[first + t][tensor::OFFSET] = word(offset);
         }
-        round_up(placed.iter().map(|v| v.range().end).max().unwrap_or(0), 64)
+        for &(t, whole, channel) in &self.parts {
+            let record = &mut self.writer.tensors[first + t];
+            record[tensor::OFFSET] = word(placed[whole].offset);
+            record[tensor::CHANNEL] = word(channel);
+            record[tensor::PIXEL] = word(placed[whole].pixel);
+            record[tensor::ROW] = word(placed[whole].row);
+        }
+        round_up(placed.iter().filter(|v| v.offset < usize::MAX / 2).map(|v| v.range().end).max().unwrap_or(0), 64)
     }
 
     fn plan(&mut self, kind: PlanKind) {

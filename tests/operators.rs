@@ -1,0 +1,151 @@
+//! The operators against their definitions, on every kernel set: groups, gates, single operands and tables.
+
+#[path = "support/float.rs"]
+mod float;
+
+use float::Random;
+use skipstone::Kernels;
+use skipstone::ops::conv::{Conv, Second};
+use skipstone::ops::gate::Gate;
+use skipstone::ops::table::Table;
+use skipstone::pack::{Depth, LANES, pack, panels, params};
+use skipstone::quant::{DataType, rdm};
+use skipstone::shape::{View, Window};
+
+fn bytes(random: &mut Random, n: usize) -> Vec<u8> {
+    (0..n).map(|_| integer(random, 0, 255)).map(|v| v.to_le_bytes()[0]).collect()
+}
+
+/// An integer from `low` to `high`.
+#[expect(clippy::cast_possible_truncation, reason = "in range")]
+fn integer(random: &mut Random, low: i32, high: i32) -> i32 {
+    low + (random.unit() * f64::from(high - low + 1)) as i32
+}
+
+fn value(byte: u8, kind: DataType) -> i32 {
+    if kind == DataType::S8 { i32::from(byte.cast_signed()) } else { i32::from(byte) }
+}
+
+fn table(rows: &[Vec<i32>], channels: usize) -> Vec<u8> {
+    let word = |row: &Vec<i32>, c: usize| row.get(c).copied().unwrap_or(0).to_le_bytes();
+    (0..panels(channels)).flat_map(|p| rows.iter().flat_map(move |row| (0..LANES).flat_map(move |l| word(row, p * LANES + l)))).collect()
+}
+
+/// The definition's bytes to the ones of a set, or back.
+fn turned(kernels: Kernels, kind: DataType, bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    kernels.flip_tensor(kind, &mut bytes);
+    bytes
+}
+
+#[test]
+fn groups_read_their_own_channels() {
+    let mut random = Random::new(1);
+    for round in 0..60 {
+        let groups = [1, 2, 3, 5, 8][round % 5];
+        let [ic, oc] = [0, 0].map(|_| 4 * usize::try_from(integer(&mut random, 1, 6)).unwrap());
+        let kernel = [1, 3][round / 5 % 2];
+        let window = Window { kernel: [kernel; 2], stride: [1 + u32::from(round % 3 == 0); 2], dilation: [1, 1], pads: [kernel / 2; 4] };
+        let (kind, skipped) = ([DataType::U8, DataType::S8][round / 2 % 2], round % 4 < 2);
+        let sizes = [ic, oc].map(|c| u32::try_from(c * groups).unwrap());
+        let input = View::packed(6, 5, sizes[0], kind, 0);
+        let [h, w] = window.output(6, 5).unwrap();
+        let output = View::packed(h, w, sizes[1], DataType::U8, 0);
+        let (x, skip) = (bytes(&mut random, input.bytes()), bytes(&mut random, output.bytes()));
+        let depth = Depth::new(&window, ic);
+        let weights: Vec<i8> = (0..groups * oc * depth.len()).map(|_| i8::try_from(integer(&mut random, -60, 60)).unwrap()).collect();
+        let (mut packed, mut parameters, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for weights in weights.chunks_exact(oc * depth.len()) {
+            let mut part = vec![0; depth.bytes(oc)];
+            pack(weights, depth.len(), &mut part);
+            packed.extend(part);
+            let sums = weights.chunks_exact(depth.len()).map(|w| w.iter().map(|&w| i32::from(w)).sum()).collect();
+            let random_row = |random: &mut Random, low, high| -> Vec<i32> { (0..oc).map(|_| integer(random, low, high)).collect() };
+            let mut group = vec![random_row(&mut random, -9000, 9000), sums, random_row(&mut random, 1 << 20, 1 << 23)];
+            if skipped {
+                group.push(random_row(&mut random, 0, 99));
+            }
+            parameters.extend(table(&group, oc));
+            rows.push(group);
+        }
+        let second = if skipped { Second::Skip { view: output, stride: [1, 1], front: 0 } } else { Second::None };
+        let conv = Conv { window, groups, input, output, weights: &packed, params: &parameters, padding: &[], second, pair_safe: false, block_rows: 2 };
+        let expected: Vec<u8> = (0..output.bytes())
+            .map(|i| {
+                let (c, px, py) = (i % (oc * groups), i / (oc * groups) % w as usize, i / (oc * groups) / w as usize);
+                let (group, o) = (c / oc, c % oc);
+                let mut acc = rows[group][params::BIAS][o] + if skipped { rows[group][params::K2][o] * i32::from(skip[i]) } else { 0 };
+                for ky in 0..kernel as usize {
+                    for kx in 0..kernel as usize {
+                        let at = |out: usize, tap: usize, axis: usize| (out * window.stride[axis] as usize + tap).checked_sub(window.pads[axis] as usize);
+                        let Some((y, column)) = at(py, ky, 0).filter(|&y| y < 6).zip(at(px, kx, 1).filter(|&x| x < 5)) else { continue };
+                        for k in 0..ic {
+                            let byte = x[(y * 5 + column) * ic * groups + group * ic + k];
+                            acc += value(byte, kind) * i32::from(weights[(group * oc + o) * depth.len() + depth.index(ky, kx, k)]);
+                        }
+                    }
+                }
+                rdm(acc, rows[group][params::MULTIPLIER][o]).clamp(0, 255).to_le_bytes()[0]
+            })
+            .collect();
+        for kernels in Kernels::all() {
+            let (mut out, mut scratch) = (vec![0; output.bytes()], vec![0; conv.scratch()]);
+            let operands = [turned(kernels, kind, &x), turned(kernels, DataType::U8, &skip)];
+            conv.run(kernels, &operands[0], &operands[1], &mut out, 0..conv.units().count, &mut scratch);
+            assert!(turned(kernels, DataType::U8, &out) == expected, "{}, round {round}, {groups} groups of {ic} to {oc}", kernels.set());
+        }
+    }
+}
+
+#[test]
+fn gates_scale_and_add() {
+    let mut random = Random::new(2);
+    for round in 0..40 {
+        let channels = 4 * usize::try_from(integer(&mut random, 1, 20)).unwrap();
+        let [kind, skip_kind] = [round, round / 2].map(|i| [DataType::U8, DataType::S8][i % 2]);
+        let c = u32::try_from(channels).unwrap();
+        let (x, skip) = (View::packed(3, 4, c, kind, 0), (round % 3 > 0).then_some(View::packed(3, 4, c, skip_kind, 0)));
+        let (gate, output) = (View::packed(1, 1, c, DataType::U8, 0), View::packed(3, 4, c, DataType::U8, 0));
+        let k2 = if skip.is_some() { 300 } else { 0 };
+        let rows: Vec<Vec<i32>> = [(-900, 900), (0, 0), (1 << 20, 1 << 22), (0, k2), (7, 7)]
+            .into_iter()
+            .map(|(low, high)| (0..channels).map(|_| integer(&mut random, low, high)).collect())
+            .collect();
+        let parameters = table(&rows, channels);
+        let op = Gate { x, gate, skip, output, params: &parameters, p: 2 };
+        let [a, b, g] = [x.bytes(), x.bytes(), channels].map(|n| bytes(&mut random, n));
+        let expected: Vec<u8> = (0..x.bytes())
+            .map(|i| {
+                let c = i % channels;
+                let acc = rows[0][c] + value(a[i], kind) * i32::from(g[c]) + if skip.is_some() { rows[3][c] * value(b[i], skip_kind) } else { 0 };
+                rdm(acc << 2, rows[2][c]).clamp(0, 255).to_le_bytes()[0]
+            })
+            .collect();
+        for kernels in Kernels::all() {
+            let operands = [turned(kernels, kind, &a), turned(kernels, DataType::U8, &g), turned(kernels, skip_kind, &b)];
+            let (mut out, mut scratch) = (vec![0; output.bytes()], vec![0; op.scratch()]);
+            op.run(kernels, operands.each_ref().map(Vec::as_slice), &mut out, 0..op.units().count, &mut scratch);
+            assert!(turned(kernels, DataType::U8, &out) == expected, "{}, round {round}", kernels.set());
+        }
+    }
+}
+
+#[test]
+fn tables_map_the_bytes_of_the_definition() {
+    let mut random = Random::new(3);
+    let table: Vec<u8> = bytes(&mut random, 256);
+    for (from, to) in [(DataType::U8, DataType::S8), (DataType::S8, DataType::U8), (DataType::S8, DataType::S8)] {
+        let (input, output) = (View::packed(3, 5, 22, from, 0), View::packed(3, 5, 22, to, 0));
+        let x = bytes(&mut random, input.bytes());
+        let op = Table { input, output, table: &table };
+        for kernels in Kernels::all() {
+            let mut out = vec![0; output.bytes()];
+            for units in [0..4, 4..15] {
+                let start = units.start * output.pixel;
+                op.run(kernels, &turned(kernels, from, &x), &mut out[start..], units);
+            }
+            let expected: Vec<u8> = x.iter().map(|&b| table[usize::from(b)]).collect();
+            assert!(turned(kernels, to, &out) == expected, "{}", kernels.set());
+        }
+    }
+}
