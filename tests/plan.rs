@@ -5,13 +5,14 @@
 mod float;
 
 use float::Random;
+use skipstone::convert::place::place;
 use skipstone::convert::plan::{Plan, fast};
 use skipstone::convert::quantized::{Conv, Op, Quantized, Second, Step, Tensor};
 use skipstone::quant::DataType;
 use skipstone::shape::Window;
 
 fn network(size: u32) -> Quantized {
-    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scale: 1.0, picture: true };
+    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scale: 1.0, picture: true, part: None };
     Quantized { tensors: vec![picture], ..Quantized::default() }
 }
 
@@ -21,17 +22,41 @@ fn conv(network: &mut Quantized, input: usize, kernel: u32, channels: u32, skip:
     let window = Window { kernel: [kernel; 2], stride: [1, 1], dilation: [1, 1], pads: [pad; 4] };
     let [h, w, _] = network.tensors[input].shape;
     let output = network.tensors.len();
-    network.tensors.push(Tensor { name: format!("t{output}"), shape: [h, w, channels], kind: DataType::U8, scale: 1.0, picture: false });
+    network.tensors.push(tensor([h, w, channels]));
     let second = if skip.is_some() { Second::Skip { stride: [1, 1], front: 0 } } else { Second::None };
-    let op = Op::Conv(Conv { window, weights: Vec::new(), params: Vec::new(), padding: Vec::new(), second, pair_safe: true });
-    network.steps.push(Step { name: format!("s{output}"), op, input, second: skip, output, block: None, macs: 0, factors: None });
+    let op = Op::Conv(Conv { window, groups: 1, weights: Vec::new(), params: Vec::new(), padding: Vec::new(), second, pair_safe: true });
+    network.steps.push(step(op, input, skip, output));
+    output
+}
+
+fn tensor(shape: [u32; 3]) -> Tensor {
+    Tensor { name: "t".into(), shape, kind: DataType::U8, scale: 1.0, picture: false, part: None }
+}
+
+fn step(op: Op, input: usize, second: Option<usize>, output: usize) -> Step {
+    Step { name: format!("s{output}"), op, input, second, third: None, output, block: None, macs: 0, factors: None }
+}
+
+fn concat(network: &mut Quantized, parts: &[usize]) -> usize {
+    let [h, w, _] = network.tensors[parts[0]].shape;
+    let output = network.tensors.len();
+    network.tensors.push(tensor([h, w, parts.iter().map(|&t| network.tensors[t].shape[2]).sum()]));
+    network.steps.push(step(Op::Concat(parts[1..].to_vec()), parts[0], None, output));
+    output
+}
+
+fn slice(network: &mut Quantized, input: usize, first: u32, channels: u32) -> usize {
+    let [h, w, _] = network.tensors[input].shape;
+    let output = network.tensors.len();
+    network.tensors.push(tensor([h, w, channels]));
+    network.steps.push(step(Op::Slice(first), input, None, output));
     output
 }
 
 /// When a tensor is in use: from the step that makes it to the last one that reads it.
 fn life(network: &Quantized, tensor: usize) -> core::ops::RangeInclusive<usize> {
     let made = network.steps.iter().position(|s| s.output == tensor).unwrap_or(0);
-    let last = network.steps.iter().rposition(|s| s.input == tensor || s.second == Some(tensor));
+    let last = network.steps.iter().rposition(|s| s.reads().any(|t| t == tensor));
     made..=last.unwrap_or(network.steps.len())
 }
 
@@ -100,4 +125,111 @@ fn scratch_holds_the_rows_of_the_largest_block() {
     let plan = fast(&net);
     // All 8 rows and the border: 10 rows of (10 pixels · 3 bytes + 3 spare bytes, rounded up to 48), rounded up to a cache line.
     assert_eq!((plan.block_rows[0], plan.scratch_bytes), (8, 512));
+}
+
+/// What every channel of every tensor holds: the tensor that a step computed, and which of its channels.
+type Contents = Vec<Vec<(usize, u32)>>;
+
+fn contents(network: &Quantized) -> Contents {
+    let own = |t: usize| -> Vec<(usize, u32)> { (0..network.tensors[t].shape[2]).map(|c| (t, c)).collect() };
+    let mut all: Contents = (0..network.tensors.len()).map(own).collect();
+    for step in &network.steps {
+        all[step.output] = match &step.op {
+            Op::Concat(_) => step.reads().flat_map(|t| all[t].clone()).collect(),
+            Op::Slice(first) => all[step.input][*first as usize..][..network.tensors[step.output].shape[2] as usize].to_vec(),
+            _ => own(step.output),
+        };
+    }
+    all
+}
+
+/// Runs a placed network byte by byte: every step must find in the arena what the network before it was placed would hand to it. Returns the number of copies.
+fn check_bytes(before: &Quantized, after: &Quantized) -> usize {
+    let (expected, plan) = (contents(before), fast(after));
+    let bytes = |t: usize| {
+        let v = plan.views[t];
+        (0..v.pixels()).flat_map(move |i| (0..v.c).map(move |c| (v.offset + i / v.w as usize * v.row + i % v.w as usize * v.pixel + c as usize, i, c)))
+    };
+    let mut arena = vec![None; plan.tensor_bytes];
+    bytes(0).for_each(|(at, pixel, c)| arena[at] = Some((0, c, pixel)));
+    let mut copies = 0;
+    for step in &after.steps {
+        let Some(made) = before.steps.iter().find(|s| s.name == step.name) else {
+            // A copy moves what it finds.
+            copies += 1;
+            let found: Vec<_> = bytes(step.input).map(|(at, ..)| arena[at]).collect();
+            bytes(step.output).zip(found).for_each(|((at, ..), v)| arena[at] = v);
+            continue;
+        };
+        for (read, original) in step.reads().zip(made.reads()) {
+            for (at, pixel, c) in bytes(read) {
+                let (tensor, channel) = expected[original][c as usize];
+                assert_eq!(arena[at], Some((tensor, channel, pixel)), "{} reads tensor {original} at channel {c}, pixel {pixel}", step.name);
+            }
+        }
+        bytes(step.output).for_each(|(at, pixel, c)| arena[at] = Some((made.output, c, pixel)));
+    }
+    copies
+}
+
+#[test]
+fn parts_are_made_where_they_belong() {
+    // A dense block whose layers read the concatenation through a bottleneck: exported as one growing list, or as pairs.
+    for pairs in [false, true] {
+        let mut net = network(4);
+        let mut parts = vec![conv(&mut net, 0, 3, 16, None)];
+        let mut whole = parts[0];
+        for _ in 0..5 {
+            let narrow = conv(&mut net, whole, 1, 8, None);
+            parts.push(conv(&mut net, narrow, 3, 12, None));
+            whole = if pairs { concat(&mut net, &[whole, parts[parts.len() - 1]]) } else { concat(&mut net, &parts) };
+        }
+        conv(&mut net, whole, 1, 4, None);
+        assert_eq!(check_bytes(&net, &place(net.clone())), 0);
+    }
+    // Without a bottleneck a layer would write into what it reads.
+    let mut net = network(4);
+    let mut whole = conv(&mut net, 0, 3, 16, None);
+    for _ in 0..3 {
+        let new = conv(&mut net, whole, 3, 12, None);
+        whole = concat(&mut net, &[whole, new]);
+    }
+    conv(&mut net, whole, 1, 4, None);
+    assert_eq!(check_bytes(&net, &place(net.clone())), 3);
+}
+
+#[test]
+fn any_concatenations_and_slices_hold_their_bytes() {
+    let mut random = Random::new(5);
+    let mut total = 0;
+    for _ in 0..400 {
+        let mut net = network(4);
+        let mut pick = |n: usize| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small numbers")]
+            let i = (random.unit() * n as f64) as usize;
+            i
+        };
+        for i in 0..16 {
+            let made = net.tensors.len();
+            let t = if made == 1 { 0 } else { 1 + pick(made - 1) };
+            match if i < 3 { 0 } else { pick(4) } {
+                0 | 1 => conv(&mut net, t, [1, 3][pick(2)], [4, 8, 16][pick(3)], None),
+                2 => {
+                    let parts: Vec<usize> = (0..2 + pick(3)).map(|_| 1 + pick(made - 1)).collect();
+                    concat(&mut net, &parts)
+                }
+                _ => {
+                    let c = net.tensors[t].shape[2] / 4;
+                    let first = pick(c as usize);
+                    slice(&mut net, t, 4 * u32::try_from(first).unwrap(), 4 * u32::try_from(1 + pick(c as usize - first)).unwrap())
+                }
+            };
+        }
+        let last = net.tensors.len() - 1;
+        conv(&mut net, last, 1, 4, None);
+        let placed = place(net.clone());
+        assert!(placed.steps.iter().all(|s| !matches!(s.op, Op::Concat(_) | Op::Slice(_))));
+        total += check_bytes(&net, &placed);
+    }
+    eprintln!("{total} copies");
 }

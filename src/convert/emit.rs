@@ -157,7 +157,9 @@ fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &
             DataType::I32 => 3,
         };
         record[tensor::SHAPE..][..3].copy_from_slice(&tensor.shape);
-        record[tensor::OFFSET] = word(view.offset);
+        let channel = tensor.part.map_or(0, |(_, channel)| channel as usize * tensor.kind.bytes());
+        record[tensor::OFFSET] = word(view.offset - channel);
+        record[tensor::CHANNEL] = word(channel);
         record[tensor::PIXEL] = word(view.pixel);
         record[tensor::ROW] = word(view.row);
         record[tensor::SCALE] = narrow(tensor.scale).to_bits();

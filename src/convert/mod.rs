@@ -12,6 +12,7 @@ mod layer;
 pub mod onnx;
 mod parallel;
 pub mod pipeline;
+pub mod place;
 pub mod plan;
 pub mod quantize;
 pub mod quantized;

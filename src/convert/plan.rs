@@ -20,13 +20,15 @@ pub struct Plan {
     pub scratch_bytes: usize,
 }
 
-/// The first and the last step that need a tensor; the picture is there before the first step, the scores outlive the last.
-fn lifetime(network: &Quantized, tensor: usize) -> Option<(usize, usize)> {
-    let made = network.steps.iter().position(|s| s.output == tensor);
-    let read = network.steps.iter().rposition(|s| s.reads().any(|t| t == tensor));
+/// The first and the last step that need the buffer of a tensor; the picture is there before the first step, the scores outlive the last.
+fn lifetime(network: &Quantized, buffer: usize) -> Option<(usize, usize)> {
+    let lies_there = |t: usize| t == buffer || network.tensors[t].part.is_some_and(|(whole, _)| whole == buffer);
+    let made = network.steps.iter().position(|s| lies_there(s.output));
+    let read = network.steps.iter().rposition(|s| s.reads().any(lies_there));
     match (made, read) {
         (None, Some(last)) => Some((0, last)),
-        (Some(first), last) => Some((first, last.unwrap_or(network.steps.len()))),
+        (Some(first), None) => Some((first, network.steps.len())),
+        (Some(first), Some(last)) => Some((first, network.steps.iter().rposition(|s| lies_there(s.output)).unwrap_or(first).max(last))),
         (None, None) => None,
     }
 }
@@ -34,7 +36,8 @@ fn lifetime(network: &Quantized, tensor: usize) -> Option<(usize, usize)> {
 /// The plan with the least time: layer by layer, the largest tensors placed first, each at the lowest place that is free for as long as it lives.
 #[must_use]
 pub fn fast(network: &Quantized) -> Plan {
-    let mut order: Vec<_> = (0..network.tensors.len()).filter_map(|t| Some((t, lifetime(network, t)?))).collect();
+    let buffers = (0..network.tensors.len()).filter(|&t| network.tensors[t].part.is_none());
+    let mut order: Vec<_> = buffers.filter_map(|t| Some((t, lifetime(network, t)?))).collect();
     let bytes = |t: usize| round_up(network.tensors[t].view(0).bytes(), LINE);
     order.sort_by_key(|&(t, (first, _))| (core::cmp::Reverse(bytes(t)), first));
     let mut views: Vec<View> = network.tensors.iter().map(|t| t.view(0)).collect();
@@ -51,6 +54,12 @@ pub fn fast(network: &Quantized) -> Plan {
         }
         views[t] = network.tensors[t].view(at);
         placed.push((at, bytes(t), life));
+    }
+    for (t, tensor) in network.tensors.iter().enumerate() {
+        if let Some((whole, channel)) = tensor.part {
+            let View { offset, pixel, row, .. } = views[whole];
+            views[t] = View { offset: offset + channel as usize * tensor.kind.bytes(), pixel, row, ..views[t] };
+        }
     }
     let tensor_bytes = placed.iter().map(|(at, len, _)| at + len).max().unwrap_or(0);
     let block_rows: Vec<usize> = network

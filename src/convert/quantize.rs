@@ -3,6 +3,7 @@
 use super::calibrate::{Statistics, TensorStatistics};
 use super::graph::{self, Network, TensorId};
 use super::parallel::in_order;
+use super::place::place;
 use super::quantized::{Op, Quantized, Step, Sum, Tensor, params};
 use super::range::{self, Method};
 use super::round::integer;
@@ -81,7 +82,7 @@ pub fn quantize(
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
     let scales = tensor_scales(network, statistics, options.method);
-    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scale: network.input.scale[0], picture: true };
+    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scale: network.input.scale[0], picture: true, part: None };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let mut walk = Walk { network, options, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for };
@@ -95,7 +96,7 @@ pub fn quantize(
         }
         progress(i + 1);
     }
-    Ok(walk.made)
+    Ok(place(walk.made))
 }
 
 /// One scale for each tensor, from the statistics alone.
@@ -125,7 +126,7 @@ impl Walk<'_> {
 
     /// Adds a tensor without bytes.
     pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scale: f64) -> TensorId {
-        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scale, picture: false });
+        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scale, picture: false, part: None });
         self.data.push(Vec::new());
         self.made.tensors.len() - 1
     }

@@ -23,6 +23,8 @@ pub struct Tensor {
     pub scale: f64,
     /// True for the picture that is fed in.
     pub picture: bool,
+    /// The tensor whose channels it is, and from which channel on; nothing where it has a buffer of its own.
+    pub part: Option<(TensorId, u32)>,
 }
 
 impl Tensor {
