@@ -17,14 +17,14 @@ use serde::Serialize;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Labels of pictures; bad ones are named at the end, with exit code 3
+/// Labels of pictures
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  skipstone run net.stone cat.jpg dog.png\n  curl -s https://example.org/cat.jpg | skipstone run net.stone -\n  \
                         ffmpeg -i /dev/video0 -f rawvideo -pix_fmt yuv420p - | skipstone run net.stone --raw 640x480:yuv420")]
 pub struct RunArgs {
     /// The network
     net: PathBuf,
-    /// Pictures, JPEG or PNG; - reads one from stdin
+    /// Pictures, JPEG or PNG; - reads one from stdin. Bad ones are named at the end, with exit code 3; the others are labelled
     #[arg(required_unless_present = "raw", conflicts_with = "raw")]
     pictures: Vec<PathBuf>,
     /// Classes to show
