@@ -71,12 +71,19 @@ fn bad_arguments_and_inputs() {
         (2, "bench net.stone --soak 5s --runs 5", &["--soak", "--runs"]),
         (3, "run net.stone nowhere.png", &["nowhere.png"]),
         (3, "run net.stone notes.jpg", &["notes.jpg"]),
-        (3, "run net.onnx grey.png", &["net.onnx"]),
+        (3, "run net.onnx grey.png", &["net.onnx: this is an ONNX file"]),
+        (3, "run grey.png net.stone", &["grey.png: this is a picture"]),
+        (3, "bench one", &["one: this is a folder"]),
         (3, "run nowhere.stone grey.png", &["nowhere.stone"]),
         (3, "run net.stone -", &["stdin"]),
         (2, "run net.stone", &["<PICTURES>"]),
         (2, "run net.stone grey.png --raw 4x4:rgb24", &["--raw"]),
         (2, "run net.stone --raw 4x4:jpeg", &["--raw", "4x4:jpeg"]),
+        (2, "run net.stone --raw 65536x4:rgb24", &["--raw", "65536x4", "65535"]),
+        (2, "run net.stone --raw 4x99999999999:rgb24", &["--raw", "65535"]),
+        (2, "run net.stone --raw 0x4:rgb24", &["--raw", "1 to 65535"]),
+        (3, "run net.stone --raw 4x4:rgb24", &["no frame", "--raw"]),
+        (3, "run net.stone notes.jpg nowhere.png", &["2 of 2", "notes.jpg", "nowhere.png"]),
         (2, "run net.stone grey.png --top 0", &["--top"]),
         (3, "run net.stone grey.png --resize none --crop 11", &["grey.png"]),
         (2, "run net.stone grey.png --resize big", &["--resize", "big"]),
@@ -131,6 +138,13 @@ fn help_and_version() {
         let help = folder.run(&format!("{command} --help")).expect(0).out;
         assert!(help.contains("Example") && help.contains(&format!("skipstone {command}")) && help.contains("--json"), "{help}");
     }
+    let verify = folder.run("verify --help").expect(0).out;
+    let isa = verify.lines().find(|l| l.contains("--isa <NAME>")).expect("an option");
+    assert!(Kernels::all().all(|k| isa.contains(k.set().name())) && isa.contains("all takes every set"), "{isa}");
+    assert!(!all.contains("small") && !folder.run("bench --help").expect(0).out.contains("small"), "no file that the converter makes has that plan");
+    let needing = |text: &str| text.lines().filter(|l| l.contains("(needs the program with the converter)")).count();
+    let (commands, options) = if cfg!(feature = "convert") { (0, 0) } else { (3, 1) };
+    assert_eq!((needing(&all), needing(&folder.run("eval --help").expect(0).out)), (commands, options), "{all}");
     assert_eq!(folder.run("--version").expect(0).out, format!("skipstone {}\n", env!("CARGO_PKG_VERSION")));
 }
 
@@ -163,6 +177,25 @@ fn labels_of_pictures() {
 }
 
 #[test]
+fn bad_pictures_do_not_cost_the_good_ones() {
+    let folder = folder("some");
+    folder.png("a.png", 10, 12, 1);
+    folder.png("b.png", 40, 30, 2);
+    folder.write("notes.jpg", b"this is no picture");
+    let good = folder.run("run net.stone a.png b.png --json").json(0, "run");
+    assert_eq!(good.get("bad"), None);
+    let one = folder.run("run net.stone a.png notes.jpg b.png --json");
+    assert_eq!(one.errors().collect::<Vec<_>>()[0], "error: notes.jpg: neither a JPEG nor a PNG");
+    let one = one.json(3, "run");
+    assert_eq!((&one["pictures"], one["bad"].as_array().map(Vec::len)), (&good["pictures"], Some(1)));
+    assert_eq!((&one["bad"][0]["path"], &one["bad"][0]["error"]), (&"notes.jpg".into(), &"notes.jpg: neither a JPEG nor a PNG".into()));
+    let two = folder.run("run net.stone nowhere.png a.png notes.jpg").expect(3);
+    assert!(two.out.starts_with("a.png\n") && two.out.lines().count() == 6, "{}", two.out);
+    assert_eq!(two.err.lines().filter(|l| l.starts_with("warning: skipped ")).count(), 2, "{}", two.err);
+    assert!(two.err.contains("error: 2 of 3 pictures are bad: nowhere.png, notes.jpg\nhelp: "), "{}", two.err);
+}
+
+#[test]
 fn frames_from_a_pipe() {
     let folder = folder("raw");
     let path = folder.png("a.png", 20, 14, 3);
@@ -180,7 +213,7 @@ fn frames_from_a_pipe() {
     }
     assert_eq!(lines("gray8", &[9; 20 * 14 * 2]).len(), 2);
     assert_eq!(lines("yuv420", &[9; 20 * 14 * 3 / 2]).len(), 1);
-    assert_eq!(lines("rgb24", &[]).len(), 0);
+    folder.run("run net.stone --raw 20x14:rgb24").error(3, &["stdin: no frame came"]);
     let cut = folder.run_with("run net.stone --raw 20x14:rgb24", &rgb[1..], &[]).expect(3);
     assert!(cut.err.contains("frame 0 ends after 839 of 840 bytes"), "{}", cut.err);
 }

@@ -34,7 +34,8 @@ fn warns(host: &Host, cores: &[usize], expected: &[&[&str]]) {
 
 #[test]
 fn a_raspberry_pi_3() {
-    let host = Stored::new("pi3", "pi3").read();
+    let stored = Stored::new("pi3", "pi3");
+    let host = stored.read();
     assert_eq!((host.cpu.as_deref(), host.board.as_deref()), (Some("Cortex-A53"), Some("Raspberry Pi 3 Model B Plus Rev 1.3")));
     assert_eq!(host.features, ["neon", "vfpv4"]);
     assert_eq!(host.clusters, [cluster(&[0, 1, 2, 3], "Cortex-A53", "ondemand", [1400.0; 3])]);
@@ -42,6 +43,9 @@ fn a_raspberry_pi_3() {
     assert_eq!((host.temperature_c, host.zones[0].limit_c), (Some(61.224), Some(60.0)));
     let (governor, now) = (["ondemand on cores 0-3", "scaling_governor"], ["now (soft temperature limit): cool"]);
     warns(&host, &[], &[&governor, &now, &["since the machine started (under-voltage)", "power supply"], &["61 degrees", "60"]]);
+    stored.write("sys/class/thermal/thermal_zone0/trip_point_1_type", "passive\n");
+    stored.write("sys/class/thermal/thermal_zone0/trip_point_1_temp", "80000\n");
+    assert_eq!(stored.read().zones[0].limit_c, Some(60.0), "its firmware comes before the kernel");
 }
 
 #[test]
@@ -49,6 +53,7 @@ fn a_raspberry_pi_4() {
     let stored = Stored::new("pi4", "pi4");
     let host = stored.read();
     let expected = Host {
+        emulated: false,
         cpu: Some("Cortex-A72".into()),
         board: Some("Raspberry Pi 4 Model B Rev 1.4".into()),
         features: vec!["asimd".into()],
@@ -208,6 +213,34 @@ fn a_server() {
     assert_eq!((host.clock_mhz, host.clock_max_mhz), (Some(1500.0), Some(3250.0)), "of the first core");
     assert_eq!((host.temperature_c, &host.throttle, &host.power_mode), (Some(43.25), &None, &None), "the processor, not the disk");
     warns(&host, &[], &[&["schedutil on cores 0-3"]]);
+}
+
+#[test]
+fn a_device_that_is_emulated() {
+    let stored = Stored::new("server", "emulated");
+    let host = Host::read_by_arm(stored.root());
+    let real = stored.read();
+    assert_eq!(host, Host { emulated: true, memory_bytes: real.memory_bytes, os: real.os, ..Host::default() }, "nothing of the x86's processor");
+    assert!(host.os.is_some());
+    warns(&host, &[], &[&["emulated", "nothing about the device"]]);
+    let board = Stored::new("pi4", "real");
+    assert_eq!(Host::read_by_arm(board.root()), board.read());
+}
+
+#[test]
+fn part_numbers_are_the_implementers_own() {
+    let stored = Stored::new("pi4", "parts");
+    let core = |implementer: &str, part: &str| {
+        stored.write("proc/cpuinfo", &format!("processor\t: 0\nCPU implementer\t: {implementer}\nCPU part\t: {part}\n"));
+        let host = stored.read();
+        assert_eq!(host.cores[&0], host.cpu.clone().expect("a name"));
+        host.cores[&0].clone()
+    };
+    assert_eq!(core("0x4e", "0x004"), "Carmel");
+    assert_eq!(core("0x51", "0x804"), "Kryo 4xx Gold");
+    assert_eq!(core("0x41", "0xd0b"), "Cortex-A76");
+    assert_eq!(core("0x41", "0x004"), "part 0x004 of implementer 0x41");
+    assert_eq!(core("0x51", "0xd0b"), "part 0xd0b of implementer 0x51");
 }
 
 #[test]

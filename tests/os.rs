@@ -5,7 +5,7 @@
 mod tiny;
 
 use skipstone::os::OpenError;
-use skipstone::os::host::peak_memory;
+use skipstone::os::host::{Host, peak_memory};
 use skipstone::{Model, os};
 
 #[test]
@@ -28,6 +28,14 @@ fn a_bound_thread_does_not_change_the_number_of_cores() {
     let bound = std::thread::spawn(|| (0..1024).any(|core| os::pin(core).is_ok()).then(os::cores)).join().expect("no panic");
     assert_eq!(bound, Some(std::thread::available_parallelism().expect("Linux says it").get()));
     assert_eq!(bound, Some(os::cores()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_core_of_the_calling_thread() {
+    let found = std::thread::spawn(|| (0..1024).filter(|&core| os::pin(core).is_ok()).take(2).map(|core| (core, Host::read().core)).collect::<Vec<_>>());
+    let found = found.join().expect("no panic");
+    assert!(!found.is_empty() && found.iter().all(|(bound, said)| bound == said), "{found:?}");
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn the_demo() {
     assert_eq!(names, ["convert", "run", "eval", "bench", "profile", "verify", "inspect"]);
     assert!(number(&commands[2]["result"], "top1") > 70.0 && commands[5]["result"]["ok"] == true, "{json}");
     assert_eq!(commands[1]["result"]["pictures"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json["folder"], "target/demo", "also where there is no target");
+    assert!(folder.path("target/demo/resnet20.stone").is_file() && files(&folder) == [folder.path("target")]);
 }
 
 #[test]

@@ -18,10 +18,10 @@ const MAX_THREADS: usize = 1024;
 /// What runs a network.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// Kernel set: scalar, avx2, avxvnni, avx512vnni (default: the fastest of this CPU; also SKIPSTONE_ISA)
-    #[arg(long, value_name = "NAME")]
+    /// Name of a kernel set.
+    #[arg(long, value_name = "NAME", help = isa_help())]
     pub isa: Option<String>,
-    /// Plan of the file: fast or small
+    /// Plan of the file: fast, the only one that the converter makes so far
     #[arg(long, value_name = "PLAN", value_parser = plan)]
     pub plan: Option<PlanKind>,
     /// Bind the threads to these cores: 0,2 or 0-3
@@ -137,6 +137,11 @@ pub(super) fn threads(text: &str) -> core::result::Result<usize, String> {
 /// Reads a number of at least 1.
 pub(super) fn count(text: &str) -> core::result::Result<usize, &'static str> {
     text.parse().ok().filter(|&n| n > 0).ok_or("a number of at least 1")
+}
+
+fn isa_help() -> String {
+    let names: Vec<_> = Set::built().map(Set::name).collect();
+    format!("Kernel set: {} (default: the fastest of this CPU; also SKIPSTONE_ISA)", names.join(", "))
 }
 
 fn plan(text: &str) -> core::result::Result<PlanKind, &'static str> {

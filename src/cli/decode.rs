@@ -102,6 +102,12 @@ pub fn decode(bytes: &[u8], exif: bool) -> Result<Decoded, DecodeError> {
     }
 }
 
+/// Whether bytes begin as a JPEG or a PNG does.
+#[must_use]
+pub const fn is_picture(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xFF, 0xD8, ..] | [0x89, b'P', b'N', b'G', ..])
+}
+
 fn check(width: u32, height: u32) -> Result<(), DecodeError> {
     let fits = width <= MAX_SIDE && height <= MAX_SIDE && u64::from(width) * u64::from(height) <= MAX_PIXELS;
     if fits { Ok(()) } else { Err(DecodeError::TooLarge { width, height }) }

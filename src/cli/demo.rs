@@ -13,9 +13,9 @@ pub struct DemoArgs {
     /// Folder with resnet20.onnx and the pictures (default: models, here or where the program was built)
     #[arg(long, value_name = "FOLDER")]
     pub models: Option<PathBuf>,
-    /// Folder for what the demo makes (default: target/demo, or demo where there is no target)
-    #[arg(short, long, value_name = "FOLDER")]
-    pub output: Option<PathBuf>,
+    /// Folder for what the demo makes (default: target/demo, where it is run)
+    #[arg(short, long, value_name = "FOLDER", default_value = "target/demo", hide_default_value = true)]
+    pub output: PathBuf,
 }
 
 /// Runs the command.

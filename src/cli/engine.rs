@@ -83,7 +83,7 @@ impl Engine {
     /// If there is not as much.
     pub fn arena(&self, threads: usize) -> Result<MmapMut> {
         let bytes = self.plan.arena_bytes(threads);
-        os::buffer(bytes).map_err(|e| CliError::machine(format!("no memory for an arena of {bytes} bytes: {e}"), "use fewer --threads, or --plan small"))
+        os::buffer(bytes).map_err(|e| CliError::machine(format!("no memory for an arena of {bytes} bytes: {e}"), "use fewer --threads"))
     }
 
     /// A session in `arena`.

@@ -1,6 +1,7 @@
 //! Errors as the user sees them: what is wrong and where, then what to do; and the exit code that scripts rely on.
 
 use super::dataset::DataError;
+use super::foreign::Foreign;
 use crate::os::OpenError;
 use crate::picture::PictureError;
 use crate::session::SessionError;
@@ -53,6 +54,9 @@ impl CliError {
     /// A `.stone` file cannot be used.
     #[must_use]
     pub fn open(path: &Path, error: &OpenError) -> Self {
+        if let Some(foreign) = Foreign::at(path) {
+            return Self::input(format!("{}: this is {}, no .stone file", path.display(), foreign.name()), foreign.help(path));
+        }
         let help = match error {
             OpenError::Read(_) => "check the path and that it may be read",
             OpenError::NoFile => "give a .stone file, made by `skipstone convert`",

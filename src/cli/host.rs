@@ -10,6 +10,8 @@ use serde::Serialize;
 /// What a figure was measured on.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {
+    /// Whether the program is emulated: then next to nothing is known of the processor.
+    emulated: bool,
     cpu: Option<String>,
     board: Option<String>,
     cores: usize,
@@ -136,6 +138,7 @@ impl Host {
             clock_max: c.max_mhz,
         };
         Self {
+            emulated: now.emulated,
             cpu: now.cpu,
             board: now.board,
             cores: os::cores(),
@@ -178,7 +181,7 @@ impl Host {
         let mhz = |v: f64| format!("{v:.0} MHz");
         let throttled = self.throttled.map(|_| self.throttle_reason.as_ref().map_or_else(|| "not throttled".into(), |r| format!("THROTTLED ({r})")));
         let parts = [
-            Some(or_dash(self.cpu.clone())),
+            Some(self.cpu.clone().unwrap_or_else(|| "unknown processor".into())),
             self.board.clone(),
             Some(format!("{} cores", self.cores)),
             self.clock.map(mhz),

@@ -13,6 +13,7 @@ pub mod devices;
 pub mod engine;
 pub mod error;
 pub mod eval;
+pub mod foreign;
 pub mod host;
 pub mod inspect;
 pub mod latency;
@@ -42,8 +43,9 @@ mod layers;
 #[cfg(feature = "convert")]
 mod tour;
 
+use clap::builder::StyledStr;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::{CliError, Result};
 use output::Output;
 use std::process::ExitCode;
@@ -92,7 +94,32 @@ impl Program {
 /// The program's arguments, for its man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    Program::command()
+    let command = Program::command().mut_subcommand("verify", verify::describe);
+    if cfg!(feature = "convert") { command } else { marked(command) }
+}
+
+/// Says in the help what only a program with the converter can do.
+fn marked(command: clap::Command) -> clap::Command {
+    let mark = |help: Option<&StyledStr>| format!("{} (needs the program with the converter)", help.cloned().unwrap_or_default());
+    let command = ["convert", "compare", "demo"].into_iter().fold(command, |all, name| {
+        all.mut_subcommand(name, |one| {
+            let about = mark(one.get_about());
+            one.about(about)
+        })
+    });
+    command.mut_subcommand("eval", |eval| {
+        eval.mut_arg("against", |against| {
+            let help = mark(against.get_help());
+            against.help(help)
+        })
+    })
+}
+
+/// Reads the arguments of the process.
+fn parse() -> core::result::Result<Program, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Program::from_arg_matches(&matches).map_err(|e| e.format(&mut command))
 }
 
 /// Runs the program with the arguments of the process.
@@ -101,7 +128,7 @@ pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("error: internal error, {panic}\nhelp: this is a bug in skipstone: please report it with the command");
     }));
-    let result = match Program::try_parse() {
+    let result = match parse() {
         Ok(program) => program.run(),
         Err(help) if matches!(help.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => output::print(&help.render().to_string()),
         Err(error) => Err(CliError::from(error)),

@@ -7,6 +7,7 @@ use super::engine::{Engine, Preparer, input_bytes, put};
 use super::error::{CliError, Result};
 use super::output::{Output, hex, line};
 use crate::crc::crc32;
+use crate::os;
 use crate::picture::{Format, Picture};
 use crate::session::{Scores, Session};
 use clap::Args;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub struct RunArgs {
     /// The network
     net: PathBuf,
-    /// Pictures, JPEG or PNG; - reads one from stdin
+    /// Pictures, JPEG or PNG; - reads one from stdin. Bad ones are named at the end, with exit code 3; the others are labelled
     #[arg(required_unless_present = "raw", conflicts_with = "raw")]
     pictures: Vec<PathBuf>,
     /// Classes to show
@@ -55,13 +56,15 @@ impl FromStr for Raw {
     type Err = &'static str;
 
     fn from_str(text: &str) -> core::result::Result<Self, Self::Err> {
+        let number = |t: &str| (!t.is_empty() && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse().unwrap_or(u32::MAX));
         let parse = || {
             let (size, format) = text.split_once(':')?;
             let (width, height) = size.split_once('x')?;
-            let side = |t: &str| t.parse().ok().filter(|n| (1..=65_535).contains(n));
-            Some(Self { width: side(width)?, height: side(height)?, format: Format::named(format)? })
+            Some(Self { width: number(width)?, height: number(height)?, format: Format::named(format)? })
         };
-        parse().ok_or("WIDTHxHEIGHT:FORMAT with FORMAT rgb24, gray8 or yuv420, as in 640x480:yuv420")
+        let raw = parse().ok_or("WIDTHxHEIGHT:FORMAT with FORMAT rgb24, gray8 or yuv420, as in 640x480:yuv420")?;
+        let fits = [raw.width, raw.height].iter().all(|side| (1..=65_535).contains(side));
+        if fits { Ok(raw) } else { Err("a frame has 1 to 65535 pixels a side") }
     }
 }
 
@@ -69,6 +72,15 @@ impl FromStr for Raw {
 struct Report {
     schema: &'static str,
     pictures: Vec<Labelled>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bad: Vec<Bad>,
+}
+
+/// A picture that cannot be labelled.
+#[derive(Serialize)]
+struct Bad {
+    path: String,
+    error: String,
 }
 
 #[derive(Serialize)]
@@ -106,9 +118,27 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     if let Some(raw) = args.raw {
         return runner.frames(raw, io::stdin().lock());
     }
-    let pictures = args.pictures.iter().map(|path| runner.file(path, args.exif)).collect::<Result<Vec<_>>>()?;
-    let report = Report { schema: SCHEMA, pictures };
-    output.show(&report, || text(&report))
+    let (mut pictures, mut bad, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for path in &args.pictures {
+        match runner.file(path, args.exif) {
+            Ok(labelled) => pictures.push(labelled),
+            Err(error) => {
+                bad.push(Bad { path: path.display().to_string(), error: error.what.clone() });
+                errors.push(error);
+            }
+        }
+    }
+    let report = Report { schema: SCHEMA, pictures, bad };
+    if !report.pictures.is_empty() {
+        output.show(&report, || text(&report))?;
+    }
+    if errors.len() > 1 {
+        report.bad.iter().for_each(|bad| eprintln!("warning: skipped {}", bad.error));
+        let paths: Vec<_> = report.bad.iter().map(|bad| bad.path.as_str()).collect();
+        let what = format!("{} of {} pictures are bad: {}", paths.len(), args.pictures.len(), paths.join(", "));
+        return Err(CliError::input(what, "the warnings say why: mend them or leave them out"));
+    }
+    errors.pop().map_or(Ok(()), Err)
 }
 
 struct Runner<'a> {
@@ -135,9 +165,14 @@ impl Runner<'_> {
         let Raw { width, height, format } = raw;
         let bytes =
             usize::try_from(format.bytes(width, height)).map_err(|e| CliError::machine(format!("frames of this size, --raw: {e}"), "use smaller frames"))?;
-        let mut frame = vec![0; bytes];
+        let mut frame =
+            os::buffer(bytes).map_err(|e| CliError::machine(format!("no memory for a frame of {bytes} bytes, --raw: {e}"), "use smaller frames"))?;
         for number in 0.. {
             let got = fill_from(&mut from, &mut frame).map_err(|e| CliError::read(Path::new("stdin"), &e))?;
+            if got == 0 && number == 0 {
+                let help = format!("check that the source runs: a frame is {bytes} bytes");
+                return Err(CliError::input("stdin: no frame came, --raw", help));
+            }
             if got == 0 {
                 break;
             }
@@ -147,7 +182,7 @@ impl Runner<'_> {
             }
             let picture = Picture { bytes: &frame, width, height, format };
             let labelled = self.label(&picture, "-".into(), Some(number))?;
-            line(&Report { schema: SCHEMA, pictures: vec![labelled] })?;
+            line(&Report { schema: SCHEMA, pictures: vec![labelled], bad: Vec::new() })?;
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
+    /// Where the network and the pictures lie.
+    folder: String,
     commands: Vec<Done>,
 }
 
@@ -27,9 +29,13 @@ const SHOWN: usize = 3;
 
 pub(super) fn demo(args: &DemoArgs, output: Output) -> Result {
     let models = args.models.clone().map_or_else(find_models, Ok)?;
-    let folder = args.output.clone().unwrap_or_else(|| PathBuf::from(if Path::new("target").is_dir() { "target/demo" } else { "demo" }));
-    std::fs::create_dir_all(&folder).map_err(|e| CliError::write(&folder, &e))?;
-    let pictures = pictures(&models.join("test.bin"), &folder)?;
+    let folder = &args.output;
+    std::fs::create_dir_all(folder).map_err(|e| CliError::write(folder, &e))?;
+    let name = folder.display().to_string();
+    if !output.json {
+        print(&format!("What the demo makes goes to {name}.\n"))?;
+    }
+    let pictures = pictures(&models.join("test.bin"), folder)?;
     let text = |path: PathBuf| path.display().to_string();
     let [onnx, calib, labels, test] = [&format!("{NETWORK}.onnx"), "calibration.bin", "cifar10-labels.txt", "test.bin"].map(|f| text(models.join(f)));
     let stone = text(folder.join(format!("{NETWORK}.stone")));
@@ -51,7 +57,10 @@ pub(super) fn demo(args: &DemoArgs, output: Output) -> Result {
     for (why, command) in tour {
         commands.extend(one(why, command, output)?);
     }
-    if output.json { line(&Report { schema: "skipstone.demo/1", commands }) } else { Ok(()) }
+    if output.json {
+        return line(&Report { schema: "skipstone.demo/1", folder: name, commands });
+    }
+    print(&format!("\nThe network is {stone}, beside it lie {SHOWN} of its pictures. Yours: `skipstone convert --help`.\n"))
 }
 
 /// Runs one command, printed first; as JSON its result is kept.

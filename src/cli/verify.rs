@@ -20,7 +20,7 @@ pub struct VerifyArgs {
     /// Threads, or auto for one a core (default: 1; with --isa all 1, 2 and 4)
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
-    /// `--isa all` takes every kernel set of this CPU
+    /// What replays it.
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -55,6 +55,15 @@ struct Difference {
 pub struct Broken {
     step: String,
     what: &'static str,
+}
+
+/// Says in the help what `--isa` takes here beside names.
+#[must_use]
+pub fn describe(command: clap::Command) -> clap::Command {
+    command.mut_arg("isa", |isa| {
+        let help = isa.get_help().map_or_else(String::new, ToString::to_string);
+        isa.help(format!("{help}; all takes every set of this CPU, with 1, 2 and 4 threads"))
+    })
 }
 
 /// Recomputes the proofs of a plan.

@@ -12,7 +12,10 @@ const NEAR_C: f64 = 10.0;
 #[must_use]
 pub fn before(host: &Host, cores: &[usize]) -> Vec<String> {
     let clusters: Vec<_> = host.clusters.iter().filter(|c| cores.is_empty() || c.cores.iter().any(|core| cores.contains(core))).collect();
-    [governor(&clusters), limit(&clusters), power_mode(host), throttled(host), throttled_earlier(host), hot(host)].into_iter().flatten().collect()
+    [emulated(host), governor(&clusters), limit(&clusters), power_mode(host), throttled(host), throttled_earlier(host), hot(host)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// What to know after a measurement: that throttling began meanwhile.
@@ -28,6 +31,10 @@ pub fn after(before: &Host, after: &Host) -> Option<String> {
 fn list(clusters: &[&Cluster], what: impl Fn(&Cluster) -> Option<String>) -> Option<String> {
     let found: Vec<_> = clusters.iter().filter_map(|c| Some(format!("{} on cores {}", what(c)?, ranges(&c.cores)))).collect();
     Some(found.join(", ")).filter(|l| !l.is_empty())
+}
+
+fn emulated(host: &Host) -> Option<String> {
+    host.emulated.then(|| "emulated: this program for ARM runs on an x86, its times say nothing about the device: measure on the device itself".to_owned())
 }
 
 fn governor(clusters: &[&Cluster]) -> Option<String> {

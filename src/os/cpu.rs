@@ -39,10 +39,15 @@ pub(super) fn value(text: &str, key: &str) -> Option<String> {
     Some(found.1.trim().to_owned()).filter(|v| !v.is_empty())
 }
 
+/// Whether it is the text of an x86.
+pub(super) fn is_x86(cpuinfo: &str) -> bool {
+    value(cpuinfo, "vendor_id").is_some() && value(cpuinfo, "CPU implementer").is_none()
+}
+
 /// The processor's name: the kinds of its cores where ARM's part numbers tell them, else as it calls itself.
 pub(super) fn name(cpuinfo: &str) -> Option<String> {
-    let parts: BTreeSet<_> = lines(cpuinfo).filter(|(key, _)| *key == "CPU part").map(|(_, part)| part).collect();
-    let kinds: Vec<_> = parts.iter().map(|part| arm_core(part).unwrap_or(part)).collect();
+    let kinds: BTreeSet<_> = arm_cores(cpuinfo).into_iter().map(|(_, kind)| kind).collect();
+    let kinds: Vec<_> = kinds.into_iter().collect();
     Some(kinds.join(" + ")).filter(|n| !n.is_empty()).or_else(|| value(cpuinfo, "model name"))
 }
 
@@ -52,11 +57,11 @@ pub(super) fn cores(cpuinfo: &str) -> BTreeMap<usize, String> {
     for (key, value) in lines(cpuinfo) {
         match key {
             "processor" => core = value.parse().ok(),
-            "CPU part" => drop(core.and_then(|core| names.insert(core, arm_core(value).unwrap_or(value).to_owned()))),
-            "model name" => drop(core.map(|core| names.entry(core).or_insert_with(|| value.to_owned()))),
+            "model name" => drop(core.map(|core| names.insert(core, value.to_owned()))),
             _ => {}
         }
     }
+    names.extend(arm_cores(cpuinfo).into_iter().filter_map(|(core, kind)| Some((core?, kind))));
     names
 }
 
@@ -71,36 +76,61 @@ fn lines(cpuinfo: &str) -> impl Iterator<Item = (&str, &str)> {
     cpuinfo.lines().filter_map(|l| l.split_once(':')).map(|(key, value)| (key.trim(), value.trim()))
 }
 
-/// Cores by the part number of their main ID register: ARM's own, and two of NVIDIA's whose numbers are not among ARM's.
-fn arm_core(part: &str) -> Option<&'static str> {
-    Some(match part {
-        "0x003" => "Denver 2",
-        "0x004" => "Carmel",
-        "0xb76" => "ARM1176",
-        "0xc07" => "Cortex-A7",
-        "0xc08" => "Cortex-A8",
-        "0xc09" => "Cortex-A9",
-        "0xc0f" => "Cortex-A15",
-        "0xd03" => "Cortex-A53",
-        "0xd04" => "Cortex-A35",
-        "0xd05" => "Cortex-A55",
-        "0xd07" => "Cortex-A57",
-        "0xd08" => "Cortex-A72",
-        "0xd09" => "Cortex-A73",
-        "0xd0a" => "Cortex-A75",
-        "0xd0b" => "Cortex-A76",
-        "0xd0c" => "Neoverse-N1",
-        "0xd0d" => "Cortex-A77",
-        "0xd40" => "Neoverse-V1",
-        "0xd41" => "Cortex-A78",
-        "0xd42" => "Cortex-A78AE",
-        "0xd46" => "Cortex-A510",
-        "0xd47" => "Cortex-A710",
-        "0xd49" => "Neoverse-N2",
-        "0xd4f" => "Neoverse-V2",
-        "0xd80" => "Cortex-A520",
-        "0xd81" => "Cortex-A720",
-        "0xd83" => "Neoverse-V3AE",
-        _ => return None,
-    })
+/// What kind each core of an ARM processor is, beside its number where one stands before it.
+fn arm_cores(cpuinfo: &str) -> Vec<(Option<usize>, String)> {
+    let (mut kinds, mut core, mut implementer) = (Vec::new(), None, "");
+    for (key, value) in lines(cpuinfo) {
+        match key {
+            "processor" => core = value.parse().ok(),
+            "CPU implementer" => implementer = value,
+            "CPU part" => kinds.push((core, arm_core(implementer, value))),
+            _ => {}
+        }
+    }
+    kinds
+}
+
+/// The name of a core by its main ID register, or else the numbers there: each implementer counts its parts by itself.
+fn arm_core(implementer: &str, part: &str) -> String {
+    const ARM: &str = "0x41";
+    const NVIDIA: &str = "0x4e";
+    const QUALCOMM: &str = "0x51";
+    const AMPERE: &str = "0xc0";
+    let known = match (implementer, part) {
+        (ARM, "0xb76") => "ARM1176",
+        (ARM, "0xc07") => "Cortex-A7",
+        (ARM, "0xc08") => "Cortex-A8",
+        (ARM, "0xc09") => "Cortex-A9",
+        (ARM, "0xc0f") => "Cortex-A15",
+        (ARM, "0xd03") => "Cortex-A53",
+        (ARM, "0xd04") => "Cortex-A35",
+        (ARM, "0xd05") => "Cortex-A55",
+        (ARM, "0xd07") => "Cortex-A57",
+        (ARM, "0xd08") => "Cortex-A72",
+        (ARM, "0xd09") => "Cortex-A73",
+        (ARM, "0xd0a") => "Cortex-A75",
+        (ARM, "0xd0b") => "Cortex-A76",
+        (ARM, "0xd0c") => "Neoverse-N1",
+        (ARM, "0xd0d") => "Cortex-A77",
+        (ARM, "0xd40") => "Neoverse-V1",
+        (ARM, "0xd41") => "Cortex-A78",
+        (ARM, "0xd42") => "Cortex-A78AE",
+        (ARM, "0xd46") => "Cortex-A510",
+        (ARM, "0xd47") => "Cortex-A710",
+        (ARM, "0xd49") => "Neoverse-N2",
+        (ARM, "0xd4f") => "Neoverse-V2",
+        (ARM, "0xd80") => "Cortex-A520",
+        (ARM, "0xd81") => "Cortex-A720",
+        (ARM, "0xd83") => "Neoverse-V3AE",
+        (NVIDIA, "0x003") => "Denver 2",
+        (NVIDIA, "0x004") => "Carmel",
+        (QUALCOMM, "0x001") => "Oryon",
+        (QUALCOMM, "0x802") => "Kryo 3xx Gold",
+        (QUALCOMM, "0x803") => "Kryo 3xx Silver",
+        (QUALCOMM, "0x804") => "Kryo 4xx Gold",
+        (QUALCOMM, "0x805") => "Kryo 4xx Silver",
+        (AMPERE, "0xac3") => "Ampere-1",
+        _ => return format!("part {part} of implementer {implementer}"),
+    };
+    known.to_owned()
 }

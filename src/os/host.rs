@@ -12,6 +12,8 @@ use std::path::Path;
 /// What is known of a machine. What it does not say is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {
+    /// True if the program is emulated: then next to nothing is known.
+    pub emulated: bool,
     /// Name of the processor.
     pub cpu: Option<String>,
     /// Name of the board, on boards that have one.
@@ -61,7 +63,16 @@ impl Host {
     /// This machine.
     #[must_use]
     pub fn read() -> Self {
-        Self::read_from(Path::new("/"))
+        let root = Path::new("/");
+        if cfg!(any(target_arch = "arm", target_arch = "aarch64")) { Self::read_by_arm(root) } else { Self::read_from(root) }
+    }
+
+    /// The machine under `root` as a program for ARM has it: what an x86 says of itself says nothing of the device that is emulated there.
+    #[must_use]
+    pub fn read_by_arm(root: &Path) -> Self {
+        let host = Self::read_from(root);
+        let emulated = Tree(root).text("proc/cpuinfo").is_some_and(|cpuinfo| cpu::is_x86(&cpuinfo));
+        if emulated { Self { emulated, core: host.core, memory_bytes: host.memory_bytes, os: host.os, ..Self::default() } } else { host }
     }
 
     /// The machine whose `proc`, `sys`, `etc` and `var` lie under `root`.
@@ -71,11 +82,12 @@ impl Host {
         let cpuinfo = tree.text("proc/cpuinfo").unwrap_or_default();
         let board = tree.text("proc/device-tree/model").or_else(|| value(&cpuinfo, "Model"));
         let cores = cpu::cores(&cpuinfo);
-        let core = tree.text("proc/self/stat").and_then(|stat| last_core(&stat)).unwrap_or(0);
+        let core = tree.text("proc/thread-self/stat").and_then(|stat| last_core(&stat)).unwrap_or(0);
         let policies = clock::policies(tree, &cores);
         let own = policies.iter().find(|p| p.cores.contains(&core)).cloned().unwrap_or_default();
         let zones = thermal::zones(tree, board.as_deref());
         Self {
+            emulated: false,
             cpu: cpu::name(&cpuinfo).or_else(|| board.clone()),
             features: cpu::features(&cpuinfo),
             cores,
@@ -96,7 +108,7 @@ impl Host {
     }
 }
 
-/// The core on which a process last ran: field 39 of its `stat`, counted behind the name, which may hold anything.
+/// The core on which a thread last ran: field 39 of its `stat`, counted behind the name, which may hold anything.
 fn last_core(stat: &str) -> Option<usize> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
 }

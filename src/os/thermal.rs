@@ -35,14 +35,14 @@ impl Zone {
     }
 }
 
-/// All zones that can be read, in the kernel's order. Limits are the first passive trip points of zones of the processor; the firmware of a Raspberry Pi
-/// has none and holds the clock down by itself.
+/// All zones that can be read, in the kernel's order. Limits of zones of the processor are the first passive trip point, or where the firmware of a Raspberry
+/// Pi holds the clock down by itself if that comes earlier.
 pub(super) fn zones(tree: Tree<'_>, board: Option<&str>) -> Vec<Zone> {
     let firmware = board.and_then(firmware_limit);
     let zone = |path: &String| {
         let mut zone = Zone { name: tree.text(&format!("{path}/type"))?, temperature_c: tree.thousandths(&format!("{path}/temp"))?, limit_c: None };
         if zone.rank().is_some() {
-            zone.limit_c = passive_trip(tree, path).or(firmware);
+            zone.limit_c = [passive_trip(tree, path), firmware].into_iter().flatten().reduce(f64::min);
         }
         Some(zone)
     };

@@ -44,6 +44,11 @@ impl Stored {
         fs::remove_file(self.0.join(path)).expect("it was there");
     }
 
+    /// Where its files lie.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
     /// What is read of it.
     pub fn read(&self) -> Host {
         Host::read_from(&self.0)

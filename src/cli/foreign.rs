@@ -1,0 +1,58 @@
+//! What was given where a `.stone` file is expected, by its first bytes.
+
+use super::decode::is_picture;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// What users take for a `.stone` file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// A folder.
+    Folder,
+    /// A network that is still to be converted.
+    Onnx,
+    /// A JPEG or PNG.
+    Picture,
+}
+
+impl Foreign {
+    /// What lies at `path`; `None` if it is none of these.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            return Some(Self::Folder);
+        }
+        let mut begin = Vec::new();
+        File::open(path).ok().filter(|_| path.is_file())?.take(4).read_to_end(&mut begin).ok()?;
+        match begin[..] {
+            _ if is_picture(&begin) => Some(Self::Picture),
+            // The fields of a protobuf in the order of their numbers: 1, the version of the format, then one of 2 to 8.
+            [0x08, 1..=0x7F, 0x12 | 0x1A | 0x22 | 0x28 | 0x32 | 0x3A | 0x42, _] => Some(Self::Onnx),
+            _ => None,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "a folder",
+            Self::Onnx => "an ONNX file",
+            Self::Picture => "a picture",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn help(self, path: &Path) -> String {
+        match self {
+            Self::Folder => "give a .stone file, made by `skipstone convert`".into(),
+            Self::Onnx => {
+                let stone = path.with_extension("stone");
+                format!("convert it first with `skipstone convert {} -o {} --calib PICTURES --preprocess NAME`", path.display(), stone.display())
+            }
+            Self::Picture => "the .stone file comes first: `skipstone run NET.stone PICTURE`".into(),
+        }
+    }
+}
