@@ -2,6 +2,7 @@
 //!
 //! A step stays a *draft* until somebody reads it, so that normalization, addition and ReLU behind it can still be merged. A tensor is made when a draft is read.
 
+use super::align::align;
 use super::error::ConvertError;
 use super::graph::{Conv, Input, Network, Op as StepOp, Second, Step, Tensor, TensorId};
 use super::import::{Graph, Op, Operation};
@@ -92,7 +93,7 @@ struct Folder<'a> {
 /// Folds `graph`. Its input is `byte · scale[c] + shift[c]` of a picture's bytes, the chosen preprocessing: one entry a channel, or one for all.
 ///
 /// # Errors
-/// A node that no fused step can hold, an output that is no row of scores, a preprocessing with another number of channels than the input has.
+/// A node that no fused step can hold, what [`align`] says, an output that is no row of scores, a preprocessing with another number of channels than the input has.
 pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, ConvertError> {
     let needed = needed(graph);
     let mut readers: HashMap<&str, Vec<&Operation>> = HashMap::new();
@@ -111,7 +112,7 @@ pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, Conv
         let value = folder.operation(operation)?;
         folder.values.insert(&operation.output, value);
     }
-    folder.finish()
+    align(folder.finish()?)
 }
 
 /// The operations that the scores depend on.

@@ -1,6 +1,6 @@
 //! ReLU: part of the step that makes its operand, or a step of its own behind a tensor that others read with its sign.
 
-use super::{ConvertError, Draft, Folder, HashMap, HashSet, Op, Operation, StepOp, TensorId, Value, What};
+use super::{ConvertError, Draft, Folder, HashMap, HashSet, Op, Operation, StepOp, Tensor, TensorId, Value, What};
 use crate::convert::graph::Function;
 
 /// The values that may be stored behind a ReLU, because whoever reads them wants that: every reader is a ReLU, or gives its largest elements or all of them on to such
@@ -79,31 +79,45 @@ impl<'a> Folder<'a> {
             }
         };
         if !self.nonnegative(tensor) || self.tensors[tensor].limit > limit {
-            value.what = What::Draft(self.rectified(operation, tensor, limit));
+            value.what = What::Draft(self.rectified(Some(operation), tensor, limit));
         }
         Ok(value)
     }
 
-    /// The draft, already a step, that holds a tensor behind a ReLU.
-    fn rectified(&mut self, operation: &Operation, tensor: TensorId, limit: f64) -> usize {
+    /// The draft, already a step, that holds a tensor behind a ReLU; `operation` is the ReLU, if it reads that very tensor. Where the tensor is a concatenation, its parts are
+    /// stored behind a ReLU, once for all that read them.
+    fn rectified(&mut self, operation: Option<&Operation>, tensor: TensorId, limit: f64) -> usize {
         if let Some(&(.., d)) = self.rectified.iter().find(|r| r.0 == tensor && r.1 == limit) {
             return d;
         }
-        let shape = self.tensors[tensor].shape;
-        let channels = shape[2] as usize;
-        let op = StepOp::Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] };
-        self.drafts.push(Some(Draft {
-            name: operation.node.name.clone(),
-            value: operation.reads[0].clone(),
-            op,
-            input: tensor,
-            shape,
-            nonnegative: false,
-            limit: f64::INFINITY,
-            relu: false,
-        }));
+        let Tensor { shape, .. } = self.tensors[tensor];
+        let source = self.steps.iter().find(|s| s.output == tensor);
+        let parts: Vec<TensorId> = source.filter(|s| matches!(s.op, StepOp::Concat(_))).map_or_else(Vec::new, |s| s.reads().collect());
+        let (mut name, mut value) = source.map_or_else(Default::default, |s| (format!("{}.relu", s.name), s.value.clone()));
+        if let Some(operation) = operation {
+            name.clone_from(&operation.node.name);
+            value.clone_from(&operation.reads[0]);
+        }
+        let mut relu = true;
+        let (op, input) = if parts.is_empty() || parts.contains(&0) {
+            let channels = shape[2] as usize;
+            (StepOp::Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }, tensor)
+        } else {
+            if let Some(operation) = operation {
+                value.clone_from(&operation.output);
+                relu = false;
+            }
+            let mut behind = Vec::with_capacity(parts.len());
+            for t in parts {
+                let ready = self.nonnegative(t) && self.tensors[t].limit <= limit;
+                let d = if ready { None } else { Some(self.rectified(None, t, limit)) };
+                behind.push(d.map_or(t, |d| self.emit(d)));
+            }
+            (StepOp::Concat(behind.split_off(1)), behind[0])
+        };
+        self.drafts.push(Some(Draft { name, value, op, input, shape, nonnegative: true, limit, relu }));
         let d = self.drafts.len() - 1;
-        self.emit_rectified(d, limit);
+        self.emit(d);
         self.rectified.push((tensor, limit, d));
         d
     }
