@@ -9,8 +9,8 @@ use skipstone::convert::onnx::{Data, Node, Tensor};
 use skipstone::shape::Window;
 use std::collections::{BTreeMap, HashMap};
 
-#[path = "support/naive.rs"]
-mod naive;
+#[path = "support/float.rs"]
+mod float;
 
 const DENSE: Window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };
 
@@ -40,7 +40,7 @@ impl Build {
     }
 
     fn conv(self, name: &str, read: &str, window: Window, weights: &str, bias: Option<&str>, dims: &[usize]) -> Self {
-        self.node(name, Op::Conv { window, weights: weights.into(), bias: bias.map(Into::into) }, &[read], dims)
+        self.node(name, Op::Conv { window, groups: 1, weights: weights.into(), bias: bias.map(Into::into) }, &[read], dims)
     }
 
     fn fold(&self) -> Result<Network, ConvertError> {
@@ -60,7 +60,7 @@ fn near(got: &[f64], want: &[f64]) {
 }
 
 fn scores(network: &Network, picture: &[u8]) -> Vec<f64> {
-    naive::run(network, picture).pop().unwrap()
+    float::tensors(network, picture).pop().unwrap()
 }
 
 /// The node that an error names.
@@ -124,7 +124,7 @@ fn an_identity_skip_is_part_of_the_later_convolution() {
     assert_eq!(blocks, [("node-a", true, None), ("node-b", true, Some(0)), ("node-c", false, Some(0)), ("node-p", false, None)]);
     assert_eq!(network.steps[2].value, "s");
     assert_eq!(network.tensors.iter().map(|t| t.nonnegative).collect::<Vec<_>>(), [true, true, true, false, false]);
-    let tensors = naive::run(&network, &[1, 4]);
+    let tensors = float::tensors(&network, &[1, 4]);
     near(&tensors[3], &[2.0 - 12.0, 8.0 - 48.0]);
     near(&tensors[4], &[-25.0]);
 }

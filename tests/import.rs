@@ -9,8 +9,8 @@ use skipstone::convert::import::import;
 use skipstone::convert::onnx::Onnx;
 use std::path::{Path, PathBuf};
 
-#[path = "support/naive.rs"]
-mod naive;
+#[path = "support/float.rs"]
+mod float;
 
 /// A file that is imported, folded and ready to run in tract.
 struct Loaded {
@@ -53,7 +53,7 @@ fn difference(got: impl IntoIterator<Item = f64>, want: &[f64]) -> f64 {
 
 /// Compares every step of the folded network with tract's value, and returns tract's scores.
 fn steps_agree(loaded: &Loaded, picture: &[u8], name: &str, bound: f64) -> Vec<f64> {
-    let tensors = naive::run(&loaded.network, picture);
+    let tensors = float::tensors(&loaded.network, picture);
     let values = loaded.float.run(&feed(picture, &loaded.fed)).unwrap();
     for (step, value) in loaded.network.steps.iter().zip(&values) {
         let value = value.iter().map(|&v| f64::from(if step.relu { v.max(0.0) } else { v }));
@@ -78,7 +78,7 @@ fn accepted_files_agree_with_onnx_runtime() {
         match load(&path, &scale, &shift) {
             Ok(loaded) => {
                 let picture = pixels(loaded.network.input.shape);
-                let folded = naive::run(&loaded.network, &picture)[loaded.network.steps.last().unwrap().output].clone();
+                let folded = float::tensors(&loaded.network, &picture)[loaded.network.steps.last().unwrap().output].clone();
                 let float = steps_agree(&loaded, &picture, &name, 1e-5);
                 for (of, scores) in [("folded", folded), ("float", float)] {
                     let error = difference(scores, &want);

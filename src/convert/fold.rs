@@ -2,6 +2,7 @@
 //!
 //! A step stays a *draft* until somebody reads it, so that normalization, addition and ReLU behind it can still be merged. A tensor is made when a draft is read.
 
+use super::align::align;
 use super::error::ConvertError;
 use super::graph::{Conv, Input, Network, Op as StepOp, Second, Step, Tensor, TensorId};
 use super::import::{Graph, Op, Operation};
@@ -11,9 +12,14 @@ use std::collections::{HashMap, HashSet};
 mod add;
 mod affine;
 mod blocks;
+mod branches;
+mod concat;
 mod conv;
+mod function;
+mod gate;
 mod layout;
 mod pool;
+mod rectify;
 
 use layout::Order;
 
@@ -61,16 +67,24 @@ struct Draft {
     input: TensorId,
     shape: [u32; 3],
     nonnegative: bool,
+    /// No value is larger.
+    limit: f64,
+    /// True if a ReLU follows.
+    relu: bool,
 }
 
 struct Folder<'a> {
     graph: &'a Graph,
     /// The operations that read a value. The scores have no reader.
     readers: HashMap<&'a str, Vec<&'a Operation>>,
+    /// The values that may be stored behind a ReLU: all readers want that.
+    wanted: HashSet<&'a str>,
     values: HashMap<&'a str, Value>,
     drafts: Vec<Option<Draft>>,
     /// The tensor that a draft became.
     made: HashMap<usize, TensorId>,
+    /// The drafts that are a tensor behind a ReLU of its own, with the ReLU's upper limit.
+    rectified: Vec<(TensorId, f64, usize)>,
     input: Input,
     tensors: Vec<Tensor>,
     steps: Vec<Step>,
@@ -79,7 +93,7 @@ struct Folder<'a> {
 /// Folds `graph`. Its input is `byte · scale[c] + shift[c]` of a picture's bytes, the chosen preprocessing: one entry a channel, or one for all.
 ///
 /// # Errors
-/// A node that no fused step can hold, an output that is no row of scores, a preprocessing with another number of channels than the input has.
+/// A node that no fused step can hold, what [`align`] says, an output that is no row of scores, a preprocessing with another number of channels than the input has.
 pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, ConvertError> {
     let needed = needed(graph);
     let mut readers: HashMap<&str, Vec<&Operation>> = HashMap::new();
@@ -91,12 +105,14 @@ pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, Conv
     let (input, order) = layout::input(graph, &readers, scale, shift)?;
     let tensors = vec![Tensor::new(input.shape, true)];
     let values = HashMap::from([(graph.input.as_str(), Value { what: What::Tensor(0), order })]);
-    let mut folder = Folder { graph, readers, values, drafts: Vec::new(), made: HashMap::new(), input, tensors, steps: Vec::new() };
+    let wanted = rectify::wanted(&needed, &readers, &graph.output);
+    let (drafts, made, rectified) = (Vec::new(), HashMap::new(), Vec::new());
+    let mut folder = Folder { graph, readers, wanted, values, drafts, made, rectified, input, tensors, steps: Vec::new() };
     for operation in needed {
         let value = folder.operation(operation)?;
         folder.values.insert(&operation.output, value);
     }
-    folder.finish()
+    align(folder.finish()?)
 }
 
 /// The operations that the scores depend on.
@@ -116,15 +132,19 @@ fn needed(graph: &Graph) -> Vec<&Operation> {
 impl<'a> Folder<'a> {
     fn operation(&mut self, operation: &'a Operation) -> Result<Value, ConvertError> {
         match &operation.op {
-            Op::Conv { window, weights, bias } => self.conv(operation, *window, weights, bias.as_deref()),
+            Op::Conv { window, groups, weights, bias } => self.conv(operation, *window, *groups, weights, bias.as_deref()),
             Op::Dense { weights, transposed, alpha, bias } => {
                 self.dense(operation, weights, *transposed, *alpha, bias.as_ref().map(|(name, beta)| (name.as_str(), *beta)))
             }
             Op::BatchNorm { parameters, epsilon } => self.batch_norm(operation, parameters, *epsilon),
             Op::Affine { kind, constant, left } => self.arithmetic(operation, *kind, constant, *left),
             Op::Cast => self.alias(operation),
-            Op::Relu => self.relu(operation),
+            Op::Relu => self.rectify(operation, f64::INFINITY),
+            Op::Function(function) => self.function(operation, *function),
             Op::Add => self.add(operation),
+            Op::Product => self.product(operation),
+            Op::Concat => self.concat(operation),
+            Op::Expand => self.expand(operation),
             Op::MaxPool(window) => self.max_pool(operation, *window),
             Op::AveragePool { window, include_pad } => self.average_pool(operation, *window, *include_pad),
             Op::Mean(axes) => self.mean(operation, axes),
@@ -146,8 +166,12 @@ impl<'a> Folder<'a> {
         if shape[0] != 1 || shape[1] != 1 || view.channels != [0, 0] || view.pads != [0; 4] {
             return Err(wrong(format!("the output has the shape {shape:?}"), "networks whose output is one score a class are supported"));
         }
-        if self.steps.last().is_none_or(|s| s.output != output || s.relu) {
-            return Err(wrong("the output is not the result of a last linear step".into(), "cut the ReLU or the part behind the scores off before the export"));
+        let linear = |s: &Step| !s.relu && matches!(s.op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Affine { .. });
+        if self.steps.last().is_none_or(|s| s.output != output || !linear(s)) {
+            return Err(wrong(
+                "the output is not the result of a last linear step".into(),
+                "cut the activation or the part behind the scores off before the export",
+            ));
         }
         blocks::number(&mut self.steps);
         Ok(Network { name: self.graph.name.clone(), input: self.input, tensors: self.tensors, steps: self.steps })
@@ -206,17 +230,29 @@ impl<'a> Folder<'a> {
     }
 
     /// A new draft and the value that is its result.
-    fn draft(&mut self, operation: &Operation, op: StepOp, input: TensorId, shape: [u32; 3], nonnegative: bool) -> Value {
+    fn draft(&mut self, operation: &'a Operation, op: StepOp, input: TensorId, shape: [u32; 3], nonnegative: bool) -> Value {
         let order = if shape[0] * shape[1] == 1 { Order::Any } else { Order::Chw };
-        self.drafts.push(Some(Draft { name: operation.node.name.clone(), value: operation.output.clone(), op, input, shape, nonnegative }));
+        let kept = matches!(op, StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Slice(_) | StepOp::Gate { .. } | StepOp::Function(_));
+        let limit = if kept && input != 0 { self.tensors[input].limit } else { f64::INFINITY };
+        let passes = matches!(op, StepOp::MaxPool(_) | StepOp::Slice(_) | StepOp::Concat(_));
+        let (value, relu) = if passes { self.passed_on(operation, nonnegative) } else { (operation.output.as_str(), false) };
+        let (name, value) = (operation.node.name.clone(), value.to_owned());
+        self.drafts.push(Some(Draft { name, value, op, input, shape, nonnegative, limit, relu }));
         Value { what: What::Draft(self.drafts.len() - 1), order }
     }
 
+    /// The draft made last.
+    fn last_draft(&mut self) -> Option<&mut Draft> {
+        self.drafts.last_mut().and_then(Option::as_mut)
+    }
+
     /// Makes a draft a step.
-    fn emit(&mut self, d: usize, relu: bool) -> TensorId {
-        if let Some(Draft { name, value, op, input, shape, nonnegative }) = self.drafts[d].take() {
+    fn emit(&mut self, d: usize) -> TensorId {
+        if let Some(Draft { name, value, op, input, shape, nonnegative, limit, relu }) = self.drafts[d].take() {
+            let computes = matches!(op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::Affine { .. } | StepOp::Gate { .. });
+            let relu = relu || computes && self.wanted.contains(value.as_str());
             let output = self.tensors.len();
-            self.tensors.push(Tensor::new(shape, nonnegative || relu));
+            self.tensors.push(Tensor { limit, ..Tensor::new(shape, nonnegative || relu) });
             self.steps.push(Step { name, value, relu, op, input, output, block: None });
             self.made.insert(d, output);
         }
@@ -227,9 +263,21 @@ impl<'a> Folder<'a> {
     fn view(&mut self, value: &Value) -> View {
         match value.what {
             What::Tensor(t) => View::whole(t),
-            What::Draft(d) => View::whole(self.emit(d, false)),
+            What::Draft(d) => View::whole(self.emit(d)),
             What::View(v) => v,
         }
+    }
+
+    /// The tensor that the value is, made now if it is a draft; a Slice or Pad of pixels is refused.
+    fn whole(&mut self, operation: &Operation, value: &Value) -> Result<TensorId, ConvertError> {
+        let view = self.view(value);
+        if view.pads != [0; 4] || view.stride != [1, 1] || view.channels != [0, 0] {
+            return Err(operation.node.unsupported(
+                "it reads the result of a Slice or of a Pad",
+                "Pad is supported before a convolution or a pool, Pad of channels and Slice with a step on the way to a residual addition",
+            ));
+        }
+        Ok(view.tensor)
     }
 
     /// True if no element of the tensor is below 0, after preprocessing.
@@ -239,38 +287,6 @@ impl<'a> Folder<'a> {
             0 => scale.iter().zip(shift).all(|(a, b)| b.min(a * 255.0 + b) >= 0.0),
             t => self.tensors[t].nonnegative,
         }
-    }
-
-    fn relu(&mut self, operation: &'a Operation) -> Result<Value, ConvertError> {
-        const HELP: &str = "a ReLU is supported behind a convolution, a dense layer or an addition whose result nobody else reads";
-        let mut value = self.read(operation, 0)?;
-        let name = operation.reads[0].as_str();
-        let rectified_only = name != self.graph.output && self.readers[name].iter().all(|r| r.op == Op::Relu);
-        if let What::Draft(d) = value.what {
-            let Some(draft) = &self.drafts[d] else {
-                let made = self.made[&d];
-                return if self.nonnegative(made) { Ok(value) } else { Err(operation.node.unsupported("its input is also read without ReLU", HELP)) };
-            };
-            if !draft.nonnegative {
-                if !rectified_only {
-                    return Err(operation.node.unsupported("its input is also read without ReLU", HELP));
-                }
-                match draft.op {
-                    StepOp::Conv(_) | StepOp::Add(_) => {
-                        self.emit(d, true);
-                    }
-                    StepOp::MaxPool(_) => self.rectify_before(operation, d)?,
-                    _ => return Err(operation.node.unsupported("a ReLU behind this operation", HELP)),
-                }
-            }
-            return Ok(value);
-        }
-        let view = self.view(&value);
-        if !self.nonnegative(view.tensor) || view.value < 0.0 {
-            return Err(operation.node.unsupported("a ReLU of a tensor that is stored without", HELP));
-        }
-        value.what = What::View(view);
-        Ok(value)
     }
 
     /// The picture that `operation` reads, as a view that has no stride and no further channels.
@@ -285,8 +301,8 @@ impl<'a> Folder<'a> {
                 .unsupported("it reads the result of a Slice or of a Pad of channels", "these are supported on the way to a residual addition"));
         }
         let [h, w, c] = shape;
-        let padded = [1, c, h + view.pads[0] + view.pads[2], w + view.pads[1] + view.pads[3]].map(|n| n as usize);
-        if dims != padded || value.order == Order::Hwc {
+        let padded = [1, c, h + view.pads[0] + view.pads[2], w + view.pads[1] + view.pads[3]];
+        if !layout::is_picture(dims, padded) || value.order == Order::Hwc {
             return Err(operation.node.unsupported(
                 format!("its input {dims:?} is not a tensor [1][c][h][w] of the network"),
                 "Reshape and Transpose are supported at the input and before a dense layer",

@@ -1,15 +1,18 @@
 //! ONNX to a graph of typed operations over one picture: constants are folded, shapes are known, what is not supported is refused.
 
 use super::error::ConvertError;
+use super::graph::Function;
 use super::onnx::{Node, Onnx, Tensor};
 use crate::shape::Window;
 use std::collections::{HashMap, HashSet};
 
 mod attributes;
 mod constant;
+mod elementwise;
 mod lists;
 mod operators;
 mod order;
+mod parts;
 
 /// Bytes that one intermediate tensor may have at most, as f32.
 const LARGEST: usize = 1 << 30;
@@ -44,7 +47,7 @@ pub struct Operation {
     pub node: Node,
     /// What it does.
     pub op: Op,
-    /// The values that it reads, without constants: one, or two for [`Op::Add`].
+    /// The values that it reads, without constants: one, two for [`Op::Add`] and [`Op::Product`], two and more for [`Op::Concat`].
     pub reads: Vec<String>,
     /// The value that it makes.
     pub output: String,
@@ -53,10 +56,12 @@ pub struct Operation {
 /// What an operation does. Constants are given by name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Convolution of `[1][c][h][w]` with weights `[out][in][ky][kx]`.
+    /// Convolution of `[1][c][h][w]` with weights `[out][in][ky][kx]`, or of `[1][c][w]` with weights `[out][in][kx]`.
     Conv {
         /// The window.
         window: Window,
+        /// Groups: output channels of group `g` read the input channels of group `g` only, `in` of them.
+        groups: usize,
         /// The weights.
         weights: String,
         /// One value an output channel.
@@ -93,8 +98,16 @@ pub enum Op {
     Cast,
     /// `max(x, 0)`.
     Relu,
-    /// Sum of two values.
+    /// Another function of every value.
+    Function(Function),
+    /// Sum of two values of the same shape.
     Add,
+    /// Product of two values, one of which may be repeated along some axes.
+    Product,
+    /// Several values side by side along the second axis.
+    Concat,
+    /// The value, repeated along axes of size 1.
+    Expand,
     /// Maximum over the window of `[1][c][h][w]`.
     MaxPool(Window),
     /// Mean over the window of `[1][c][h][w]`.
@@ -250,8 +263,22 @@ impl Importer {
                 *name = source.clone();
             }
         }
+        if node.op == "Split" && end.is_none() && node.inputs.first().is_some_and(|name| self.constant(name).is_none()) {
+            for (index, meaning) in self.split(&node)? {
+                let (output, read) = (node.outputs[index].clone(), node.input(0)?.to_owned());
+                let name = format!("{}.{index}", node.name);
+                let part = Node { name, inputs: vec![read], outputs: vec![output.clone()], ..node.clone() };
+                self.record(part, output, meaning)?;
+            }
+            return Ok(());
+        }
         let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("it has no output"))?;
         let meaning = self.meaning(&node, &output, end)?;
+        self.record(node, output, meaning)
+    }
+
+    /// Keeps what `node` makes as `output`.
+    fn record(&mut self, node: Node, output: String, meaning: Meaning) -> Result<(), ConvertError> {
         match meaning {
             Meaning::Alias(source) => {
                 self.alias.insert(output, source);

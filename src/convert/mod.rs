@@ -1,5 +1,6 @@
-//! ONNX to `.stone`: import, fold, calibrate, quantize, plan, emit.
+//! ONNX to `.stone`: import, fold, align, calibrate, quantize, plan, emit.
 
+pub mod align;
 pub mod calibrate;
 pub mod emit;
 pub mod error;

@@ -16,7 +16,7 @@ mod tensor;
 pub use tensor::{Data, Tensor};
 
 /// The oldest and the newest version of the operator set that is read.
-pub const OPSETS: core::ops::RangeInclusive<i64> = 7..=21;
+pub const OPSETS: core::ops::RangeInclusive<i64> = 7..=24;
 
 /// Attributes and dimensions beyond this are taken for damage.
 const LIMIT: i64 = 1 << 31;

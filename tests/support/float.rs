@@ -192,6 +192,16 @@ fn pool(x: &[f64], shape: [u32; 3], window: &Window, [oh, ow, oc]: [u32; 3], com
 
 /// The value of every step before its ReLU, for a picture of bytes.
 pub fn evaluate(network: &Network, picture: &[u8]) -> Vec<Values> {
+    evaluate_all(network, picture).1
+}
+
+/// Every tensor, for a picture of bytes: tensor 0 is the picture after scale and shift.
+pub fn tensors(network: &Network, picture: &[u8]) -> Vec<Values> {
+    evaluate_all(network, picture).0
+}
+
+fn evaluate_all(network: &Network, picture: &[u8]) -> (Vec<Values>, Vec<Values>) {
+    assert_eq!(picture.len(), network.input.shape.iter().map(|&n| n as usize).product::<usize>());
     let c = network.input.scale.len();
     let input = picture.iter().enumerate().map(|(i, &b)| f64::from(b) * network.input.scale[i % c] + network.input.shift[i % c]).collect();
     let mut tensors: Vec<Values> = vec![Vec::new(); network.tensors.len()];
@@ -240,10 +250,12 @@ pub fn evaluate(network: &Network, picture: &[u8]) -> Vec<Values> {
             let oc = conv.bias.len();
             value.iter_mut().enumerate().for_each(|(i, v)| *v += conv.bias[i % oc] + second[i]);
         }
-        tensors[step.output] = if step.relu { value.iter().map(|v| v.max(0.0)).collect() } else { value.clone() };
+        assert_eq!(value.len(), out.iter().map(|&n| n as usize).product::<usize>(), "{}", step.name);
+        let limit = network.tensors[step.output].limit;
+        tensors[step.output] = if step.relu { value.iter().map(|v| v.max(0.0).min(limit)).collect() } else { value.clone() };
         values.push(value);
     }
-    values
+    (tensors, values)
 }
 
 /// As the converter wants it.

@@ -1,4 +1,4 @@
-//! Residual additions: part of the convolution that makes the later operand.
+//! Residual additions: part of the convolution or the gate that makes the later operand.
 
 use super::layout::Order;
 use super::{Conv, ConvertError, Draft, Folder, Operation, Second, StepOp, Value, View, What, Window};
@@ -16,11 +16,17 @@ impl<'a> Folder<'a> {
         let order = if left.order == Order::Any { right.order } else { left.order };
         let shape = self.shape(if matches!(left.what, What::View(_)) { &right } else { &left });
         self.channels_first(operation, &operation.output, order, shape)?;
+        if let Some(value) = self.parallel(operation) {
+            return Ok(value);
+        }
+        if let Some(value) = self.gated(operation, [&left, &right])? {
+            return Ok(value);
+        }
         let fresh = [0, 1].map(|i| self.own_conv(operation, i).map(|(d, draft)| (d, draft.input)));
         let (main, other) = match fresh {
             [Some(a), Some(b)] => {
                 let (main, second, value) = if (a.1, self.is_point(b.0)) >= (b.1, self.is_point(a.0)) { (a.0, b.0, right) } else { (b.0, a.0, left) };
-                if self.is_point(second) {
+                if self.is_point(second) && self.is_dense(main) {
                     return Ok(self.project(operation, main, second));
                 }
                 (main, value)
@@ -42,7 +48,30 @@ impl<'a> Folder<'a> {
 
     /// True if draft `d` can be a projection: a 1x1 convolution without border.
     fn is_point(&self, d: usize) -> bool {
-        matches!(&self.drafts[d], Some(Draft { op: StepOp::Conv(c), .. }) if c.window.kernel == [1, 1] && c.window.unpadded())
+        self.is_dense(d) && matches!(&self.drafts[d], Some(Draft { op: StepOp::Conv(c), .. }) if c.window.kernel == [1, 1] && c.window.unpadded())
+    }
+
+    /// True if draft `d` is a convolution of one group.
+    fn is_dense(&self, d: usize) -> bool {
+        matches!(&self.drafts[d], Some(Draft { op: StepOp::Conv(Conv { groups: 1, .. }), .. }))
+    }
+
+    /// The sum where one operand is a gated tensor that nobody else reads: part of the gate's step.
+    fn gated(&mut self, operation: &'a Operation, values: [&Value; 2]) -> Result<Option<Value>, ConvertError> {
+        let gate = |d: &Option<Draft>| matches!(d, Some(Draft { op: StepOp::Gate { skip: None, .. }, relu: false, .. }));
+        for (i, other) in [(0, values[1]), (1, values[0])] {
+            let Some(d) = self.own_draft(operation, i).filter(|&d| gate(&self.drafts[d])) else { continue };
+            let added = self.whole(operation, other)?;
+            let nonnegative = self.nonnegative(added);
+            if let Some(Draft { op: StepOp::Gate { skip, .. }, value, nonnegative: positive, limit, .. }) = &mut self.drafts[d] {
+                *skip = Some(added);
+                value.clone_from(&operation.output);
+                *positive &= nonnegative;
+                *limit = f64::INFINITY;
+            }
+            return Ok(Some(values[i].clone()));
+        }
+        Ok(None)
     }
 
     /// True if the view has no border and the shape `shape`.

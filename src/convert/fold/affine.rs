@@ -1,12 +1,11 @@
-//! Batch normalization and arithmetic with constants: part of the convolution in front, or of the input.
+//! Batch normalization and arithmetic with constants: part of the convolution in front or behind, or of the input, or a step of its own.
 
-use super::{Folder, Second, StepOp, Value, What};
+use super::{Draft, Folder, Second, StepOp, Tensor, Value, What};
 use crate::convert::error::ConvertError;
 use crate::convert::graph::Conv;
 use crate::convert::import::{Arithmetic, Op, Operation};
 
-const HELP: &str =
-    "normalization and arithmetic with constants are supported at the input and behind a convolution or dense layer whose result nobody else reads";
+const HELP: &str = "normalization and arithmetic with constants of one value, or one value a channel, are supported";
 
 impl<'a> Folder<'a> {
     pub(super) fn batch_norm(&mut self, operation: &'a Operation, parameters: &[String; 4], epsilon: f64) -> Result<Value, ConvertError> {
@@ -64,43 +63,70 @@ impl<'a> Folder<'a> {
         if factor.iter().chain(term).any(|v| !v.is_finite()) {
             return Err(operation.node.unsupported("a factor is not finite", "export the model again with finite weights and variances above 0"));
         }
-        if let What::Tensor(0) = value.what {
-            return self.affine_input(operation, value, factor, term);
-        }
-        self.channels_first(operation, &operation.output, value.order, self.shape(&value))?;
-        let Some((_, draft)) = self.own_conv(operation, 0) else {
-            return Err(operation.node.unsupported("it does not stand behind a convolution of its own", HELP));
-        };
-        if let StepOp::Conv(Conv { weights, bias, second: Second::None, .. }) = &mut draft.op {
-            let depth = weights.len() / bias.len();
-            for (c, row) in weights.chunks_exact_mut(depth).enumerate() {
-                row.iter_mut().for_each(|w| *w *= factor[c]);
-                bias[c] = bias[c] * factor[c] + term[c];
+        if let What::Tensor(0) = value.what
+            && self.input_alone(operation)
+            && !factor.contains(&0.0)
+        {
+            for (c, (scale, shift)) in self.input.scale.iter_mut().zip(&mut self.input.shift).enumerate() {
+                *scale *= factor[c];
+                *shift = *shift * factor[c] + term[c];
             }
+            return Ok(value);
         }
-        draft.value.clone_from(&operation.output);
-        Ok(value)
+        let shape = self.shape(&value);
+        self.channels_first(operation, &operation.output, value.order, shape)?;
+        if let Some((_, draft)) = self.own_conv(operation, 0) {
+            if let StepOp::Conv(Conv { weights, bias, second: Second::None, .. }) = &mut draft.op {
+                let depth = weights.len() / bias.len();
+                for (c, row) in weights.chunks_exact_mut(depth).enumerate() {
+                    row.iter_mut().for_each(|w| *w *= factor[c]);
+                    bias[c] = bias[c] * factor[c] + term[c];
+                }
+            }
+            draft.value.clone_from(&operation.output);
+            return Ok(value);
+        }
+        if let Some(d) = self.own_draft(operation, 0)
+            && let Some(Draft { op: StepOp::Affine { scale, shift }, relu: false, value: name, input, nonnegative, limit, .. }) = &mut self.drafts[d]
+        {
+            for c in 0..factor.len() {
+                scale[c] *= factor[c];
+                shift[c] = shift[c] * factor[c] + term[c];
+            }
+            name.clone_from(&operation.output);
+            let source = (*input != 0).then(|| &self.tensors[*input]);
+            (*nonnegative, *limit) = bounds(source, scale, shift);
+            return Ok(value);
+        }
+        let tensor = self.whole(operation, &value)?;
+        let source = (tensor != 0).then(|| &self.tensors[tensor]);
+        let (nonnegative, limit) = bounds(source, factor, term);
+        let op = StepOp::Affine { scale: factor.to_vec(), shift: term.to_vec() };
+        let mut made = self.draft(operation, op, tensor, shape, nonnegative);
+        if let Some(draft) = self.last_draft() {
+            draft.limit = limit;
+        }
+        made.order = value.order;
+        Ok(made)
     }
 
-    /// Normalization of the picture: it must be all that is read of it.
-    fn affine_input(&mut self, operation: &'a Operation, value: Value, factor: &[f64], term: &[f64]) -> Result<Value, ConvertError> {
+    /// True if what `operation` reads is all that is read of the input, so that its normalization can be part of the preprocessing.
+    fn input_alone(&self, operation: &Operation) -> bool {
         let mut name = self.graph.input.as_str();
         while name != operation.reads[0] {
             match self.readers.get(name).map(Vec::as_slice) {
                 Some([only]) if !matches!(only.op, Op::Relu) => name = &only.output,
-                _ => break,
+                _ => return false,
             }
         }
-        if name != operation.reads[0] || self.uses(name) != 1 {
-            return Err(operation.node.unsupported("the input is also read as it is", HELP));
-        }
-        if factor.contains(&0.0) {
-            return Err(operation.node.unsupported("it multiplies the input by 0", HELP));
-        }
-        for (c, (scale, shift)) in self.input.scale.iter_mut().zip(&mut self.input.shift).enumerate() {
-            *scale *= factor[c];
-            *shift = *shift * factor[c] + term[c];
-        }
-        Ok(value)
+        self.uses(name) == 1
     }
+}
+
+/// Whether `x · scale + shift` is never negative, and its largest value, given what is known of `x`.
+fn bounds(x: Option<&Tensor>, scale: &[f64], shift: &[f64]) -> (bool, f64) {
+    let Some(x) = x.filter(|x| x.nonnegative) else { return (false, f64::INFINITY) };
+    let pairs = || scale.iter().zip(shift);
+    let largest = |(a, b): (&f64, &f64)| if *a > 0.0 { a * x.limit + b } else { *b };
+    (pairs().all(|(a, b)| *a >= 0.0 && *b >= 0.0), pairs().map(largest).fold(0.0, f64::max))
 }

@@ -22,14 +22,16 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
     let wrong = |what: String| ConvertError::Value {
         name: name.to_owned(),
         what,
-        help: "networks over one picture are supported: [n][channels][height][width] or [n][height][width][channels]",
+        help: "networks over one picture or signal are supported: [n][channels][height][width], [n][height][width][channels], [n][channels][length]",
     };
     let dims = graph.dims.get(name).map_or(&[][..], Vec::as_slice);
-    let nhwc = dims.len() == 4 && transposed(graph, readers, name);
+    let nhwc = transposed(graph, readers, name);
     let shape = match dims {
         [1, h, w, c] if nhwc => [*h, *w, *c],
+        [1, w, c] if nhwc => [1, *w, *c],
         [1, c, h, w] => [*h, *w, *c],
-        [1, h, w] => [*h, *w, 1],
+        [1, h, w] if becomes_picture(graph, readers, name) => [*h, *w, 1],
+        [1, c, w] => [1, *w, *c],
         [1, n] => [1, 1, *n],
         _ => return Err(wrong(format!("an input of the shape {dims:?}"))),
     };
@@ -57,17 +59,38 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
 }
 
 /// True if the input is turned from [h][w][c] to [c][h][w] before the first layer.
-fn transposed<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> bool {
+fn transposed<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, name: &'a str) -> bool {
     let dims = |name: &str| graph.dims.get(name).map_or(&[][..], Vec::as_slice);
-    while let Some([only]) = readers.get(name).map(Vec::as_slice) {
-        match &only.op {
-            Op::Transpose(axes) => return axes[..] == [0, 3, 1, 2],
-            Op::Reshape => return matches!((dims(name), dims(&only.output)), (&[1, h, w, 1], &[1, 1, y, x]) if [h, w] == [y, x]),
-            Op::Cast | Op::Affine { .. } => name = &only.output,
-            _ => break,
-        }
+    match first(readers, name) {
+        Some(Operation { op: Op::Transpose(axes), .. }) => axes[..] == [0, 3, 1, 2] || axes[..] == [0, 2, 1],
+        Some(o @ Operation { op: Op::Reshape, .. }) => matches!((dims(&o.reads[0]), dims(&o.output)), (&[1, h, w, 1], &[1, 1, y, x]) if [h, w] == [y, x]),
+        _ => false,
     }
-    false
+}
+
+/// True if the input, of three dimensions, is turned into a picture of one channel before the first layer.
+fn becomes_picture<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, name: &'a str) -> bool {
+    match first(readers, name) {
+        Some(o @ Operation { op: Op::Reshape, .. }) => graph.dims.get(&o.output).is_some_and(|d| d.len() != 3),
+        Some(Operation { op: Op::Conv { .. } | Op::BatchNorm { .. } | Op::MaxPool(_) | Op::AveragePool { .. } | Op::Pad { .. }, .. }) => false,
+        _ => true,
+    }
+}
+
+/// The first operation on the input that is more than arithmetic with constants, if it is the only one.
+fn first<'a>(readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> Option<&'a Operation> {
+    while let Some([only]) = readers.get(name).map(Vec::as_slice) {
+        if !matches!(only.op, Op::Cast | Op::Affine { .. }) {
+            return Some(only);
+        }
+        name = &only.output;
+    }
+    None
+}
+
+/// True if `dims` are those of a picture of `c` channels, or those of a signal where the height is 1.
+pub fn is_picture(dims: &[usize], [n, c, h, w]: [u32; 4]) -> bool {
+    dims == [n, c, h, w].map(|n| n as usize) || h == 1 && dims == [n, c, w].map(|n| n as usize)
 }
 
 /// Elements along some of the axes.
@@ -88,11 +111,24 @@ impl<'a> Folder<'a> {
     /// Refuses a value of more than one pixel that is not `[1][c][h][w]`: what is folded into a step there would be compared with the wrong elements.
     pub(super) fn channels_first(&self, operation: &Operation, name: &str, order: Order, [h, w, c]: [u32; 3]) -> Result<(), ConvertError> {
         let dims = self.dims(operation, name)?;
-        if h * w == 1 || order != Order::Hwc && dims == [1, c, h, w].map(|n| n as usize) {
+        if h * w == 1 || order != Order::Hwc && is_picture(dims, [1, c, h, w]) {
             return Ok(());
         }
         let what = format!("it works on {dims:?} where {c} channels of {h}x{w} pixels stand");
         Err(operation.node.unsupported(what, "between convolutions the layout [n][channels][height][width] is supported"))
+    }
+
+    /// Refuses a value whose second axis is not that of the channels.
+    pub(super) fn channels_second(&self, operation: &Operation, name: &str, order: Order, [h, w, c]: [u32; 3]) -> Result<(), ConvertError> {
+        let dims = self.dims(operation, name)?;
+        if h * w == 1 && dims.get(1) == Some(&(c as usize)) && dims.iter().filter(|&&n| n != 1).count() <= 1 {
+            return Ok(());
+        }
+        if order != Order::Hwc && is_picture(dims, [1, c, h, w]) {
+            return Ok(());
+        }
+        let what = format!("it works on {dims:?} where {c} channels of {h}x{w} pixels stand");
+        Err(operation.node.unsupported(what, "Concat, Split and Slice are supported along the channels of [n][channels][height][width]"))
     }
 
     /// An operation that gives its input's elements under another name.
@@ -101,7 +137,7 @@ impl<'a> Folder<'a> {
         let name = operation.reads[0].as_str();
         match value.what {
             What::Draft(d) if self.uses(name) > 1 || name == self.graph.output => {
-                self.emit(d, false);
+                self.emit(d);
             }
             What::View(v) if operation.op == Op::Reshape && (v.pads != [0; 4] || v.stride != [1, 1] || v.channels != [0, 0]) => {
                 return Err(operation
@@ -109,6 +145,18 @@ impl<'a> Folder<'a> {
                     .unsupported("it reads the result of a Slice or a Pad", "Reshape and Transpose are supported at the input and before a dense layer"));
             }
             _ => {}
+        }
+        Ok(value)
+    }
+
+    /// One value a channel, repeated for every pixel, on the way to a product.
+    pub(super) fn expand(&mut self, operation: &'a Operation) -> Result<Value, ConvertError> {
+        let value = self.alias(operation)?;
+        let (from, to) = (self.dims(operation, &operation.reads[0])?, self.dims(operation, &operation.output)?);
+        let [h, w, c] = self.shape(&value);
+        let products = self.readers.get(operation.output.as_str()).is_some_and(|all| all.iter().all(|r| r.op == Op::Product));
+        if h * w != 1 || from.len() != to.len() || from.get(1) != Some(&(c as usize)) || to.get(1) != from.get(1) || !products {
+            return Err(operation.node.unsupported(format!("it repeats {from:?} as {to:?}"), "a gate of one value a channel is repeated, as in squeeze-and-excitation"));
         }
         Ok(value)
     }
@@ -170,6 +218,10 @@ impl<'a> Folder<'a> {
     }
 
     pub(super) fn slice(&mut self, operation: &'a Operation, start: &[usize], step: &[usize]) -> Result<Value, ConvertError> {
+        let (from, to) = (self.dims(operation, &operation.reads[0])?, self.dims(operation, &operation.output)?);
+        if step.iter().all(|&s| s == 1) && from.len() == to.len() && (0..from.len()).all(|a| a == 1 || from[a] == to[a]) {
+            return self.channels(operation, start.get(1).copied().unwrap_or(0));
+        }
         let (mut view, dims) = self.spread(operation)?;
         let number = |n: usize| u32::try_from(n).map_err(|_| operation.node.wrong("a step is out of range"));
         let (&[0, 0, 0, 0], &[1, 1, y, x]) = (start, step) else {

@@ -57,7 +57,7 @@ impl<'a> Folder<'a> {
         let share = 1.0 / area as f64;
         let spread = |row: &[f64]| row.iter().map(|w| w * share).collect::<Vec<_>>().repeat(area);
         let weights = conv.weights.chunks_exact(depth).flat_map(spread).collect();
-        *conv = Conv { window, groups: 1, weights, bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
+        *conv = Conv { window, groups: conv.groups, weights, bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
         draft.shape[0] = oh;
         draft.shape[1] = ow;
         draft.value.clone_from(&operation.output);
@@ -75,25 +75,6 @@ impl<'a> Folder<'a> {
         let op = StepOp::AveragePool { window: Window { kernel: [h, w], ..Window::point([1, 1]) }, include_pad: false };
         let nonnegative = self.nonnegative(view.tensor);
         Ok(self.draft(operation, op, view.tensor, [1, 1, c], nonnegative))
-    }
-
-    /// `max(relu(x)) = relu(max(x))`: the ReLU behind the pool `d` moves to the step in front of it.
-    pub(super) fn rectify_before(&mut self, operation: &Operation, d: usize) -> Result<(), ConvertError> {
-        let refuse = || operation.node.unsupported("a ReLU behind a maximum of values that others read", "put the ReLU in front of the pool");
-        let input = self.drafts[d].as_ref().map_or(0, |draft| draft.input);
-        let source = self.steps.iter().position(|s| s.output == input).ok_or_else(refuse)?;
-        let shared = self.steps.iter().any(|s| s.reads().any(|t| t == input)) || self.uses(&self.steps[source].value) != 1;
-        let pending = self.drafts.iter().enumerate().any(|(i, x)| i != d && x.as_ref().is_some_and(|x| x.op.reads(x.input).any(|t| t == input)));
-        if shared || pending || !matches!(self.steps[source].op, StepOp::Conv(_) | StepOp::Add(_)) {
-            return Err(refuse());
-        }
-        self.steps[source].relu = true;
-        self.tensors[input].nonnegative = true;
-        if let Some(draft) = &mut self.drafts[d] {
-            draft.nonnegative = true;
-            draft.value.clone_from(&operation.output);
-        }
-        Ok(())
     }
 }
 

@@ -68,6 +68,21 @@ pub(super) fn output_size(node: &Node, window: &Window, size: [usize; 2]) -> Res
     Ok(out.map(|v| v as usize))
 }
 
+/// Checks that the attributes of a window have a value for each of `axes` axes: one for a signal, two for a picture.
+///
+/// # Errors
+/// A list of another length.
+pub(super) fn check_rank(node: &Node, axes: usize) -> Result<(), ConvertError> {
+    for (name, want) in [("kernel_shape", axes), ("strides", axes), ("dilations", axes), ("pads", 2 * axes)] {
+        if let Some(values) = node.ints(name)?
+            && values.len() != want
+        {
+            return Err(node.wrong(format!("attribute {name} has {} values instead of {want}", values.len())));
+        }
+    }
+    Ok(())
+}
+
 fn base_window(node: &Node, size: [usize; 2], kernel: [u32; 2]) -> Result<Window, ConvertError> {
     let stride = pair(node, "strides", 1)?.unwrap_or([1, 1]);
     let dilation = pair(node, "dilations", 1)?.unwrap_or([1, 1]);
@@ -76,7 +91,11 @@ fn base_window(node: &Node, size: [usize; 2], kernel: [u32; 2]) -> Result<Window
     match node.text("auto_pad", "NOTSET")? {
         "NOTSET" | "" => {
             if let Some(pads) = explicit {
-                let pads: [i64; 4] = pads.try_into().map_err(|_| node.wrong("attribute pads has not four values"))?;
+                let pads = match *pads {
+                    [before, after] => [0, before, 0, after],
+                    [top, left, bottom, right] => [top, left, bottom, right],
+                    _ => return Err(node.wrong("attribute pads has not four values")),
+                };
                 for (to, from) in window.pads.iter_mut().zip(pads) {
                     *to = number(node, "pads", from, 0)?;
                 }
@@ -99,13 +118,14 @@ fn base_window(node: &Node, size: [usize; 2], kernel: [u32; 2]) -> Result<Window
     Ok(window)
 }
 
-/// Two positive values of an attribute.
+/// The values of an attribute for height and width; a single one is that of a signal's length.
 fn pair(node: &Node, name: &str, least: i64) -> Result<Option<[u32; 2]>, ConvertError> {
     let Some(values) = node.ints(name)? else { return Ok(None) };
-    let [a, b] = values
-        .try_into()
-        .map_err(|_| node.unsupported(format!("{name} has {} values", values.len()), "two-dimensional convolutions and pools are supported"))?;
-    Ok(Some([number(node, name, a, least)?, number(node, name, b, least)?]))
+    match *values {
+        [a] => Ok(Some([1, number(node, name, a, least)?])),
+        [a, b] => Ok(Some([number(node, name, a, least)?, number(node, name, b, least)?])),
+        _ => Err(node.unsupported(format!("{name} has {} values", values.len()), "convolutions and pools over one or two axes are supported")),
+    }
 }
 
 fn number(node: &Node, name: &str, value: i64, least: i64) -> Result<u32, ConvertError> {

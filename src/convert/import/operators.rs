@@ -1,8 +1,8 @@
 //! What each operator means, with the dimensions of its result.
 
-use super::attributes::{conv_window, output_size, pool_window};
+use super::attributes::{check_rank, conv_window, output_size, pool_window};
 use super::constant::axis;
-use super::{Arithmetic, Importer, Meaning, Op};
+use super::{Importer, Meaning, Op};
 use crate::convert::error::{ConvertError, SUPPORTED};
 use crate::convert::onnx::Node;
 use crate::shape::Window;
@@ -43,6 +43,7 @@ impl Importer {
             "BatchNormalization" => self.batch_norm(node),
             "Relu" => self.keep(node, Op::Relu),
             "Clip" => self.clip(node),
+            "Sigmoid" | "HardSigmoid" | "HardSwish" | "LeakyRelu" | "PRelu" | "Swish" => self.function(node),
             "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.arithmetic(node),
             "MaxPool" | "AveragePool" => self.pool(node),
             "GlobalMaxPool" | "GlobalAveragePool" => self.global_pool(node),
@@ -63,21 +64,22 @@ impl Importer {
             "Pad" => self.pad(node),
             "Cast" => self.cast(node),
             "Softmax" | "LogSoftmax" | "ArgMax" => self.end(node, output),
-            "Concat" if node.inputs.len() == 1 => Ok(Meaning::Alias(node.input(0)?.to_owned())),
-            _ => Err(node.unsupported("this operator is not supported", SUPPORTED)),
+            "Concat" => self.concat(node),
+            "Expand" => self.expand(node),
+            other => Err(node.unsupported("this operator is not supported", help(other))),
         }
     }
 
     /// An operation on the first input that keeps its dimensions.
-    fn keep(&self, node: &Node, op: Op) -> Result<Meaning, ConvertError> {
+    pub(super) fn keep(&self, node: &Node, op: Op) -> Result<Meaning, ConvertError> {
         let read = node.input(0)?;
         Ok(Meaning::Operation { op, reads: vec![read.to_owned()], dims: self.shape(node, read)?.to_vec() })
     }
 
     /// An operation on the first input that does nothing where the dimensions stay.
-    fn unless_same(&self, node: &Node, op: Op, dims: Vec<usize>) -> Result<Meaning, ConvertError> {
+    pub(super) fn unless_same(&self, node: &Node, op: Op, dims: Vec<usize>) -> Result<Meaning, ConvertError> {
         let read = node.input(0)?;
-        if op == Op::Reshape && self.shape(node, read)? == dims {
+        if matches!(op, Op::Reshape | Op::Expand) && self.shape(node, read)? == dims {
             return Ok(Meaning::Alias(read.to_owned()));
         }
         Ok(Meaning::Operation { op, reads: vec![read.to_owned()], dims })
@@ -92,16 +94,33 @@ impl Importer {
         Ok(Meaning::Alias(node.input(0)?.to_owned()))
     }
 
-    /// Channels, height and width of the first input.
+    /// Channels, height and width of the first input; a signal has the height 1.
     fn picture(&self, node: &Node) -> Result<(usize, [usize; 2]), ConvertError> {
         match *self.shape(node, node.input(0)?)? {
-            [1, c, h, w] => Ok((c, [h, w])),
-            ref dims => Err(node.unsupported(format!("its input is a tensor {dims:?}"), "pictures `[1][channels][height][width]` are supported there")),
+            [1, c, h, w] => {
+                check_rank(node, 2)?;
+                Ok((c, [h, w]))
+            }
+            [1, c, w] => {
+                check_rank(node, 1)?;
+                Ok((c, [1, w]))
+            }
+            ref dims => Err(node.unsupported(
+                format!("its input is a tensor {dims:?}"),
+                "pictures `[1][channels][height][width]` and signals `[1][channels][length]` are supported there",
+            )),
         }
     }
 
+    /// An operation on the first input, a picture or a signal, that makes one of `c` channels.
+    fn picture_of(&self, node: &Node, op: Op, c: usize, [h, w]: [usize; 2]) -> Result<Meaning, ConvertError> {
+        let read = node.input(0)?;
+        let dims = if self.shape(node, read)?.len() == 3 { vec![1, c, w] } else { vec![1, c, h, w] };
+        Ok(Meaning::Operation { op, reads: vec![read.to_owned()], dims })
+    }
+
     /// The dimensions of a constant input.
-    fn weights<'a>(&self, node: &'a Node, i: usize) -> Result<(&'a str, &[usize]), ConvertError> {
+    pub(super) fn weights<'a>(&self, node: &'a Node, i: usize) -> Result<(&'a str, &[usize]), ConvertError> {
         let name = node.input(i)?;
         let tensor = self.constant(name).ok_or_else(|| node.unsupported(format!("input `{name}` is not constant"), "constant weights are supported"))?;
         if tensor.as_floats().is_none() {
@@ -113,20 +132,22 @@ impl Importer {
     fn conv(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let (c, size) = self.picture(node)?;
         let (weights, dims) = self.weights(node, 1)?;
-        let &[oc, ic, ky, kx] = dims else {
-            return Err(node.unsupported(format!("its weights are a tensor {dims:?}"), "two-dimensional convolutions are supported"));
+        let signal = self.shape(node, node.input(0)?)?.len() == 3;
+        let (oc, ic, ky, kx) = match *dims {
+            [oc, ic, ky, kx] if !signal => (oc, ic, ky, kx),
+            [oc, ic, kx] if signal => (oc, ic, 1, kx),
+            _ => return Err(node.wrong(format!("weights {dims:?} for an input of {c} channels of {size:?}"))),
         };
-        let groups = node.int("group", 1)?;
-        if groups != 1 {
-            return Err(node.unsupported(format!("a convolution of {groups} groups"), "dense convolutions (one group) are supported"));
-        }
-        if ic != c || oc == 0 || ky == 0 || kx == 0 {
-            return Err(node.wrong(format!("weights {dims:?} for an input of {c} channels")));
+        let stated = node.int("group", 1)?;
+        let groups = usize::try_from(stated).ok().filter(|&g| g > 0 && c.is_multiple_of(g) && oc.is_multiple_of(g));
+        let groups = groups.ok_or_else(|| node.wrong(format!("{stated} groups of {c} input and {oc} output channels")))?;
+        if ic != c / groups || oc == 0 || ky == 0 || kx == 0 {
+            return Err(node.wrong(format!("weights {dims:?} for an input of {c} channels in {groups} groups")));
         }
         let window = conv_window(node, size, [ky, kx])?;
         let [oh, ow] = output_size(node, &window, size)?;
         let bias = self.vector(node, 2, oc)?;
-        Ok(Meaning::Operation { op: Op::Conv { window, weights: weights.to_owned(), bias }, reads: vec![node.input(0)?.to_owned()], dims: vec![1, oc, oh, ow] })
+        self.picture_of(node, Op::Conv { window, groups, weights: weights.to_owned(), bias }, oc, [oh, ow])
     }
 
     /// The name of the optional constant input `i`, a vector of `len` elements.
@@ -168,16 +189,19 @@ impl Importer {
 
     fn matmul(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let x = self.shape(node, node.input(0)?)?;
-        let &[1, n] = x else {
+        if [0, 1].iter().all(|&i| node.optional(i).is_some_and(|name| self.constant(name).is_none())) {
+            return Err(node.unsupported("both operands depend on the picture", "a product with constant weights is supported; attention is not"));
+        }
+        let (weights, dims) = self.weights(node, 1)?;
+        let Some((&n, rest)) = x.split_last().filter(|(_, rest)| rest.iter().all(|&d| d == 1)) else {
             return Err(node.unsupported(format!("its input is a tensor {x:?}"), "a dense layer over one row `[1][n]` is supported; flatten before it"));
         };
-        let (weights, dims) = self.weights(node, 1)?;
         let &[i, m] = dims else { return Err(node.wrong(format!("its weights are a tensor {dims:?}"))) };
         if i != n || m == 0 {
             return Err(node.wrong(format!("weights {dims:?} for an input {x:?}")));
         }
         let op = Op::Dense { weights: weights.to_owned(), transposed: false, alpha: 1.0, bias: None };
-        Ok(Meaning::Operation { op, reads: vec![node.input(0)?.to_owned()], dims: vec![1, m] })
+        Ok(Meaning::Operation { op, reads: vec![node.input(0)?.to_owned()], dims: [rest, &[m]].concat() })
     }
 
     fn batch_norm(&self, node: &Node) -> Result<Meaning, ConvertError> {
@@ -201,60 +225,6 @@ impl Importer {
         self.keep(node, Op::BatchNorm { parameters, epsilon })
     }
 
-    fn clip(&self, node: &Node) -> Result<Meaning, ConvertError> {
-        let bound = |name: &str, i: usize, default: f32| -> Result<f32, ConvertError> {
-            let Some(input) = node.optional(i) else { return node.float(name, default) };
-            let value = self.constant(input).and_then(|t| t.as_floats());
-            value.filter(|v| v.len() == 1).map(|v| v[0]).ok_or_else(|| node.unsupported(format!("{name} is no constant number"), SUPPORTED))
-        };
-        let (low, high) = (bound("min", 1, f32::NEG_INFINITY)?, bound("max", 2, f32::INFINITY)?);
-        if high < f32::MAX || (low > f32::MIN && low != 0.0) {
-            return Err(node.unsupported(format!("it clips to {low} .. {high}"), "Clip(0, inf), which is a ReLU, is supported"));
-        }
-        if low == 0.0 { self.keep(node, Op::Relu) } else { Ok(Meaning::Alias(node.input(0)?.to_owned())) }
-    }
-
-    fn arithmetic(&self, node: &Node) -> Result<Meaning, ConvertError> {
-        if node.op == "Sum" && node.inputs.len() == 1 {
-            return Ok(Meaning::Alias(node.input(0)?.to_owned()));
-        }
-        if node.inputs.len() != 2 {
-            return Err(node.unsupported(format!("it adds {} values", node.inputs.len()), "sums of two values are supported"));
-        }
-        let (a, b) = (node.input(0)?, node.input(1)?);
-        let kind = match node.op.as_str() {
-            "Sub" => Arithmetic::Sub,
-            "Mul" => Arithmetic::Mul,
-            "Div" => Arithmetic::Div,
-            _ => Arithmetic::Add,
-        };
-        let (left, right) = (self.constant(a).is_some(), self.constant(b).is_some());
-        let (x, y) = (self.shape(node, a)?, self.shape(node, b)?);
-        if !left && !right {
-            if kind != Arithmetic::Add {
-                return Err(node.unsupported("both operands depend on the picture", "only the sum of two tensors is supported"));
-            }
-            if x != y {
-                return Err(node.unsupported(format!("its operands are {x:?} and {y:?}"), "sums of tensors of one shape are supported"));
-            }
-            return Ok(Meaning::Operation { op: Op::Add, reads: vec![a.to_owned(), b.to_owned()], dims: x.to_vec() });
-        }
-        let (constant, own, other, value) = if left { (a, x, y, b) } else { (b, y, x, a) };
-        self.weights(node, usize::from(!left))?;
-        let fits = own.len() <= other.len() && own.iter().rev().zip(other.iter().rev()).all(|(&c, &v)| c == 1 || c == v);
-        if !fits {
-            return Err(
-                node.unsupported(format!("its operands are {other:?} and a constant {own:?}"), "constants of one value, or one value a channel, are supported")
-            );
-        }
-        let zero = self.constant(constant).and_then(|t| t.as_floats()).is_some_and(|v| v.contains(&0.0));
-        if kind == Arithmetic::Div && (left || zero) {
-            return Err(node.unsupported("it divides by the picture or by zero", "division by constants is supported"));
-        }
-        let op = Op::Affine { kind, constant: constant.to_owned(), left };
-        Ok(Meaning::Operation { op, reads: vec![value.to_owned()], dims: other.to_vec() })
-    }
-
     fn pool(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let (c, size) = self.picture(node)?;
         let (window, enlarged) = pool_window(node, size)?;
@@ -262,13 +232,14 @@ impl Importer {
         let op = if node.op == "MaxPool" {
             Op::MaxPool(window)
         } else {
-            let include_pad = node.int("count_include_pad", 0)? != 0 && !window.unpadded();
+            let explicit = node.ints("pads")?.is_some_and(|p| p.iter().any(|&v| v != 0)) || node.text("auto_pad", "NOTSET")?.starts_with("SAME");
+            let include_pad = node.int("count_include_pad", 0)? != 0 && !window.unpadded() && explicit;
             if include_pad && enlarged {
                 return Err(node.unsupported("count_include_pad together with a ceil_mode that enlarges the border", "one of the two is supported"));
             }
             Op::AveragePool { window, include_pad }
         };
-        Ok(Meaning::Operation { op, reads: vec![node.input(0)?.to_owned()], dims: vec![1, c, oh, ow] })
+        self.picture_of(node, op, c, [oh, ow])
     }
 
     fn global_pool(&self, node: &Node) -> Result<Meaning, ConvertError> {
@@ -277,7 +248,7 @@ impl Importer {
         let window = Window { kernel, stride: [1, 1], dilation: [1, 1], pads: [0; 4] };
         output_size(node, &window, size)?;
         let op = if node.op == "GlobalMaxPool" { Op::MaxPool(window) } else { Op::AveragePool { window, include_pad: false } };
-        Ok(Meaning::Operation { op, reads: vec![node.input(0)?.to_owned()], dims: vec![1, c, 1, 1] })
+        self.picture_of(node, op, c, [1, 1])
     }
 
     fn mean(&self, node: &Node) -> Result<Meaning, ConvertError> {
@@ -294,59 +265,6 @@ impl Importer {
         let keep = node.int("keepdims", 1)? != 0;
         let dims = from.iter().enumerate().filter_map(|(a, &d)| if !axes.contains(&a) { Some(d) } else { keep.then_some(1) }).collect();
         Ok(Meaning::Operation { op: Op::Mean(axes), reads: vec![node.input(0)?.to_owned()], dims })
-    }
-
-    fn slice(&self, node: &Node) -> Result<Meaning, ConvertError> {
-        let from = self.shape(node, node.input(0)?)?;
-        let cuts = self.slices(node, from, false)?;
-        let dims: Vec<usize> = cuts.iter().map(|c| c.len).collect();
-        if dims == from {
-            return Ok(Meaning::Alias(node.input(0)?.to_owned()));
-        }
-        let index = |v: isize| usize::try_from(v).map_err(|_| node.wrong("a negative index"));
-        let start = cuts.iter().map(|c| index(c.start)).collect::<Result<_, _>>()?;
-        let step = cuts.iter().map(|c| index(c.step)).collect::<Result<_, _>>()?;
-        Ok(Meaning::Operation { op: Op::Slice { start, step }, reads: vec![node.input(0)?.to_owned()], dims })
-    }
-
-    fn pad(&self, node: &Node) -> Result<Meaning, ConvertError> {
-        let mode = node.text("mode", "constant")?;
-        if mode != "constant" {
-            return Err(node.unsupported(format!("padding of mode {mode}"), "padding with a constant is supported"));
-        }
-        let from = self.shape(node, node.input(0)?)?;
-        let rank = from.len();
-        let pads = self.int_list(node, "pads", 1)?.ok_or_else(|| node.wrong("it has no pads"))?;
-        let axes = match self.int_list(node, "axes", 3)? {
-            Some(list) => list.iter().map(|&a| axis(node, a, rank)).collect::<Result<Vec<_>, _>>()?,
-            None => (0..rank).collect(),
-        };
-        if pads.len() != 2 * axes.len() {
-            return Err(node.wrong(format!("{} pads for {} axes", pads.len(), axes.len())));
-        }
-        let value = match node.optional(2) {
-            None => node.float("value", 0.0)?,
-            Some(name) => self
-                .constant(name)
-                .and_then(|t| t.as_floats())
-                .and_then(|v| v.first())
-                .copied()
-                .ok_or_else(|| node.unsupported("the value is no constant float", SUPPORTED))?,
-        };
-        let (mut before, mut after, mut dims) = (vec![0; rank], vec![0; rank], from.to_vec());
-        for (k, &a) in axes.iter().enumerate() {
-            let size = |v: i64| match v {
-                v @ 0..=65536 => usize::try_from(v).map_err(|_| node.wrong("a pad is out of range")),
-                v if v < 0 => Err(node.unsupported("a negative pad", "pads of 0 and more are supported")),
-                _ => Err(node.wrong("a pad is out of range")),
-            };
-            (before[a], after[a]) = (size(pads[k])?, size(pads[k + axes.len()])?);
-            dims[a] = from[a] + before[a] + after[a];
-        }
-        if dims == from {
-            return Ok(Meaning::Alias(node.input(0)?.to_owned()));
-        }
-        Ok(Meaning::Operation { op: Op::Pad { before, after, value }, reads: vec![node.input(0)?.to_owned()], dims })
     }
 
     fn cast(&self, node: &Node) -> Result<Meaning, ConvertError> {
@@ -378,5 +296,24 @@ impl Importer {
         }
         self.ends.insert(output.to_owned(), node.op.clone());
         Ok(Meaning::Alias(read.to_owned()))
+    }
+}
+
+/// What to do about an operator that is not supported.
+fn help(op: &str) -> &'static str {
+    match op {
+        "GroupNormalization" | "InstanceNormalization" | "LayerNormalization" | "SimplifiedLayerNormalization" | "RMSNormalization"
+        | "MeanVarianceNormalization" | "LpNormalization" | "LRN" => {
+            "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions"
+        }
+        "Resize" | "Upsample" | "ConvTranspose" | "DepthToSpace" | "GridSample" | "NonMaxSuppression" | "TopK" | "RoiAlign" => {
+            "networks that end in one row of scores are supported: cut heads for detection or segmentation off before the export"
+        }
+        "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => "recurrent networks and control flow are not supported: export a feed-forward network, traced with one input",
+        "Attention" | "MultiHeadAttention" | "Einsum" => "transformers are not supported: residual networks of convolutions are",
+        "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" | "Pow" | "Sqrt" => {
+            "the activations that are supported are Relu, Clip (ReLU6), LeakyRelu, Sigmoid, HardSigmoid, HardSwish and x times Sigmoid(x) (SiLU)"
+        }
+        _ => SUPPORTED,
     }
 }

@@ -51,8 +51,8 @@ pub(super) fn needed(nodes: &[Node], inputs: &[ValueInfo], tensors: &HashMap<Str
         for name in node.inputs.iter().filter(|s| !s.is_empty()) {
             match makers.get(name.as_str()) {
                 Some(&maker) => {
-                    if nodes[maker].outputs.first() != Some(name) {
-                        return Err(nodes[maker].unsupported(format!("output `{name}` is read"), "only the first output of a node is supported"));
+                    if nodes[maker].outputs.first() != Some(name) && nodes[maker].op != "Split" {
+                        return Err(nodes[maker].unsupported(format!("output `{name}` is read"), "only the first output of a node is supported, except of a Split"));
                     }
                     file_order &= maker < index;
                     match state[maker] {
