@@ -1,11 +1,14 @@
 //! One convolution in integers: grid steps and factors, then weights, then the bias in closed form.
 
 use super::ConvertError;
+use super::choices::{self, Scales};
 use super::graph::{self, Second};
+use super::merge::Merged;
 use super::parallel::in_order;
 use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
-use super::quantized::{self, Conv, Op, Step, params};
-use super::round::{fraction, integer, nearest, unit};
+use super::quantized::{self, Conv, Op, Step};
+use super::round::{fraction, integer, unit};
+use super::rounding::{Rows, by_group, integers};
 use super::{range, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::pack::{Depth, pack};
@@ -24,35 +27,30 @@ const READ: f64 = 255.0;
 /// A skip whose factors would enlarge the weights' noise power beyond this is added in a step of its own.
 const NOISE_LIMIT: f64 = 1.5;
 
-/// The weights of a convolution as rows in the order of depth, in units of one step of the input.
-fn rows(weights: &[f64], window: &Window, view: &View, scale: impl Fn(usize) -> f64) -> Vec<Vec<f64>> {
-    let depth = Depth::new(window, view.stored_channels());
-    let (c, taps) = (view.c as usize, [window.kernel[0] as usize, window.kernel[1] as usize]);
-    let fill = |weights: &[f64]| {
-        let mut row = std::vec![0.0; depth.len()];
+/// The weights of a convolution of some groups as rows in the order of a group's depth, in units of one step of the input.
+fn rows(weights: &[f64], window: &Window, view: &View, groups: u32, scale: impl Fn(usize) -> f64) -> Vec<Vec<f64>> {
+    let part = part(view, groups, 0);
+    let depth = Depth::new(window, part.stored_channels());
+    let (c, taps) = (part.c as usize, [window.kernel[0] as usize, window.kernel[1] as usize]);
+    let outputs = weights.len() / (c * taps[0] * taps[1]) / groups as usize;
+    let fill = |(o, weights): (usize, &[f64])| {
+        let (mut row, first) = (std::vec![0.0; depth.len()], o / outputs * c);
         for (tap, weights) in weights.chunks_exact(c).enumerate() {
             let at = depth.index(tap / taps[1], tap % taps[1], 0);
-            weights.iter().enumerate().for_each(|(i, w)| row[at + i] = w * scale(i));
+            weights.iter().enumerate().for_each(|(i, w)| row[at + i] = w * scale(first + i));
         }
         row
     };
-    weights.chunks_exact(c * taps[0] * taps[1]).map(fill).collect()
+    weights.chunks_exact(c * taps[0] * taps[1]).enumerate().map(fill).collect()
 }
 
-/// Raises the scale of a skip that would otherwise leave a channel of its reader without a factor.
-pub(super) fn raise_skips(walk: &mut Walk<'_>) {
-    for step in walk.network.steps.iter().rev() {
-        let graph::Op::Conv(conv) = &step.op else { continue };
-        let Second::Skip { tensor, stride, front } = conv.second else { continue };
-        if stride == [1, 1] && front == 0 {
-            continue;
-        }
-        let shape = walk.network.tensors[step.input].shape;
-        let view = View::packed(shape[0], shape[1], shape[2], DataType::U8, 0);
-        let scale = walk.scales[step.input];
-        let largest = rows(&conv.weights, &conv.window, &view, |_| scale).iter().map(|r| unit(r, walk.options.pair_safe)).fold(0.0, f64::max);
-        walk.scales[tensor] = walk.scales[tensor].max(largest);
+/// The channels of a tensor that a group reads.
+fn part(view: &View, groups: u32, group: u32) -> View {
+    if groups == 1 {
+        return *view;
     }
+    let c = view.c / groups;
+    View { c, offset: view.offset + (group * c) as usize, ..*view }
 }
 
 /// The grid of a convolution: the unit of each channel's accumulator, and the factors of the two sums.
@@ -93,8 +91,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
     let grid = grid(walk, step, &plain, Some(skip_of(tensor, stride, front)));
     let alone = self::grid(walk, step, &plain, None);
     let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
-    let output = walk.scales[step.output];
-    let coarse = kind != DataType::I32 && grid.unit.iter().any(|u| u * ROOM > 1.3 * output);
+    let coarse = kind != DataType::I32 && grid.unit.iter().zip(&walk.scales[step.output]).any(|(u, s)| u * ROOM > 1.3 * s);
     let splittable = stride == [1, 1] && front == 0 && kind != DataType::I32;
     let missing = grid.k2.iter().zip(&alone.unit).any(|(k, u)| *k == 0 && *u > EMPTY) && front == 0;
     if splittable && (missing || coarse || noise(&grid) > NOISE_LIMIT * noise(&alone)) {
@@ -104,7 +101,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let t = measured(walk, &before, &plain, shape, Some((means, tensor)))?;
         let name = derived(&step.name, "add");
         let sum = graph::Step { name, ..step.clone() };
-        let output = walk.add_tensor(&step.value, shape, kind, output);
+        let output = walk.add_tensor(&step.value, shape, kind, walk.scales[step.output].clone());
         return walk.addition(&sum, t, tensor, output);
     }
     fused(walk, step, &plain, kind, means, Some(skip_of(tensor, stride, front)), None)
@@ -118,11 +115,11 @@ const fn skip_of(tensor: usize, stride: [u32; 2], front: u32) -> Skip {
 fn measured(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, shape: [u32; 3], means: Option<(&[f64], usize)>) -> Result<usize, ConvertError> {
     let stands_for = walk.stands_for[step.output];
     let means: Option<Vec<f64>> = means.map(|(means, skip)| {
-        let (view, scale) = (walk.view(skip), walk.made.tensors[skip].scale);
+        let (view, scales) = (walk.view(skip), &walk.made.tensors[skip].scales);
         let mut totals = std::vec![0i64; means.len()];
         walk.data[skip].iter().for_each(|x| sums::skip(&mut totals, x, &view, [1, 1], 0, [shape[0], shape[1]]));
         let n = count(view.pixels() * walk.data[skip].len());
-        means.iter().zip(&totals).map(|(m, &t)| m - scale * sums::real(t) / n).collect()
+        means.iter().zip(&totals).zip(scales).map(|((m, &t), scale)| m - scale * sums::real(t) / n).collect()
     });
     let bias = if means.is_some() { Bias::Means } else { Bias::Float };
     fused(walk, step, conv, DataType::S8, means.as_deref().unwrap_or(&[]), None, Some(bias))?;
@@ -140,9 +137,8 @@ enum Bias {
 
 /// The scale of an input channel.
 fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
-    let t = &walk.made.tensors[tensor];
-    let scales = if t.picture { walk.network.input.scale.clone() } else { std::vec![t.scale; t.shape[2] as usize] };
-    move |c| scales[c].abs()
+    let scales = walk.made.tensors[tensor].scales.clone();
+    move |c| scales[c]
 }
 
 /// The sign of an input channel: a preprocessing may turn bytes around.
@@ -153,7 +149,7 @@ fn input_sign(walk: &Walk<'_>, tensor: usize, c: usize) -> f64 {
 fn main_rows(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<Vec<f64>> {
     let input = walk.stands_for[step.input];
     let scale = input_scale(walk, input);
-    rows(&conv.weights, &conv.window, &walk.view(input), |c| scale(c) * input_sign(walk, input, c))
+    rows(&conv.weights, &conv.window, &walk.view(input), conv.groups, |c| scale(c) * input_sign(walk, input, c))
 }
 
 fn count(n: usize) -> f64 {
@@ -186,7 +182,7 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Sk
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let (input, other) = (walk.stands_for[step.input], walk.stands_for[*tensor]);
         let scale = input_scale(walk, other);
-        let projected = rows(weights, window, &walk.view(other), scale);
+        let projected = rows(weights, window, &walk.view(other), 1, scale);
         let u2 = units(&projected);
         let energy = |t: usize, w: &Window| {
             let pictures: Vec<&[u8]> = walk.data[t].iter().map(Vec::as_slice).collect();
@@ -199,11 +195,11 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Sk
         return Grid { unit: found.iter().zip(least).map(|(f, l)| f.2.max(l)).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
     }
     let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
-    let (scale, channels) = (walk.made.tensors[tensor].scale, walk.made.tensors[tensor].shape[2]);
-    let has_source = |o: usize| (front as usize..(front + channels) as usize).contains(&o);
-    let factor = |(o, u): (usize, &f64)| if has_source(o) { integer((scale / u).floor().min(f64::from(FACTOR_LIMIT))) } else { 0 };
+    let scales = &walk.made.tensors[tensor].scales;
+    let scale = |o: usize| o.checked_sub(front as usize).and_then(|c| scales.get(c)).copied();
+    let factor = |(o, u): (usize, &f64)| scale(o).map_or(0, |s| integer((s / u).floor().min(f64::from(FACTOR_LIMIT))));
     let k2: Vec<i32> = u.iter().enumerate().map(factor).collect();
-    let unit = u.iter().zip(&k2).map(|(u, &k)| if k > 0 { scale / f64::from(k) } else { *u }).collect();
+    let unit = u.iter().enumerate().zip(&k2).map(|((o, u), &k)| scale(o).filter(|_| k > 0).map_or(*u, |s| s / f64::from(k))).collect();
     Grid { unit, k1: ones, k2 }
 }
 
@@ -226,17 +222,28 @@ fn fused(
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: std::format!("the shortcut is too fine for the weights of channel {o}") });
         }
     }
-    let view = walk.view(input);
-    let depth = Depth::new(&conv.window, view.stored_channels()).len();
-    let pair_safe = walk.options.pair_safe;
-    let quantized = |rows: &[Vec<f64>], k: &[i32]| -> Vec<i8> {
-        let steps = grid.unit.iter().zip(k).map(|(g, &k)| g * f64::from(k));
-        rows.iter().zip(steps).flat_map(|(row, step)| nearest(row, step, pair_safe)).collect()
-    };
-    let weights = quantized(&main_rows(walk, step, conv), &grid.k1);
+    let (view, groups) = (walk.view(input), conv.groups);
+    if groups > 1 && walk.made.tensors[input].picture {
+        return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it reads the picture in groups".into() });
+    }
+    let layout = Depth::new(&conv.window, part(&view, groups, 0).stored_channels());
+    let depth = layout.len();
     let padding = padding(walk, input, &conv.window);
+    let main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: main_rows(walk, step, conv), factors: &grid.k1 };
+    let projection = if let Second::Projection { tensor, window, weights } = &conv.second {
+        let tensor = walk.stands_for[*tensor];
+        let rows = rows(weights, window, &walk.view(tensor), 1, input_scale(walk, tensor));
+        Some(Rows { tensor, view: walk.view(tensor), window: *window, padding: &[], rows, factors: &grid.k2 })
+    } else {
+        None
+    };
+    let [weights, projected] =
+        if groups == 1 { integers(walk, &grid.unit, main, projection, size) } else { [by_group(walk, &grid.unit, main, groups, size), Vec::new()] };
     // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
-    let mut mean = weighted(&weights, depth, &tap_means(walk, input, &conv.window, size, &padding)?);
+    let mut mean = Vec::with_capacity(grid.unit.len());
+    for (group, weights) in (0..groups).zip(weights.chunks_exact(weights.len() / groups as usize)) {
+        mean.extend(weighted(weights, depth, &tap_means(walk, input, &part(&view, groups, group), &conv.window, size, &padding)?));
+    }
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
     if let Some((tensor, stride, front)) = skip {
@@ -248,70 +255,72 @@ fn fused(
         let live = || grid.k2.iter().copied().filter(|&k| k > 0);
         factors = live().min().zip(live().max());
         (second, second_tensor) = (quantized::Second::Skip { stride, front }, Some(tensor));
-    } else if let Second::Projection { tensor, window, weights } = &conv.second {
+    } else if let Second::Projection { tensor, window, .. } = &conv.second {
         let other = walk.stands_for[*tensor];
-        let scale = input_scale(walk, other);
         let depth = Depth::new(window, walk.view(other).stored_channels());
-        let projected = quantized(&rows(weights, window, &walk.view(other), scale), &grid.k2);
-        let term = weighted(&projected, depth.len(), &tap_means(walk, other, window, size, &[])?);
+        let term = weighted(&projected, depth.len(), &tap_means(walk, other, &walk.view(other), window, size, &[])?);
         mean.iter_mut().zip(&term).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t);
         second_sums = row_sums(&projected, depth.len());
         (second, second_tensor) =
             (quantized::Second::Projection { window: *window, weights: packed(&projected, depth.len(), &depth, mean.len()) }, Some(other));
     }
     let float = float_bias(walk, step, conv);
-    let value = |o: usize| if means.is_empty() || bias_from == Some(Bias::Float) { float[o] } else { means[o] - grid.unit[o] * mean[o] };
+    let floating = means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
+    let value = |o: usize| if floating { float[o] } else { means[o] - grid.unit[o] * mean[o] };
     let bias: Vec<i32> = (0..mean.len()).map(|o| integer((value(o) / grid.unit[o] + 0.5).floor().clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let sums = row_sums(&weights, depth);
-    let packed_weights = packed(&weights, depth, &Depth::new(&conv.window, view.stored_channels()), mean.len());
-    let build = |scale: f64, multiplier: &[i32]| {
-        debug_assert!(scale > 0.0);
+    let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX));
+    let packed_weights = merged.packed(&weights, &layout, &conv.window, &view);
+    let build = |multiplier: &[i32]| {
         let rows: Vec<&[i32]> = match second {
             quantized::Second::None => std::vec![&bias, &sums, multiplier],
             quantized::Second::Skip { .. } => std::vec![&bias, &sums, multiplier, &grid.k2],
             quantized::Second::Projection { .. } => std::vec![&bias, &sums, multiplier, &grid.k2, &grid.k1, &second_sums],
         };
-        params(&rows, mean.len().next_multiple_of(4))
+        merged.params(&rows, mean.len())
     };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
-    let scale = match (kind, bias_from) {
-        (DataType::I32, _) => largest,
-        (_, None) => walk.scales[step.output].max(largest),
+    let scales = match (kind, bias_from) {
+        (DataType::I32, _) => std::vec![largest; mean.len()],
+        (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
+        (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
         (_, Some(_)) => {
             // Half of the accumulator in 32 bits, to see its range.
             let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
             let op = Op::Conv(Conv {
                 window: conv.window,
-                groups: 1,
+                groups: merged.groups,
                 weights: packed_weights.clone(),
-                params: build(1.0, &half),
+                params: build(&half),
                 padding: padding.clone(),
                 second: second.clone(),
                 pair_safe: walk.options.pair_safe,
             });
-            let probe = walk.add_tensor("", shape, DataType::I32, 1.0);
+            let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
             let outputs = walk.run(&probing)?;
             walk.made.tensors.pop();
             walk.data.pop();
             let channels = mean.len().next_multiple_of(4);
             let scaled: Vec<Vec<u8>> = outputs.iter().map(|bytes| in_common_unit(bytes, channels, &grid.unit, largest)).collect();
-            (range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest)
+            std::vec![(range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest); mean.len()]
         }
     };
-    let multiplier: Vec<i32> = grid.unit.iter().map(|g| integer((ONE * g / scale + 0.5).floor())).collect();
+    let multiplier: Vec<i32> = grid.unit.iter().zip(&scales).map(|(g, scale)| integer((ONE * g / scale + 0.5).floor())).collect();
     let op = Op::Conv(Conv {
         window: conv.window,
-        groups: 1,
+        groups: merged.groups,
         weights: packed_weights,
-        params: build(scale, &multiplier),
+        params: build(&multiplier),
         padding,
         second,
         pair_safe: walk.options.pair_safe,
     });
-    let output = walk.add_tensor(&step.value, shape, kind, scale);
+    let output = walk.add_tensor(&step.value, shape, kind, scales);
+    let macs = conv.weights.len() as u64 * u64::from(size[0]) * u64::from(size[1]);
     walk.finish(step, op, (input, second_tensor, None), output)?;
     if let Some(made) = walk.made.steps.last_mut() {
+        made.macs = if groups == 1 { made.macs } else { macs };
         made.factors = factors;
     }
     Ok(())
@@ -343,14 +352,13 @@ fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
 }
 
 /// Mean over output pixels and pictures of what each position in depth reads.
-fn tap_means(walk: &Walk<'_>, tensor: usize, window: &Window, size: [u32; 2], padding: &[u8]) -> Result<Vec<f64>, ConvertError> {
-    let view = walk.view(tensor);
+fn tap_means(walk: &Walk<'_>, tensor: usize, view: &View, window: &Window, size: [u32; 2], padding: &[u8]) -> Result<Vec<f64>, ConvertError> {
     let depth = Depth::new(window, view.stored_channels()).len();
     let pictures = &walk.data[tensor];
     let mut totals = std::vec![0i64; depth];
     let work = |i: usize| {
         let mut sums = std::vec![0i64; depth];
-        sums::taps(&mut sums, &pictures[i], &view, window, size, padding);
+        sums::taps(&mut sums, &pictures[i][view.offset..], view, window, size, padding);
         Ok(sums)
     };
     in_order(pictures.len(), walk.options.threads, work, |_, sums: Vec<i64>| {

@@ -2,23 +2,32 @@
 
 pub mod align;
 pub mod calibrate;
+pub mod channels;
+pub mod choices;
+mod elementwise;
 pub mod emit;
 pub mod error;
 pub mod float;
 pub mod fold;
 pub mod graph;
+mod hessian;
 pub mod histogram;
 pub mod import;
 mod layer;
+mod matrix;
+mod merge;
 pub mod onnx;
 mod parallel;
 pub mod pipeline;
 pub mod place;
 pub mod plan;
+mod plane;
 pub mod quantize;
 pub mod quantized;
 pub mod range;
 mod round;
+mod rounding;
+mod scales;
 mod sums;
 
 pub use error::ConvertError;

@@ -1,0 +1,139 @@
+//! The steps without weights: factors of channels, gates, functions, and views.
+
+use super::ConvertError;
+use super::choices::Bias;
+use super::graph::{self, Function, TensorId};
+use super::quantize::{ONE, Walk, channel_means, derived, levels};
+use super::quantized::{Op, Sum, params};
+use super::round::integer;
+use crate::format::proof::FACTOR_LIMIT;
+use crate::quant::{DataType, MULTIPLIER_LIMIT};
+use std::vec::Vec;
+
+/// Shifts stay below this many units.
+const SHIFT_LIMIT: f64 = 268_435_456.0;
+/// Values of a gate.
+const GATE_LEVELS: f64 = 255.0;
+
+impl Walk<'_> {
+    /// Factor and shift of each channel, with factors of 15 bits.
+    pub fn affine(&mut self, step: &graph::Step, scale: &[f64], shift: &[f64], kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
+        let shape = self.network.tensors[step.output].shape;
+        let scales = self.scales[step.output].clone();
+        let output = self.add_tensor(&step.value, shape, kind, scales);
+        let means = if self.options.bias == Bias::Means { means } else { &[] };
+        self.scaled(step, self.stands_for[step.input], scale, shift, means, output)
+    }
+
+    /// `factor·x + shift` of a tensor, the shift so that the result has the given means where there are any.
+    fn scaled(&mut self, step: &graph::Step, x: TensorId, scale: &[f64], shift: &[f64], means: &[f64], output: TensorId) -> Result<(), ConvertError> {
+        let (input, outputs) = (&self.made.tensors[x].scales, &self.made.tensors[output].scales);
+        let seen = channel_means(&self.data[x], &self.view(x));
+        let limit = f64::from(FACTOR_LIMIT);
+        let mut rows: [Vec<i32>; 3] = Default::default();
+        for (c, (&s, &out)) in input.iter().zip(outputs).enumerate() {
+            let unit = ((scale[c] * s).abs() / limit).max(out / limit).max(shift[c].abs() / SHIFT_LIMIT);
+            let factor = (scale[c] * s / unit + 0.5).floor();
+            let wanted = means.get(c).map_or(shift[c], |m| m - factor * unit * seen[c]);
+            let words = [(wanted / unit + 0.5).floor().clamp(-2.0 * SHIFT_LIMIT, 2.0 * SHIFT_LIMIT), (ONE * unit / out + 0.5).floor(), factor];
+            rows.iter_mut().zip(words).for_each(|(row, w)| row.push(integer(w.min(f64::from(MULTIPLIER_LIMIT - 1)))));
+        }
+        let zeros = std::vec![0; rows[0].len()];
+        let params = params(&[&rows[0], &zeros, &rows[1], &zeros, &rows[2]], self.view(output).stored_channels());
+        self.finish(step, Op::Add(Sum { params, p: 0 }), (x, None, None), output)
+    }
+
+    /// A tensor as the values of another type, its scales changed as little as the type allows.
+    fn converted(&mut self, step: &graph::Step, x: TensorId, kind: DataType) -> Result<TensorId, ConvertError> {
+        let from = self.made.tensors[x].clone();
+        let scales: Vec<f64> = from.scales.iter().map(|s| s * levels(from.kind) / levels(kind)).collect();
+        let (ones, zeros) = (std::vec![1.0; scales.len()], std::vec![0.0; scales.len()]);
+        let output = self.add_tensor(&derived(&from.name, kind_name(kind)), from.shape, kind, scales);
+        let name = derived(&step.name, &std::format!("{}{x}", kind_name(kind)));
+        let stands_for = self.stands_for[step.output];
+        self.scaled(&graph::Step { name, ..step.clone() }, x, &ones, &zeros, &[], output)?;
+        self.stands_for[step.output] = stands_for;
+        Ok(output)
+    }
+
+    /// A gate for each channel, with the skip-add behind it.
+    pub fn gate(&mut self, step: &graph::Step, gate: TensorId, skip: Option<TensorId>, kind: DataType) -> Result<(), ConvertError> {
+        let (x, gate, skip) = (self.stands_for[step.input], self.stands_for[gate], skip.map(|t| self.stands_for[t]));
+        let (tensor, gates) = (&self.made.tensors[x], &self.made.tensors[gate]);
+        if gates.kind != DataType::U8 || tensor.picture {
+            let what = if tensor.picture { "it gates the picture" } else { "its gate has a sign" };
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: what.into() });
+        }
+        let units: Vec<f64> = tensor.scales.iter().zip(&gates.scales).map(|(s, g)| s * g).collect();
+        let nearest = |v: f64| (v + 0.5).floor();
+        let factors: Vec<f64> = match skip {
+            Some(t) => self.made.tensors[t].scales.iter().zip(&units).map(|(s, u)| nearest(s / u)).collect(),
+            None => std::vec![0.0; units.len()],
+        };
+        if let Some(c) = factors.iter().position(|&k| k > f64::from(FACTOR_LIMIT)) {
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: std::format!("channel {c} is too fine for the shortcut") });
+        }
+        // M must fit: the output is no finer than twice the unit.
+        let scales: Vec<f64> = self.scales[step.output].iter().zip(&units).map(|(s, u)| s.max(2.5 * u)).collect();
+        let multipliers: Vec<i32> = units.iter().zip(&scales).map(|(u, s)| integer(nearest(ONE * u / s))).collect();
+        let k2: Vec<i32> = factors.iter().map(|&k| integer(k)).collect();
+        let zeros = std::vec![0; units.len()];
+        let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
+        let params = params(&[&zeros, &zeros, &multipliers, &k2, &zeros], self.view(output).stored_channels());
+        self.finish(step, Op::Gate(Sum { params, p: 0 }), (x, Some(gate), skip), output)
+    }
+
+    /// A function of every value, as a table over the bytes of a tensor that has one scale.
+    pub fn function(&mut self, step: &graph::Step, function: Function, kind: DataType) -> Result<(), ConvertError> {
+        let input = self.stands_for[step.input];
+        let (from, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scales[0]);
+        debug_assert!(self.made.tensors[input].scales.iter().all(|s| *s == scale));
+        let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
+        if tensor.nonnegative && tensor.limit <= 1.0 {
+            scales.fill(1.0 / GATE_LEVELS);
+        }
+        let (low, high) = kind.range();
+        let entry = |byte: u8| {
+            let x = if from == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) };
+            let y = (function.at(x * scale) / scales[0] + 0.5).floor().clamp(f64::from(low), f64::from(high));
+            integer(y).to_le_bytes()[0]
+        };
+        let table = (0..=255).map(entry).collect();
+        let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
+        self.finish(step, Op::Table(table), (input, None, None), output)
+    }
+
+    /// Tensors side by side: each keeps its scales, all are of one type.
+    pub fn concat(&mut self, step: &graph::Step, parts: &[TensorId], kind: DataType) -> Result<(), ConvertError> {
+        let mut made = Vec::with_capacity(parts.len() + 1);
+        for &part in core::iter::once(&step.input).chain(parts) {
+            let tensor = self.stands_for[part];
+            let fits = self.made.tensors[tensor].kind == kind && !self.made.tensors[tensor].picture;
+            made.push(if fits { tensor } else { self.converted(step, tensor, kind)? });
+        }
+        let scales = made.iter().flat_map(|&t| self.made.tensors[t].scales.clone()).collect();
+        let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
+        self.finish(step, Op::Concat(made[1..].to_vec()), (made[0], None, None), output)
+    }
+
+    /// Some of the channels of a tensor.
+    pub fn slice(&mut self, step: &graph::Step, first: u32) -> Result<(), ConvertError> {
+        let input = self.stands_for[step.input];
+        let (shape, tensor) = (self.network.tensors[step.output].shape, &self.made.tensors[input]);
+        if tensor.picture {
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it takes channels of the picture".into() });
+        }
+        let (kind, scales) = (tensor.kind, tensor.scales[first as usize..][..shape[2] as usize].to_vec());
+        let output = self.add_tensor(&step.value, shape, kind, scales);
+        self.finish(step, Op::Slice(first), (input, None, None), output)
+    }
+}
+
+const fn kind_name(kind: DataType) -> &'static str {
+    match kind {
+        DataType::U8 => "u8",
+        DataType::S8 => "s8",
+        DataType::S16 => "s16",
+        DataType::I32 => "i32",
+    }
+}

@@ -1,0 +1,362 @@
+//! The scale of every channel of every tensor, from the statistics alone.
+//!
+//! A channel's scale may be as fine as its range allows, and coarser where that spares its readers: a reader's weights take the scale, and the largest of them sets the
+//! grid of all. The rule `s = sqrt(sigma / sqrt(A))` balances the rounding of the channel, which weighs with the energy A of the weights that read it,
+//! against the rounding of these weights, which weighs with the channel's variance over its squared scale.
+
+use super::calibrate::Statistics;
+use super::choices::{Options, Scales};
+use super::graph::{Conv, Network, Op, Second, Step, TensorId};
+use super::parallel::in_order;
+use super::range;
+use super::round::LARGEST;
+use super::sums::real;
+use std::vec::Vec;
+
+/// Energies and variances count as at least this share of the largest.
+const LEAST_SHARE: f64 = 1e-8;
+/// Channels whose range is below this share of the largest do not count in a tensor's range.
+const DEAD: f64 = 1e-6;
+/// The least factor that an identity skip should have, and how much coarser it may become for that.
+const FACTOR: f64 = 8.0;
+const COARSER: f64 = 4.0;
+/// How far a gate is open as a rule.
+const HALF_OPEN: f64 = 0.5;
+
+/// The weights of one reader of a tensor.
+struct Reader {
+    /// Largest magnitude over the taps, a row of channels for each output.
+    largest: Vec<f64>,
+    /// Sum of squares for each channel.
+    energy: Vec<f64>,
+    /// Taps of the window.
+    taps: f64,
+    /// One over the variance of what the reader makes.
+    gain: f64,
+}
+
+impl Reader {
+    /// A reader whose weights `[out][tap][in]` fall into groups.
+    fn new(weights: &[f64], channels: usize, taps: usize, groups: usize, gain: f64) -> Self {
+        let own = channels / groups;
+        let outputs = weights.len() / (own * taps);
+        let mut largest = std::vec![0.0f64; outputs * channels];
+        let mut energy = std::vec![0.0; channels];
+        for (o, (row, output)) in largest.chunks_exact_mut(channels).zip(weights.chunks_exact(own * taps)).enumerate() {
+            let group = o * groups / outputs * own..(o * groups / outputs + 1) * own;
+            for tap in output.chunks_exact(own) {
+                row[group.clone()].iter_mut().zip(tap).for_each(|(l, w)| *l = l.max(w.abs()));
+                energy[group.clone()].iter_mut().zip(tap).for_each(|(e, w)| *e += w * w);
+            }
+        }
+        Self { largest, energy, taps: count(taps) / count(groups), gain }
+    }
+
+    /// The same reader of other channels: channel `c` of them is its channel `of(c)`, if it has one.
+    fn through(&self, channels: usize, of: impl Fn(usize) -> Option<usize>) -> Self {
+        let row = |row: &[f64]| -> Vec<f64> { (0..channels).map(|c| of(c).map_or(0.0, |i| row[i])).collect() };
+        Self { largest: self.largest.chunks_exact(self.energy.len()).flat_map(row).collect(), energy: row(&self.energy), ..*self }
+    }
+
+    /// Noise of the rounding of its weights, over the squared noise of an input of unit energy.
+    fn grid(&self, scales: &[f64]) -> f64 {
+        let unit = |row: &[f64]| largest(row, scales) / LARGEST;
+        self.gain * self.taps * self.largest.chunks_exact(scales.len()).map(|row| unit(row).powi(2)).sum::<f64>()
+    }
+}
+
+/// All that reads a tensor.
+struct Readers {
+    weights: Vec<Reader>,
+    /// Sum of the gains of what adds it, for each channel.
+    added: Vec<f64>,
+}
+
+impl Readers {
+    fn add(&mut self, gain: f64, factor: impl Fn(usize) -> f64) {
+        self.added.iter_mut().enumerate().for_each(|(c, a)| *a += gain * factor(c).powi(2));
+    }
+
+    /// Adds the readers of another tensor, whose channel `of(c)` is channel `c` of this one.
+    fn hand_on(&mut self, other: &Self, of: impl Fn(usize) -> Option<usize>) {
+        let channels = self.added.len();
+        self.weights.extend(other.weights.iter().map(|r| r.through(channels, &of)));
+        self.added.iter_mut().enumerate().for_each(|(c, a)| *a += of(c).map_or(0.0, |i| other.added[i]));
+    }
+
+    fn energy(&self) -> Vec<f64> {
+        let mut sums = self.added.clone();
+        for reader in &self.weights {
+            sums.iter_mut().zip(&reader.energy).for_each(|(s, e)| *s += reader.gain * e);
+        }
+        sums
+    }
+}
+
+struct Search<'a> {
+    network: &'a Network,
+    statistics: &'a Statistics,
+    options: Options,
+}
+
+/// One vector of scales for each tensor, and whether all of its channels must have the same; the picture's are its own.
+#[must_use]
+pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> (Vec<Vec<f64>>, Vec<bool>) {
+    let search = Search { network, statistics, options };
+    let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
+    let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
+    let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
+    let find = |i: usize| Ok::<_, core::convert::Infallible>(if options.scales == Scales::Tensor { (search.whole(i), None) } else { search.step(i) });
+    let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
+        scales[network.steps[i].output] = found;
+        ratios[i] = ratio;
+        Ok(())
+    });
+    search.raise_skips(&mut scales);
+    for (scales, tensor) in scales.iter_mut().zip(&network.tensors) {
+        scales.iter_mut().for_each(|s| *s = s.min(tensor.limit / 255.0));
+    }
+    let uniform = search.uniform(&mut scales);
+    search.hand_on(&mut scales, &ratios);
+    (scales, uniform)
+}
+
+impl Search<'_> {
+    fn levels(&self, t: TensorId) -> f64 {
+        if self.network.tensors[t].nonnegative { 255.0 } else { 127.0 }
+    }
+
+    fn whole(&self, i: usize) -> Vec<f64> {
+        let t = self.network.steps[i].output;
+        let scale = range::largest(&self.statistics.outputs[i], self.levels(t), self.options.method) / self.levels(t);
+        std::vec![scale; self.network.tensors[t].shape[2] as usize]
+    }
+
+    /// The scales of a step's output; where nothing but a mean reads it, the mean's scale over them.
+    fn step(&self, i: usize) -> (Vec<f64>, Option<f64>) {
+        let t = self.network.steps[i].output;
+        let readers = self.readers(t);
+        if let Some((pool, pixels)) = self.mean_of(t) {
+            let mean = self.network.steps[pool].output;
+            let readers = self.readers(mean);
+            let energy = readers.energy();
+            let (own, of_mean) = (self.bounds(i, &energy), self.bounds(pool, &energy));
+            let variance = self.variances(pool);
+            let ratio = |k: i32| 2f64.powf(-f64::from(k) / 4.0);
+            let search = |k: i32| {
+                let bounds: Vec<f64> = own.iter().zip(&of_mean).map(|(o, m)| m.max(ratio(k) * o)).collect();
+                let noise = 1.0 + 1.0 / (pixels * ratio(k).powi(2));
+                let (scales, cost) = balance(&bounds, &variance, &readers, &energy, noise);
+                (cost, scales, ratio(k))
+            };
+            let best = (0..=16).map(search).reduce(|best, next| if next.0 < best.0 { next } else { best });
+            if let Some((_, scales, ratio)) = best {
+                return (scales.iter().map(|s| s / ratio).collect(), Some(ratio));
+            }
+        }
+        let energy = readers.energy();
+        (balance(&self.bounds(i, &energy), &self.variances(i), &readers, &energy, 1.0).0, None)
+    }
+
+    /// The smallest admissible scales of a step's output.
+    fn bounds(&self, i: usize, energy: &[f64]) -> Vec<f64> {
+        let levels = self.levels(self.network.steps[i].output);
+        let bounds = range::bounds(&self.statistics.outputs[i], levels, self.options.method, energy);
+        let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
+        let least = if largest > 0.0 { largest * LEAST_SHARE } else { 1.0 };
+        bounds.iter().map(|b| b.max(least) / levels).collect()
+    }
+
+    /// Variance of each channel of a step's output.
+    fn variances(&self, i: usize) -> Vec<f64> {
+        let signed = !self.network.tensors[self.network.steps[i].output].nonnegative;
+        let channels = &self.statistics.outputs[i].channels;
+        let of = |c: usize| {
+            let [mean, square] = channels.moments(c);
+            let mean = if signed { self.statistics.means[i][c] } else { mean };
+            (square - mean * mean).max(0.0)
+        };
+        (0..channels.len()).map(of).collect()
+    }
+
+    /// The mean that alone reads a tensor and is read by convolutions alone, and over how many pixels it goes.
+    fn mean_of(&self, t: TensorId) -> Option<(usize, f64)> {
+        let steps = &self.network.steps;
+        let mut reading = (0..steps.len()).filter(|&i| steps[i].reads().any(|r| r == t));
+        let (pool, None) = (reading.next()?, reading.next()) else { return None };
+        let Op::AveragePool { window, .. } = &steps[pool].op else { return None };
+        let output = steps[pool].output;
+        let convolution = |s: &Step| matches!(&s.op, Op::Conv(Conv { second: Second::None | Second::Projection { .. }, .. }));
+        let mut readers = steps.iter().filter(|s| s.reads().any(|r| r == output)).peekable();
+        (readers.peek().is_some() && readers.all(convolution)).then(|| (pool, f64::from(window.kernel[0] * window.kernel[1])))
+    }
+
+    /// What reads a tensor, pools handing it on.
+    fn readers(&self, t: TensorId) -> Readers {
+        let channels = self.network.tensors[t].shape[2] as usize;
+        let mut all = Readers { weights: Vec::new(), added: std::vec![0.0; channels] };
+        for (i, step) in self.network.steps.iter().enumerate().filter(|(_, s)| s.reads().any(|r| r == t)) {
+            let gain = 1.0 / self.statistics.variances[i].max(1e-30);
+            let one = |_: usize| 1.0;
+            match &step.op {
+                Op::Conv(conv) => {
+                    if step.input == t {
+                        all.weights.push(Reader::new(&conv.weights, channels, taps(&conv.window.kernel), conv.groups as usize, gain));
+                    }
+                    match &conv.second {
+                        Second::Projection { tensor, window, weights } if *tensor == t => {
+                            all.weights.push(Reader::new(weights, channels, taps(&window.kernel), 1, gain));
+                        }
+                        Second::Skip { tensor, .. } if *tensor == t => all.add(gain, one),
+                        _ => {}
+                    }
+                }
+                Op::MaxPool(_) | Op::AveragePool { .. } => all.hand_on(&self.readers(step.output), Some),
+                Op::Add(_) | Op::Function(_) => all.add(gain, one),
+                Op::Affine { scale, .. } => all.add(gain, |c| scale[c]),
+                Op::Gate { skip, .. } => all.add(gain, |_| if *skip == Some(t) { 1.0 } else { HALF_OPEN }),
+                Op::Concat(_) => {
+                    let (whole, mut first) = (self.readers(step.output), 0);
+                    for part in step.reads() {
+                        if part == t {
+                            all.hand_on(&whole, |c| Some(first + c));
+                        }
+                        first += self.network.tensors[part].shape[2] as usize;
+                    }
+                }
+                Op::Slice(first) => {
+                    let (first, shown) = (*first as usize, self.network.tensors[step.output].shape[2] as usize);
+                    all.hand_on(&self.readers(step.output), |c| c.checked_sub(first).filter(|&i| i < shown));
+                }
+            }
+        }
+        all
+    }
+
+    /// Raises the scales of skips whose factors would be small.
+    fn raise_skips(&self, scales: &mut [Vec<f64>]) {
+        for step in self.network.steps.iter().rev() {
+            let Op::Conv(Conv { groups, weights, second: Second::Skip { tensor, stride, front }, .. }) = &step.op else { continue };
+            let groups = *groups as usize;
+            let (own, outputs) = (self.network.tensors[step.input].shape[2] as usize / groups, self.network.tensors[step.output].shape[2] as usize);
+            let input = if step.input == 0 { self.network.input.scale.clone() } else { scales[step.input].clone() };
+            let row = weights.len() / outputs;
+            let unit = |o: usize| {
+                let input = &input[o * groups / outputs * own..][..own];
+                weights[o * row..][..row].iter().enumerate().fold(0.0f64, |m, (i, w)| m.max((w * input[i % own]).abs())) / LARGEST
+            };
+            // Where nothing else can be done, the skip must have a factor; else it may be added apart.
+            let forced = *stride != [1, 1] || *front != 0;
+            let skip = &mut scales[*tensor];
+            let front = *front as usize;
+            if self.options.scales == Scales::Tensor {
+                let largest = if forced { (front..front + skip.len()).map(unit).fold(0.0, f64::max) * 2.0 } else { 0.0 };
+                skip.iter_mut().for_each(|s| *s = s.max(largest));
+                continue;
+            }
+            for (c, s) in skip.iter_mut().enumerate() {
+                let wanted = FACTOR * unit(front + c);
+                if forced || wanted < COARSER * *s {
+                    *s = s.max(wanted);
+                }
+            }
+        }
+    }
+
+    /// Gives one scale to all channels of what a function reads or makes, and to all of which that is a part.
+    fn uniform(&self, scales: &mut [Vec<f64>]) -> Vec<bool> {
+        let steps = &self.network.steps;
+        let mut uniform = std::vec![false; scales.len()];
+        for step in steps.iter().rev() {
+            if matches!(step.op, Op::Function(_)) {
+                (uniform[step.input], uniform[step.output]) = (true, true);
+            }
+            let passes = matches!(step.op, Op::MaxPool(_) | Op::AveragePool { .. } | Op::Concat(_) | Op::Slice(_));
+            if passes && uniform[step.output] {
+                step.reads().for_each(|t| uniform[t] = true);
+            }
+        }
+        for (scales, _) in scales.iter_mut().zip(&uniform).filter(|(_, uniform)| **uniform) {
+            let largest = scales.iter().fold(0.0f64, |a, &b| a.max(b));
+            scales.fill(largest);
+        }
+        for step in steps.iter().rev().filter(|s| matches!(s.op, Op::Concat(_)) && uniform[s.output]) {
+            let largest = step.reads().map(|t| scales[t][0]).fold(0.0, f64::max);
+            step.reads().for_each(|t| scales[t].fill(largest));
+        }
+        uniform
+    }
+
+    /// A max pool's input and output have the same scales; those of an average are in one ratio to its input's; parts keep theirs.
+    fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
+        let steps = &self.network.steps;
+        for step in steps.iter().rev().filter(|s| matches!(s.op, Op::MaxPool(_)) && s.input != 0) {
+            let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| a.max(*b)).collect();
+            scales[step.input].clone_from(&larger);
+            scales[step.output] = larger;
+        }
+        for step in steps.iter().filter(|s| s.input != 0) {
+            let shown = self.network.tensors[step.output].shape[2] as usize;
+            let ratio = match step.op {
+                Op::MaxPool(_) => 1.0,
+                Op::AveragePool { .. } => {
+                    let maker = steps.iter().position(|s| s.output == step.input);
+                    let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
+                    maker.and_then(|i| ratios[i]).unwrap_or_else(needed)
+                }
+                Op::Concat(_) => {
+                    scales[step.output] = step.reads().flat_map(|t| scales[t].clone()).collect();
+                    continue;
+                }
+                Op::Slice(first) => {
+                    scales[step.output] = scales[step.input][first as usize..][..shown].to_vec();
+                    continue;
+                }
+                _ => continue,
+            };
+            scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect();
+        }
+    }
+}
+
+/// Scales no smaller than `bounds`, and their predicted noise; the noise of the tensor itself weighs `own`.
+fn balance(bounds: &[f64], variance: &[f64], readers: &Readers, energy: &[f64], own: f64) -> (Vec<f64>, f64) {
+    let at_least = |values: &[f64]| values.iter().fold(0.0f64, |a, &b| a.max(b)).max(1e-30) * LEAST_SHARE;
+    let (least_variance, least_energy) = (at_least(variance), at_least(energy));
+    let wish: Vec<f64> = variance.iter().zip(energy).map(|(v, a)| (v.max(least_variance) / a.max(least_energy)).sqrt().sqrt()).collect();
+    let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
+    let live = bounds.iter().zip(&wish).filter(|(b, _)| **b > DEAD * largest);
+    let top = live.map(|(b, w)| b / w).fold(0.0, f64::max);
+    let mut best = (bounds.to_vec(), f64::INFINITY);
+    for k in 0..=40 {
+        let size = top * 2f64.powf(-f64::from(k) / 4.0);
+        let scales: Vec<f64> = bounds.iter().zip(&wish).map(|(b, w)| b.max(size * w)).collect();
+        let noise: f64 = scales.iter().zip(energy).map(|(s, a)| s * s * a).sum();
+        let signal: f64 = scales.iter().zip(variance).map(|(s, v)| v / (s * s)).sum();
+        let cost = own * noise + signal * readers.weights.iter().map(|r| r.grid(&scales)).sum::<f64>();
+        if cost < best.1 {
+            best = (scales, cost);
+        }
+    }
+    best
+}
+
+/// The largest product of two positive vectors' entries.
+fn largest(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let greater = |m: f64, v: f64| if v > m { v } else { m };
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        lanes = core::array::from_fn(|i| greater(lanes[i], a[i] * b[i]));
+    }
+    a_rest.iter().zip(b_rest).map(|(a, b)| a * b).chain(lanes).fold(0.0, greater)
+}
+
+fn taps(kernel: &[u32; 2]) -> usize {
+    (kernel[0] * kernel[1]) as usize
+}
+
+fn count(n: usize) -> f64 {
+    real(i64::try_from(n).unwrap_or(i64::MAX))
+}
