@@ -92,18 +92,24 @@ fn batch_norm_and_constants_go_into_the_convolution() {
 }
 
 #[test]
-fn a_batch_norm_without_a_convolution_of_its_own_is_refused() {
-    let bn = || Op::BatchNorm { parameters: ["one", "one", "one", "one"].map(Into::into), epsilon: 0.0 };
+fn a_batch_norm_without_a_convolution_of_its_own_is_a_step() {
+    let bn = || Op::BatchNorm { parameters: ["two", "one", "one", "two"].map(Into::into), epsilon: 2.0 };
     let start = || {
-        let build = Build::new(&[1, 1, 1, 1]).constant("w", &[1, 1, 1, 1], &[1.0]).constant("one", &[1], &[1.0]);
+        let build = Build::new(&[1, 1, 1, 1]).constant("w", &[1, 1, 1, 1], &[-1.0]).constant("one", &[1], &[1.0]).constant("two", &[1], &[2.0]);
         build.conv("c", "x", Window::point([1, 1]), "w", None, &[1, 1, 1, 1])
     };
-    let shared = start().node("n", bn(), &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "n"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&shared), "node-n");
-    let rectified = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("n", bn(), &["r"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&rectified), "node-n");
-    let twice = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "r"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&twice), "node-r");
+    let ops = |network: &Network| -> Vec<String> { network.steps.iter().map(|s| format!("{} {}", s.name, s.relu)).collect() };
+    let shared = start().node("n", bn(), &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "n"], &[1, 1, 1, 1]).fold().unwrap();
+    assert_eq!(ops(&shared), ["node-c false", "node-n false", "node-y false"]);
+    near(&scores(&shared, &[5]), &[-5.0 + -6.0 + 1.0]);
+    let rectified = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("n", bn(), &["r"], &[1, 1, 1, 1]).node("y", affine(Arithmetic::Add, "one"), &["n"], &[1, 1, 1, 1]);
+    let rectified = rectified.fold().unwrap();
+    assert_eq!(ops(&rectified), ["node-c true", "node-n false"]);
+    near(&scores(&rectified, &[5]), &[-1.0 + 1.0 + 1.0]);
+    let twice = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "r"], &[1, 1, 1, 1]).fold().unwrap();
+    assert_eq!(ops(&twice), ["node-c false", "node-r true", "node-y false"]);
+    assert_eq!(twice.steps[1].value, "c");
+    near(&scores(&twice, &[5]), &[-5.0]);
 }
 
 #[test]
