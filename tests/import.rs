@@ -4,7 +4,7 @@
 use skipstone::convert::ConvertError;
 use skipstone::convert::float::{FloatInput, FloatNet, feed};
 use skipstone::convert::fold::fold;
-use skipstone::convert::graph::{GAP, Input, Network, Op, Second, Tensor};
+use skipstone::convert::graph::{GAP, Input, Network, Op, Second, Step, Tensor};
 use skipstone::convert::import::import;
 use skipstone::convert::onnx::Onnx;
 use std::path::{Path, PathBuf};
@@ -245,5 +245,46 @@ fn trained_networks_fold_to_the_same_scores() {
         }
         let loaded = load(&path, &scale, &shift).unwrap();
         steps_agree(&loaded, &pixels(loaded.network.input.shape), file, 1e-4);
+    }
+}
+
+/// The steps of small networks, each with the first letters of its operation; `+` stands behind one that adds a tensor, `r` behind one with a ReLU.
+#[test]
+fn patterns_become_these_steps() {
+    let steps = |file: &str| -> String {
+        let loaded = load(Path::new(&format!("tests/onnx/{file}.onnx")), &[1.0 / 255.0], &[0.0]).unwrap();
+        let word = |s: &Step| {
+            let (name, adds) = match &s.op {
+                Op::Conv(c) if c.groups > 1 => ("Group", c.second != Second::None),
+                Op::Conv(c) => ("Conv", c.second != Second::None),
+                Op::MaxPool(_) => ("Max", false),
+                Op::AveragePool { .. } => ("Mean", false),
+                Op::Add(_) => ("Add", false),
+                Op::Affine { .. } => ("Affine", false),
+                Op::Gate { skip, .. } => ("Gate", skip.is_some()),
+                Op::Function(_) => ("Function", false),
+                Op::Concat(_) => ("Concat", false),
+                Op::Slice(_) => ("Slice", false),
+            };
+            format!("{name}{}{}", if adds { "+" } else { "" }, if s.relu { "r" } else { "" })
+        };
+        loaded.network.steps.iter().map(word).collect::<Vec<_>>().join(" ")
+    };
+    for (file, want) in [
+        ("groups", "Convr Groupr Groupr Group+r Group Group Group+r Mean Conv"),
+        ("gate_gemm", "Convr Convr Conv Mean Convr Conv Function Gate+r Conv Mean Convr Conv Function Conv Gate+r Mean Convr Conv Function Gate Mean Conv"),
+        ("gate_clip", "Convr Convr Conv Mean Convr Convr Affine Gate+r Conv Mean Convr Convr Affine Conv Gate+r Mean Convr Convr Affine Gate Mean Conv"),
+        ("gate_along_channels", "Convr Conv Mean Conv Function Gate+r Mean Conv Function Gate Mean Conv"),
+        ("functions", "Conv Function Conv Function Conv Function Conv Function Convr Conv Function Add Function Conv Function Function Mean Conv"),
+        ("preactivation", "Conv Affiner Convr Conv+ Affiner Convr Conv+ Affiner Conv+ Affiner Mean Conv"),
+        ("affines", "Convr Convr Max Affine Convr Groupr Mean Conv"),
+        ("dense", "Convr Convr Concat Convr Concat Convr Concat Conv Affiner Conv Concat Max Concat Affiner Concatr Affiner Concat Mean Conv"),
+        ("split13", "Convr Convr Slice Convr Slice Add Convr Slice Add Groupr Slice Mean Concat Conv+r Mean Conv"),
+        ("slices", "Conv Function Slice Mean Convr Conv Function Slice Conv Gate Function Concat Conv Mean Conv"),
+        ("branches", "Convr Convr Convr Groupr Convr Mean Conv"),
+        ("pools", "Convr Convr Convr Group Mean Conv Conv+r Conv Mean Max Affiner Mean Conv"),
+        ("signal", "Convr Max Group+r Mean Mean Conv"),
+    ] {
+        assert_eq!(steps(file), want, "{file}");
     }
 }

@@ -166,7 +166,8 @@ impl<'a> Folder<'a> {
         if shape[0] != 1 || shape[1] != 1 || view.channels != [0, 0] || view.pads != [0; 4] {
             return Err(wrong(format!("the output has the shape {shape:?}"), "networks whose output is one score a class are supported"));
         }
-        let linear = |s: &Step| !s.relu && matches!(s.op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Affine { .. });
+        let linear =
+            |s: &Step| !s.relu && matches!(s.op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Affine { .. });
         if self.steps.last().is_none_or(|s| s.output != output || !linear(s)) {
             return Err(wrong(
                 "the output is not the result of a last linear step".into(),

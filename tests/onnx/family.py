@@ -77,7 +77,8 @@ def accepted(save):
     x = n.node("Clip", n.bn(n.conv(x, 8, 8), 8), n.scalar(0), n.scalar(1))
     x = n.node("Add", n.node("Clip", n.conv(x, 8, 8), n.scalar(-0.5), n.scalar(0.75)), x)
     x = n.node("PRelu", n.conv(n.node("Clip", x, "", n.scalar(0.8)), 8, 8), n.const(np.array([[[0.3]]], np.float32)))
-    save("functions", n.model(n.node("Sigmoid", n.head(n.node("Sigmoid", x), 8))), scores="v20")
+    scores = n.head(n.node("Sigmoid", x), 8)
+    save("functions", n.model(n.node("Sigmoid", scores)), scores=scores)
     n = Net(opset=24, ir=11)
     save("swish", n.model(n.head(n.node("Swish", n.conv("x", 3, 4)), 4)))
 

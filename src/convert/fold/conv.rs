@@ -4,14 +4,7 @@ use super::layout::Order;
 use super::{Conv, ConvertError, Draft, Folder, Operation, Second, StepOp, Value, What, Window, padded};
 
 impl<'a> Folder<'a> {
-    pub(super) fn conv(
-        &mut self,
-        operation: &'a Operation,
-        window: Window,
-        groups: usize,
-        weights: &str,
-        bias: Option<&str>,
-    ) -> Result<Value, ConvertError> {
+    pub(super) fn conv(&mut self, operation: &'a Operation, window: Window, groups: usize, weights: &str, bias: Option<&str>) -> Result<Value, ConvertError> {
         if let Some(value) = self.along_channels(operation, window, weights, bias)? {
             return Ok(value);
         }

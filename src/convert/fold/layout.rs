@@ -156,7 +156,9 @@ impl<'a> Folder<'a> {
         let [h, w, c] = self.shape(&value);
         let products = self.readers.get(operation.output.as_str()).is_some_and(|all| all.iter().all(|r| r.op == Op::Product));
         if h * w != 1 || from.len() != to.len() || from.get(1) != Some(&(c as usize)) || to.get(1) != from.get(1) || !products {
-            return Err(operation.node.unsupported(format!("it repeats {from:?} as {to:?}"), "a gate of one value a channel is repeated, as in squeeze-and-excitation"));
+            return Err(operation
+                .node
+                .unsupported(format!("it repeats {from:?} as {to:?}"), "a gate of one value a channel is repeated, as in squeeze-and-excitation"));
         }
         Ok(value)
     }

@@ -12,7 +12,8 @@ pub fn wanted<'a>(needed: &[&'a Operation], readers: &HashMap<&'a str, Vec<&'a O
         let mut found: HashSet<&str> = HashSet::new();
         for operation in needed.iter().rev() {
             let name = operation.output.as_str();
-            let able = passes(&operation.op) || matches!(operation.op, Op::Conv { .. } | Op::Dense { .. } | Op::BatchNorm { .. } | Op::Affine { .. })
+            let able = passes(&operation.op)
+                || matches!(operation.op, Op::Conv { .. } | Op::Dense { .. } | Op::BatchNorm { .. } | Op::Affine { .. })
                 || matches!(operation.op, Op::Add | Op::Product);
             let wants = |r: &&Operation| r.op == Op::Relu || passes(&r.op) && found.contains(r.output.as_str());
             if able && name != output && !excluded.contains(name) && readers.get(name).is_some_and(|all| all.iter().all(wants)) {

@@ -302,14 +302,22 @@ impl Importer {
 /// What to do about an operator that is not supported.
 fn help(op: &str) -> &'static str {
     match op {
-        "GroupNormalization" | "InstanceNormalization" | "LayerNormalization" | "SimplifiedLayerNormalization" | "RMSNormalization"
-        | "MeanVarianceNormalization" | "LpNormalization" | "LRN" => {
+        "GroupNormalization"
+        | "InstanceNormalization"
+        | "LayerNormalization"
+        | "SimplifiedLayerNormalization"
+        | "RMSNormalization"
+        | "MeanVarianceNormalization"
+        | "LpNormalization"
+        | "LRN" => {
             "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions"
         }
         "Resize" | "Upsample" | "ConvTranspose" | "DepthToSpace" | "GridSample" | "NonMaxSuppression" | "TopK" | "RoiAlign" => {
             "networks that end in one row of scores are supported: cut heads for detection or segmentation off before the export"
         }
-        "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => "recurrent networks and control flow are not supported: export a feed-forward network, traced with one input",
+        "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
+            "recurrent networks and control flow are not supported: export a feed-forward network, traced with one input"
+        }
         "Attention" | "MultiHeadAttention" | "Einsum" => "transformers are not supported: residual networks of convolutions are",
         "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" | "Pow" | "Sqrt" => {
             "the activations that are supported are Relu, Clip (ReLU6), LeakyRelu, Sigmoid, HardSigmoid, HardSwish and x times Sigmoid(x) (SiLU)"

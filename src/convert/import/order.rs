@@ -52,7 +52,9 @@ pub(super) fn needed(nodes: &[Node], inputs: &[ValueInfo], tensors: &HashMap<Str
             match makers.get(name.as_str()) {
                 Some(&maker) => {
                     if nodes[maker].outputs.first() != Some(name) && nodes[maker].op != "Split" {
-                        return Err(nodes[maker].unsupported(format!("output `{name}` is read"), "only the first output of a node is supported, except of a Split"));
+                        return Err(
+                            nodes[maker].unsupported(format!("output `{name}` is read"), "only the first output of a node is supported, except of a Split")
+                        );
                     }
                     file_order &= maker < index;
                     match state[maker] {
