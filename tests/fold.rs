@@ -3,7 +3,7 @@
 
 use skipstone::convert::ConvertError;
 use skipstone::convert::fold::fold;
-use skipstone::convert::graph::{Network, Op as Step, Second};
+use skipstone::convert::graph::{Function, Network, Op as Step, Second};
 use skipstone::convert::import::{Arithmetic, Graph, Op, Operation};
 use skipstone::convert::onnx::{Data, Node, Tensor};
 use skipstone::shape::Window;
@@ -92,18 +92,29 @@ fn batch_norm_and_constants_go_into_the_convolution() {
 }
 
 #[test]
-fn a_batch_norm_without_a_convolution_of_its_own_is_refused() {
-    let bn = || Op::BatchNorm { parameters: ["one", "one", "one", "one"].map(Into::into), epsilon: 0.0 };
+fn a_batch_norm_without_a_convolution_of_its_own_is_a_step() {
+    let bn = || Op::BatchNorm { parameters: ["two", "one", "one", "two"].map(Into::into), epsilon: 2.0 };
     let start = || {
-        let build = Build::new(&[1, 1, 1, 1]).constant("w", &[1, 1, 1, 1], &[1.0]).constant("one", &[1], &[1.0]);
+        let build = Build::new(&[1, 1, 1, 1]).constant("w", &[1, 1, 1, 1], &[-1.0]).constant("one", &[1], &[1.0]).constant("two", &[1], &[2.0]);
         build.conv("c", "x", Window::point([1, 1]), "w", None, &[1, 1, 1, 1])
     };
-    let shared = start().node("n", bn(), &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "n"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&shared), "node-n");
-    let rectified = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("n", bn(), &["r"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&rectified), "node-n");
-    let twice = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "r"], &[1, 1, 1, 1]);
-    assert_eq!(refused(&twice), "node-r");
+    let ops = |network: &Network| -> Vec<String> { network.steps.iter().map(|s| format!("{} {}", s.name, s.relu)).collect() };
+    let shared = start().node("n", bn(), &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "n"], &[1, 1, 1, 1]).fold().unwrap();
+    assert_eq!(ops(&shared), ["node-c false", "node-n false", "node-y false"]);
+    near(&scores(&shared, &[5]), &[-5.0 + -6.0 + 1.0]);
+    let rectified = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("n", bn(), &["r"], &[1, 1, 1, 1]).node(
+        "y",
+        affine(Arithmetic::Add, "one"),
+        &["n"],
+        &[1, 1, 1, 1],
+    );
+    let rectified = rectified.fold().unwrap();
+    assert_eq!(ops(&rectified), ["node-c true", "node-n false"]);
+    near(&scores(&rectified, &[5]), &[-1.0 + 1.0 + 1.0]);
+    let twice = start().node("r", Op::Relu, &["c"], &[1, 1, 1, 1]).node("y", Op::Add, &["c", "r"], &[1, 1, 1, 1]).fold().unwrap();
+    assert_eq!(ops(&twice), ["node-c false", "node-r true", "node-y false"]);
+    assert_eq!(twice.steps[1].value, "c");
+    near(&scores(&twice, &[5]), &[-5.0]);
 }
 
 #[test]
@@ -289,4 +300,88 @@ fn two_plain_tensors_are_added_by_a_step() {
     assert_eq!(network.steps.len(), 3);
     assert_eq!(network.steps[1].op, Step::Add(0));
     near(&scores(&network, &[7]), &[42.0]);
+}
+
+/// Three 1x1 convolutions of one channel, by 1, -1 and 2.
+fn three_convs() -> Build {
+    let build =
+        Build::new(&[1, 1, 1, 2]).constant("one", &[1, 1, 1, 1], &[1.0]).constant("minus", &[1, 1, 1, 1], &[-1.0]).constant("two", &[1, 1, 1, 1], &[2.0]);
+    let conv = |build: Build, name, weights| build.conv(name, "x", Window::point([1, 1]), weights, None, &[1, 1, 1, 2]);
+    conv(conv(conv(build, "a", "one"), "b", "minus"), "c", "two")
+}
+
+#[test]
+fn a_relu_moves_in_front_of_a_concatenation_only_if_all_readers_want_it() {
+    let two = [1, 2, 1, 2];
+    let start = || three_convs().node("ab", Op::Concat, &["a", "b"], &two).node("r", Op::Relu, &["ab"], &two);
+    let mean = |build: Build, name, of, dims: &[usize]| build.node(name, Op::Mean(vec![2, 3]), &[of], dims);
+    let dense = || Op::Dense { weights: "w".into(), transposed: false, alpha: 1.0, bias: None };
+    let alone = mean(start(), "m", "r", &[1, 2]).constant("w", &[2, 1], &[1.0, 10.0]).node("z", dense(), &["m"], &[1, 1]).fold().unwrap();
+    assert_eq!(
+        alone.steps.iter().map(|s| (s.name.as_str(), s.relu)).collect::<Vec<_>>(),
+        [("node-a", true), ("node-b", true), ("node-ab", false), ("node-m", false)]
+    );
+    assert_eq!(alone.steps[2].value, "r");
+    near(&scores(&alone, &[3, 5]), &[4.0]);
+    let raw = mean(start(), "m", "r", &[1, 2]);
+    let raw = mean(raw, "n", "a", &[1, 1]).node("y", Op::Concat, &["m", "n"], &[1, 3]).constant("w", &[3, 1], &[1.0, 10.0, 100.0]);
+    let raw = raw.node("z", dense(), &["y"], &[1, 1]).fold().unwrap();
+    assert!(raw.steps.iter().any(|s| s.name == "node-a" && !s.relu));
+    near(&scores(&raw, &[3, 5]), &[404.0]);
+}
+
+#[test]
+fn relu6_is_a_limit_and_another_clip_a_function() {
+    let clip = |low, high| Op::Function(Function::Clip { low, high });
+    let dims = [1, 1, 1, 2];
+    let build = three_convs().node("s", clip(0.0, 6.0), &["c"], &dims).node("t", clip(-1.0, 8.0), &["c"], &dims);
+    let build = build.node("u", Op::Relu, &["s"], &dims).node("v", Op::Add, &["u", "t"], &dims).node("m", Op::Mean(vec![2, 3]), &["v"], &[1, 1]);
+    let network = build.fold().unwrap();
+    assert_eq!(
+        network.steps.iter().map(|s| (s.name.as_str(), s.relu)).collect::<Vec<_>>(),
+        [("node-c", false), ("node-s", true), ("node-t", false), ("node-v", false), ("node-m", false)]
+    );
+    assert_eq!(network.tensors.iter().map(|t| t.limit).collect::<Vec<_>>(), [f64::INFINITY, f64::INFINITY, 6.0, 8.0, f64::INFINITY, f64::INFINITY]);
+    // 4 and 10 become 4 and 6, and 4 and 8
+    near(&scores(&network, &[2, 5]), &[11.0]);
+}
+
+#[test]
+fn branches_of_windows_that_do_not_cover_each_other_stay_apart() {
+    let row = Window { kernel: [1, 3], stride: [1, 1], dilation: [1, 1], pads: [0, 1, 0, 1] };
+    let column = Window { kernel: [3, 1], stride: [1, 1], dilation: [1, 1], pads: [1, 0, 1, 0] };
+    let dims = [1, 1, 2, 2];
+    let start = || {
+        Build::new(&dims).constant("r", &[1, 1, 1, 3], &[1.0, 2.0, 3.0]).constant("c", &[1, 1, 3, 1], &[4.0, 5.0, 6.0]).constant("d", &[1, 1, 3, 3], &[1.0; 9])
+    };
+    let end = |build: Build| build.node("m", Op::Mean(vec![2, 3]), &["s"], &[1, 1]).fold().unwrap();
+    let apart = start().conv("a", "x", row, "r", None, &dims).conv("b", "x", column, "c", None, &dims).node("s", Op::Add, &["a", "b"], &dims);
+    let apart = end(apart);
+    assert_eq!(apart.steps.len(), 3);
+    let together = start().conv("a", "x", row, "r", None, &dims).conv("b", "x", DENSE, "d", None, &dims).node("s", Op::Add, &["a", "b"], &dims);
+    let together = end(together);
+    let Step::Conv(conv) = &together.steps[0].op else { panic!() };
+    assert_eq!((together.steps.len(), conv.weights.as_slice()), (2, &[1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 1.0, 1.0, 1.0][..]));
+    // a row of 1 2 is 8 5, a row of 3 4 is 18 11; the columns are 5 + 18, 10 + 24, 15 + 4, 20 + 8; the square is 10 everywhere
+    near(&scores(&apart, &[1, 2, 3, 4]), &[(42.0 + 104.0) / 4.0]);
+    near(&scores(&together, &[1, 2, 3, 4]), &[(42.0 + 40.0) / 4.0]);
+}
+
+#[test]
+fn an_affine_goes_into_the_convolution_behind_it_only_where_the_border_allows_it() {
+    let build = |pads: u32, shift: f32| {
+        let build = Build::new(&[1, 1, 1, 2]).constant("w", &[1, 1, 1, 1], &[1.0]).constant("k", &[], &[2.0]).constant("b", &[], &[shift]);
+        let build = build.conv("c", "x", Window::point([1, 1]), "w", None, &[1, 1, 1, 2]).node("r", Op::Relu, &["c"], &[1, 1, 1, 2]);
+        let build = build.node("k2", affine(Arithmetic::Mul, "k"), &["r"], &[1, 1, 1, 2]).node("b2", affine(Arithmetic::Add, "b"), &["k2"], &[1, 1, 1, 2]);
+        let width = 1 + 2 * pads as usize;
+        let window = Window { kernel: [1, 2], stride: [1, 1], dilation: [1, 1], pads: [0, pads, 0, pads] };
+        let build = build.constant("v", &[1, 1, 1, 2], &[1.0, 10.0]).conv("d", "b2", window, "v", None, &[1, 1, 1, width]);
+        build.node("m", Op::Mean(vec![2, 3]), &["d"], &[1, 1]).fold().unwrap()
+    };
+    let steps = |network: &Network| network.steps.len();
+    let (open, zero, border) = (build(0, 3.0), build(1, 0.0), build(1, 3.0));
+    assert_eq!([&open, &zero, &border].map(steps), [3, 3, 4]);
+    near(&scores(&open, &[4, 5]), &[11.0 + 130.0]);
+    near(&scores(&zero, &[4, 5]), &[(8.0 + 10.0) * 11.0 / 3.0]);
+    near(&scores(&border, &[4, 5]), &[(11.0 + 13.0) * 11.0 / 3.0]);
 }

@@ -15,7 +15,7 @@ type Layout = Vec<u32>;
 /// Gives every tensor the channels that its slices and concatenations need.
 ///
 /// # Errors
-/// The picture itself is sliced or concatenated at other channels, or a shortcut that fills in channels meets such a tensor.
+/// The picture itself is sliced or concatenated at other channels, the scores are concatenated so, or a shortcut that fills in channels meets such a tensor.
 pub fn align(network: Network) -> Result<Network, ConvertError> {
     let cuts = cuts(&network);
     let layouts: Vec<Layout> = network.tensors.iter().zip(&cuts).map(|(tensor, cuts)| layout(tensor.shape[2], cuts)).collect();
@@ -62,7 +62,7 @@ fn share(network: &Network, step: &Step, cuts: &mut [BTreeSet<u32>]) {
             }
         }
         Op::Conv(conv) => {
-            if is_depthwise(conv) {
+            if is_depthwise(conv) && step.input != 0 {
                 same(cuts, step.input, step.output);
             }
             if let Second::Skip { tensor, front: 0, .. } = conv.second
@@ -79,9 +79,11 @@ fn share(network: &Network, step: &Step, cuts: &mut [BTreeSet<u32>]) {
     }
 }
 
-/// True if every output channel reads the input channel of its own number only.
+/// True if every output channel reads the input channel of its own number only, and there are several.
 fn is_depthwise(conv: &Conv) -> bool {
-    conv.groups as usize == conv.bias.len() && conv.weights.len() == conv.bias.len() * (conv.window.kernel[0] * conv.window.kernel[1]) as usize
+    conv.groups > 1
+        && conv.groups as usize == conv.bias.len()
+        && conv.weights.len() == conv.bias.len() * (conv.window.kernel[0] * conv.window.kernel[1]) as usize
 }
 
 /// Two tensors of the same channels.

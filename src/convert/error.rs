@@ -95,9 +95,10 @@ pub enum ConvertError {
 }
 
 /// The operators that are supported, for the error that names another one.
-pub const SUPPORTED: &str = "supported are Conv, BatchNormalization, Relu, Clip(0, inf), Add, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean over height and width, \
-    Gemm, MatMul + Add, Flatten, Reshape, Squeeze, Unsqueeze, Transpose at the input, Identity, Dropout, Pad before a convolution or pool, Slice + Pad as a shortcut, \
-    Sub, Div, Mul, Add of constants at the input or behind a convolution, Softmax and ArgMax at the end";
+pub const SUPPORTED: &str = "supported are Conv (1-d, 2-d, in groups), BatchNormalization, Relu, Clip, LeakyRelu, PRelu with one slope, Sigmoid, HardSigmoid, HardSwish, Swish, Add, \
+    Mul of a tensor and a gate, Concat, Split and Slice of channels, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean over height and width, Gemm, MatMul with \
+    constant weights, Flatten, Reshape, Squeeze, Unsqueeze, Expand of a gate, Transpose at the input, Identity, Dropout, Pad with zeros before a convolution or pool, \
+    Slice + Pad as a shortcut, Sub, Div, Mul, Add of constants, Softmax, Sigmoid and ArgMax at the end";
 
 impl ConvertError {
     /// What the user can do about it.

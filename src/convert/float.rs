@@ -91,7 +91,7 @@ impl FloatNet {
     }
 }
 
-/// A value of one picture as `[h][w][c]`; what has other than four dimensions stays as it is.
+/// A value of one picture as `[h][w][c]`; so is a signal `[1][c][w]`; what has other dimensions stays as it is.
 fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
     let value = value.cast_to::<f32>()?;
     let dims = value.shape().to_vec();
@@ -100,12 +100,16 @@ fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
     if dims.first() != Some(&1) && data.len() > 1 {
         return Err(TractError::msg(std::format!("a value has the shape {dims:?}, its batch is not 1")));
     }
-    let [1, c, h, w] = dims[..] else { return Ok(data) };
-    if h * w == 1 {
+    let (c, pixels) = match dims[..] {
+        [1, c, h, w] => (c, h * w),
+        [1, c, w] => (c, w),
+        _ => return Ok(data),
+    };
+    if pixels == 1 {
         return Ok(data);
     }
     let mut out = std::vec![0.0; data.len()];
-    for (channel, plane) in data.chunks_exact(h * w).enumerate() {
+    for (channel, plane) in data.chunks_exact(pixels).enumerate() {
         out[channel..].iter_mut().step_by(c).zip(plane).for_each(|(o, v)| *o = *v);
     }
     Ok(out)

@@ -231,7 +231,11 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
             importer.node(node)?;
         }
     }
-    let output = importer.resolve(&output).to_owned();
+    let mut output = importer.resolve(&output).to_owned();
+    // Like a Softmax, a Sigmoid behind the scores keeps their order.
+    if let Some(last) = importer.operations.pop_if(|o| o.output == output && o.op == Op::Function(Function::Sigmoid)) {
+        output.clone_from(&last.reads[0]);
+    }
     if importer.constants.contains_key(&output) {
         return Err(value(&output, "the output is a constant".into(), "export the model with its input"));
     }

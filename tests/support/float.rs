@@ -24,6 +24,13 @@ impl Random {
         f64::from(u32::try_from(self.0 >> 40).unwrap()) / f64::from(1u32 << 24)
     }
 
+    /// A whole number below `n`.
+    pub fn below(&mut self, n: u32) -> u32 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        let number = (self.unit() * f64::from(n)) as u32;
+        number
+    }
+
     /// A number in `-1..1`, small ones more often.
     pub fn signed(&mut self) -> f64 {
         self.unit() + self.unit() - 1.0

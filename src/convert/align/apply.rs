@@ -7,8 +7,11 @@ use crate::convert::graph::Step;
 pub fn apply(mut network: Network, layouts: &[Layout], moved: &[bool]) -> Result<Network, ConvertError> {
     if moved[0] {
         let mut readers = network.steps.iter().filter(|s| s.reads().any(|t| t == 0));
-        let name = readers.find(|s| !matches!(s.op, Op::Conv(_))).map_or_else(String::new, |s| s.name.clone());
+        let name = readers.find(|s| !matches!(s.op, Op::Conv(_))).map_or_else(|| network.name.clone(), |s| s.name.clone());
         return Err(unsupported(name, "Concat or Slice", "channels of the network's input that are no multiple of 4 are put together or taken apart"));
+    }
+    if let Some(last) = network.steps.last().filter(|s| moved[s.output]) {
+        return Err(unsupported(last.name.clone(), "the scores", "the scores are put together from numbers of channels that are no multiple of 4"));
     }
     for step in &mut network.steps {
         let (from, to) = (&layouts[step.input], &layouts[step.output]);

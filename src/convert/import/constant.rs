@@ -48,7 +48,12 @@ impl Importer {
                 let start = cut.iter().zip(&strides).map(|(c, s)| c.start * s).sum();
                 pick(first, &dims, &steps, start)
             }
-            _ => return Err(node.unsupported("this operator on constants is not supported", SUPPORTED)),
+            _ => {
+                return Err(node.unsupported(
+                    "this operator on constants is not supported",
+                    "compute the constants before: run `onnxsim` on the file, or export with constant folding",
+                ));
+            }
         };
         Ok(Some(result))
     }

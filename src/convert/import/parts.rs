@@ -23,7 +23,10 @@ impl Importer {
     pub(super) fn pad(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let mode = node.text("mode", "constant")?;
         if mode != "constant" {
-            return Err(node.unsupported(format!("padding of mode {mode}"), "padding with a constant is supported"));
+            return Err(node.unsupported(
+                format!("padding of mode {mode}"),
+                "padding with a constant is supported: where it belongs to a blur before a stride, export the network with average pools instead",
+            ));
         }
         let from = self.shape(node, node.input(0)?)?;
         let rank = from.len();
