@@ -38,7 +38,9 @@ def plugin():
     library = os.path.join(WORK, "instructions.so")
     source = os.path.join(ROOT, "benches", "instructions.c")
     if not os.path.exists(library) or os.path.getmtime(library) < os.path.getmtime(source):
-        subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
+        unfinished = f"{library}.{os.getpid()}"
+        subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", unfinished], check=True)
+        os.replace(unfinished, library)
     return library
 
 
