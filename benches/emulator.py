@@ -9,9 +9,10 @@ CORES = {
     "dotprod": ("cortex-a76", "raspberry-pi-4"),
     "i8mm": ("max,sve=off,sme=off", "raspberry-pi-4"),
     "neon32": ("cortex-a7", "raspberry-pi-2"),
+    "scalar": ("arm1176", "raspberry-pi-zero"),
 }
 # Instructions per multiply-accumulate if there were nothing but the multiplications (and the sums of their 16-bit products).
-FLOOR = {"neon": 24 / 128, "dotprod": 1 / 16, "i8mm": 1 / 32, "neon32": 24 / 128}
+FLOOR = {"neon": 24 / 128, "dotprod": 1 / 16, "i8mm": 1 / 32, "neon32": 24 / 128, "scalar": 1}
 
 
 def fail(what, help_text):
