@@ -1,9 +1,14 @@
 //! Says which kernel sets of ARM a target can have: `arm64` for 64-bit ARM with the byte order and the registers that the sets are written for, `neon32` for ARMv7,
 //! which Rust does not say itself.
 //!
-//! Links the program that holds the converter at a fixed address: relocating tract's tables at every start would cost more memory than a network needs.
+//! Links the program that holds the converter at a fixed address: relocating tract's tables at every start would cost more memory than a network needs. Takes
+//! the tables for unwinding out of the static programs of the profile `device`, which ends at a panic.
 
-use std::env;
+use std::path::Path;
+use std::{env, fs};
+
+// A program that ends at a panic needs no tables for unwinding.
+const ABORT: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame .eh_frame_hdr .gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -20,5 +25,12 @@ fn main() {
     let dynamic = target("OS") == "linux" && target("ENV") == "gnu" && !has("crt-static");
     if dynamic && env::var_os("CARGO_FEATURE_CONVERT").is_some() {
         println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
+    // Of the profile Cargo says no more than its folder: target/…/device/build/skipstone-…/out
+    let out = env::var("OUT_DIR").unwrap_or_default();
+    if target("ENV") == "musl" && Path::new(&out).ancestors().nth(3).is_some_and(|folder| folder.ends_with("device")) {
+        let script = Path::new(&out).join("abort.ld");
+        fs::write(&script, ABORT).expect("OUT_DIR can be written to");
+        println!("cargo::rustc-link-arg-bins=-T{}", script.display());
     }
 }

@@ -9,9 +9,10 @@ CORES = {
     "dotprod": ("cortex-a76", "raspberry-pi-4"),
     "i8mm": ("max,sve=off,sme=off", "raspberry-pi-4"),
     "neon32": ("cortex-a7", "raspberry-pi-2"),
+    "scalar": ("arm1176", "raspberry-pi-zero"),
 }
 # Instructions per multiply-accumulate if there were nothing but the multiplications (and the sums of their 16-bit products).
-FLOOR = {"neon": 24 / 128, "dotprod": 1 / 16, "i8mm": 1 / 32, "neon32": 24 / 128}
+FLOOR = {"neon": 24 / 128, "dotprod": 1 / 16, "i8mm": 1 / 32, "neon32": 24 / 128, "scalar": 1}
 
 
 def fail(what, help_text):
@@ -38,7 +39,9 @@ def plugin():
     library = os.path.join(WORK, "instructions.so")
     source = os.path.join(ROOT, "benches", "instructions.c")
     if not os.path.exists(library) or os.path.getmtime(library) < os.path.getmtime(source):
-        subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
+        unfinished = f"{library}.{os.getpid()}"
+        subprocess.run([tool("gcc", "gcc"), "-O2", "-shared", "-fPIC", source, "-o", unfinished], check=True)
+        os.replace(unfinished, library)
     return library
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Instructions per multiply-accumulate of whole networks, counted in an emulator of ARM cores, step by step.
 
-usage: benches/instructions.py [--json FILE] [--check FILE] [--isa neon,dotprod,i8mm,neon32] [NET.stone]...
+usage: benches/instructions.py [--json FILE] [--check FILE] [--isa neon,dotprod,i8mm,neon32,scalar] [NET.stone]...
 
 Builds the plugin instructions.c and the program instructions.rs (as for a device), runs a network once under qemu-aarch64 or qemu-arm (Debian: qemu-user; setup of
 the toolchain: targets/setup) at one thread, and prints a table a network: a row a kind of layer, a column a kernel set. Without files the networks of models/ are
@@ -33,7 +33,7 @@ def networks():
 
 def shapes(program, stone, isa):
     """steps of the same shape together: {shape: {kind, steps, macs, instructions}}"""
-    lines, counts = count(CORES[isa][0], [program, stone, isa], "qemu-arm" if isa == "neon32" else "qemu-aarch64")
+    lines, counts = count(CORES[isa][0], [program, stone, isa], "qemu-arm" if isa in ("neon32", "scalar") else "qemu-aarch64")
     steps = [json.loads(line) for line in lines if line.startswith("{")]
     # The first count is what came before the first mark, the last what came after the last one.
     if len(counts) != len(steps) + 2:

@@ -27,8 +27,10 @@ MODELS = [
     ("neoverse-v1", [], "Neoverse V1", "dotprod", 64, 0),
     ("neoverse-v1", [], "Neoverse V1", "i8mm", 128, 0),
 ]
-# A board: core, GHz, set, where MACs per cycle come from, instructions per cycle outside the inner loops (assumed).
+# A board: core, GHz, set, where MACs per cycle come from, instructions per cycle outside the inner loops (assumed); of all instructions where there is no model.
 BOARDS = {
+    "Raspberry Pi Zero W": ("1x ARM1176", 1.0, "scalar", None, 0.5),
+    "Raspberry Pi 2": ("4x Cortex-A7", 0.9, "neon32", None, 0.5),
     "Raspberry Pi Zero 2 W": ("4x Cortex-A53", 1.0, "neon", "cortex-a53", 1),
     "Raspberry Pi 3B+": ("4x Cortex-A53", 1.4, "neon", "cortex-a53", 1),
     "Raspberry Pi 4": ("4x Cortex-A72", 1.8, "neon", "by hand", 2),
@@ -116,9 +118,12 @@ def print_models(result):
 
 def times(result, network, isa, core, outside):
     """million cycles of a network: its multiplications in the widest loop, every other instruction at a rate"""
+    instructions = sum(e["instructions"] for e in network[isa].values())
+    if core is None:
+        return instructions / outside / 1e6
     loop = widest(result, isa)
     macs = sum(e["macs"] for e in network[isa].values())
-    rest = sum(e["instructions"] for e in network[isa].values()) - macs / loop["macs"] * loop["instructions"]
+    rest = instructions - macs / loop["macs"] * loop["instructions"]
     return (macs / loop["macs"] * loop["cycles"][core] + rest / outside) / 1e6
 
 
@@ -129,8 +134,8 @@ def print_boards(result):
         cells = []
         for name in NETWORKS:
             one = times(result, counts[name], isa, core, outside) / clock
-            cells.append(" / ".join(f"{t:.0f}" if t >= 100 else f"{t:.3g}" for t in (one, one / 4)))
-        rows.append([board, f"{cores}, {clock} GHz", isa, f"{core}, {outside} a cycle", *cells])
+            cells.append(" / ".join(f"{t:.0f}" if t >= 100 else f"{t:.3g}" for t in ([one] if cores.startswith("1x") else [one, one / 4])))
+        rows.append([board, f"{cores}, {clock} GHz", isa, f"{core or 'no model'}, {outside} a cycle", *cells])
     table(["board", "CPU", "set", "model, other instructions", *(f"{n}, ms at 1 / 4 threads" for n in NETWORKS)], rows)
 
 
