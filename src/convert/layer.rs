@@ -63,6 +63,11 @@ struct Grid {
 /// Adds a convolution whose second operand is a skip, a projection or nothing; splits it where the arithmetic does not allow to fuse.
 pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
     let shape = walk.network.tensors[step.output].shape;
+    let channels = walk.network.tensors[step.input].shape[2] / conv.groups;
+    if conv.groups > 1 && channels > 1 && !channels.is_multiple_of(2) {
+        // Weights that meet in pairs would be of two groups.
+        return self::conv(walk, step, &dense(conv, channels as usize), kind, means);
+    }
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let source = walk.tensor(*tensor);
         if source.kind != DataType::U8 || source.picture {
@@ -80,6 +85,21 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         _ => None,
     };
     fused_or_split(walk, step, conv, kind, means, skip)
+}
+
+/// A convolution in groups of so many input channels as one without groups: what was not read has zero weights.
+fn dense(conv: &graph::Conv, channels: usize) -> graph::Conv {
+    let (groups, taps) = (conv.groups as usize, (conv.window.kernel[0] * conv.window.kernel[1]) as usize);
+    let outputs = conv.bias.len() / groups;
+    let mut weights = Vec::with_capacity(conv.weights.len() * groups);
+    for (o, row) in conv.weights.chunks_exact(taps * channels).enumerate() {
+        for tap in row.chunks_exact(channels) {
+            let at = weights.len() + o / outputs * channels;
+            weights.resize(weights.len() + groups * channels, 0.0);
+            weights[at..at + channels].copy_from_slice(tap);
+        }
+    }
+    graph::Conv { groups: 1, weights, ..conv.clone() }
 }
 
 /// A skip by tensor of the integer network, stride and channels in front.
