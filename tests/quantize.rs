@@ -76,7 +76,7 @@ fn sqnr(network: &Network, file: &[u8], pictures: &Noise) -> (String, f64) {
             let channels = tensor.view().c as usize;
             for (at, (&f, q)) in values[i].iter().zip(session.tensor(&tensor).values()).enumerate() {
                 let scale = f64::from(tensor.scale(at % channels));
-                let f = if network.steps[i].relu { f.max(0.0) } else { f };
+                let f = if network.steps[i].relu { f.max(0.0).min(network.tensors[network.steps[i].output].limit) } else { f };
                 sums[i].0 += f * f;
                 sums[i].1 += (f - f64::from(q) * scale).powi(2);
             }
@@ -436,6 +436,34 @@ fn concatenations_keep_the_scales_of_their_parts() {
         let mixed = b.concat(&[signed, middle, left]);
         b.conv(mixed, three(1), 16, true, Second::None)
     });
+    proven(&measured(&network, 26.0).file);
+}
+
+/// A function over parts of different scales, types and kinds of step.
+#[test]
+fn functions_of_concatenations() {
+    let network = behind_a_stem(16, 16, |b, x| {
+        let signed = b.conv(x, three(1), 12, false, Second::None);
+        let sigmoid = b.function(signed, Function::Sigmoid);
+        let inner = b.concat(&[signed, x]);
+        let whole = b.concat(&[inner, sigmoid]);
+        let part = b.slice(whole, 4, 16);
+        let mixed = b.concat(&[part, signed]);
+        let y = b.function(mixed, Function::Silu);
+        b.conv(y, three(1), 16, true, Second::None)
+    });
+    proven(&measured(&network, 22.0).file);
+}
+
+/// A bound with a sign does not narrow the bytes: only what is never negative ends where its bytes do.
+#[test]
+fn bounds_of_values_with_a_sign() {
+    let mut network = behind_a_stem(17, 16, |b, x| {
+        let y = b.conv(x, three(1), 16, false, Second::None);
+        let z = b.function(y, Function::Clip { low: -1.0, high: 1.0 });
+        b.conv(z, three(1), 16, true, Second::None)
+    });
+    network.tensors[3].limit = 1.0;
     proven(&measured(&network, 26.0).file);
 }
 

@@ -4,6 +4,7 @@ use super::channels::Channels;
 use super::graph::{Network, Op, Step, Tensor};
 use super::histogram::Histogram;
 use super::parallel::in_order;
+use super::scales::arranges;
 use super::{ConvertError, Pictures};
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
@@ -73,7 +74,7 @@ pub fn calibrate(
         if let Some((step, _)) = network.steps.iter().zip(&values).find(|(_, v)| v.iter().any(|x| !x.is_finite())) {
             return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
         }
-        for ((step, value), output) in network.steps.iter().zip(&values).zip(&outputs) {
+        for ((step, value), output) in network.steps.iter().zip(&values).zip(&outputs).filter(|((step, _), _)| !arranges(&step.op)) {
             let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
             output.add(i, value, channels(step), network.tensors[step.output].nonnegative);
         }

@@ -19,7 +19,9 @@ impl Walk<'_> {
     /// Factor and shift of each channel, with factors of 15 bits.
     pub fn affine(&mut self, step: &graph::Step, scale: &[f64], shift: &[f64], kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
         let shape = self.network.tensors[step.output].shape;
-        let scales = self.scales[step.output].clone();
+        // M must fit: the output is no finer than twice the unit.
+        let least = scale.iter().zip(&self.made.tensors[self.stands_for[step.input]].scales).map(|(a, s)| 2.5 * (a * s).abs() / f64::from(FACTOR_LIMIT));
+        let scales = self.scales[step.output].iter().zip(least).map(|(s, l)| s.max(l)).collect();
         let output = self.add_tensor(&step.value, shape, kind, scales);
         let means = if self.options.bias == Bias::Means { means } else { &[] };
         self.scaled(step, self.stands_for[step.input], scale, shift, means, output)
@@ -45,8 +47,14 @@ impl Walk<'_> {
 
     /// A tensor as the values of another type, its scales changed as little as the type allows.
     fn converted(&mut self, step: &graph::Step, x: TensorId, kind: DataType) -> Result<TensorId, ConvertError> {
+        let from = &self.made.tensors[x];
+        let scales = from.scales.iter().map(|s| s * levels(from.kind) / levels(kind)).collect();
+        self.rescaled(step, x, kind, scales)
+    }
+
+    /// A tensor in another type or with other scales.
+    fn rescaled(&mut self, step: &graph::Step, x: TensorId, kind: DataType, scales: Vec<f64>) -> Result<TensorId, ConvertError> {
         let from = self.made.tensors[x].clone();
-        let scales: Vec<f64> = from.scales.iter().map(|s| s * levels(from.kind) / levels(kind)).collect();
         let (ones, zeros) = (std::vec![1.0; scales.len()], std::vec![0.0; scales.len()]);
         let output = self.add_tensor(&derived(&from.name, kind_name(kind)), from.shape, kind, scales);
         let name = derived(&step.name, &std::format!("{}{x}", kind_name(kind)));
@@ -85,9 +93,16 @@ impl Walk<'_> {
 
     /// A function of every value, as a table over the bytes of a tensor that has one scale.
     pub fn function(&mut self, step: &graph::Step, function: Function, kind: DataType) -> Result<(), ConvertError> {
-        let input = self.stands_for[step.input];
-        let (from, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scales[0]);
-        debug_assert!(self.made.tensors[input].scales.iter().all(|s| *s == scale));
+        let mut input = self.stands_for[step.input];
+        if self.made.tensors[input].picture {
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it reads the picture".into() });
+        }
+        let scale = self.made.tensors[input].scales.iter().fold(0.0f64, |a, &b| a.max(b));
+        let from = self.made.tensors[input].kind;
+        if self.made.tensors[input].scales.iter().any(|s| *s != scale) {
+            let scales = std::vec![scale; self.made.tensors[input].scales.len()];
+            input = self.rescaled(step, input, from, scales)?;
+        }
         let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
         if tensor.nonnegative && tensor.limit <= 1.0 {
             scales.fill(1.0 / GATE_LEVELS);

@@ -174,6 +174,14 @@ impl<'a> Folder<'a> {
                 "cut the activation or the part behind the scores off before the export",
             ));
         }
+        let mut wanted = HashSet::from([output]);
+        for step in core::mem::take(&mut self.steps).into_iter().rev() {
+            if wanted.contains(&step.output) {
+                wanted.extend(step.reads());
+                self.steps.push(step);
+            }
+        }
+        self.steps.reverse();
         blocks::number(&mut self.steps);
         Ok(Network { name: self.graph.name.clone(), input: self.input, tensors: self.tensors, steps: self.steps })
     }

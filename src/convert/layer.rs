@@ -65,7 +65,7 @@ struct Grid {
 pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
     let shape = walk.network.tensors[step.output].shape;
     let channels = walk.network.tensors[step.input].shape[2] / conv.groups;
-    if conv.groups > 1 && channels > 1 && !channels.is_multiple_of(2) {
+    if conv.groups > 1 && (channels > 1 && !channels.is_multiple_of(2) || walk.tensor(step.input).picture) {
         // Weights that meet in pairs would be of two groups.
         return self::conv(walk, step, &dense(conv, channels as usize), kind, means);
     }
@@ -244,9 +244,6 @@ fn fused(
         }
     }
     let (view, groups) = (walk.view(input), conv.groups);
-    if groups > 1 && walk.made.tensors[input].picture {
-        return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it reads the picture in groups".into() });
-    }
     let layout = Depth::new(&conv.window, part(&view, groups, 0).stored_channels());
     let depth = layout.len();
     let padding = padding(walk, input, &conv.window);
@@ -261,10 +258,10 @@ fn fused(
     let [weights, projected] =
         if groups == 1 { integers(walk, &grid.unit, main, projection, size) } else { [by_group(walk, &grid.unit, main, groups, size), Vec::new()] };
     // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
-    let mut mean = Vec::with_capacity(grid.unit.len());
-    for (group, weights) in (0..groups).zip(weights.chunks_exact(weights.len() / groups as usize)) {
-        mean.extend(weighted(weights, depth, &tap_means(walk, input, &part(&view, groups, group), &conv.window, size, &padding)?));
-    }
+    let whole = tap_means(walk, input, &view, &conv.window, size, &padding)?;
+    let outputs = weights.len() / groups as usize;
+    let read = |group: u32| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group));
+    let mut mean: Vec<f64> = (0..groups).zip(weights.chunks_exact(outputs)).flat_map(|(group, weights)| weighted(weights, depth, &read(group))).collect();
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
     if let Some((tensor, stride, front)) = skip {
@@ -388,6 +385,19 @@ fn tap_means(walk: &Walk<'_>, tensor: usize, view: &View, window: &Window, size:
     })?;
     let n = count(pictures.len() * (size[0] * size[1]) as usize);
     Ok(totals.iter().map(|&t| sums::real(t) / n).collect())
+}
+
+/// The means that a group reads, of those that the whole window reads.
+fn group_means(whole: &[f64], window: &Window, view: &View, layout: &Depth, part: View) -> Vec<f64> {
+    if part.c == view.c {
+        return whole.to_vec();
+    }
+    let (depth, mut means) = (Depth::new(window, view.stored_channels()), std::vec![0.0; layout.len()]);
+    for (ky, kx) in (0..window.kernel[0] as usize).flat_map(|ky| (0..window.kernel[1] as usize).map(move |kx| (ky, kx))) {
+        let from = depth.index(ky, kx, part.offset - view.offset);
+        means[layout.index(ky, kx, 0)..][..part.c as usize].copy_from_slice(&whole[from..from + part.c as usize]);
+    }
+    means
 }
 
 fn weighted(weights: &[i8], depth: usize, means: &[f64]) -> Vec<f64> {

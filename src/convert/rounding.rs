@@ -49,6 +49,10 @@ pub(super) fn integers(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, projection
 /// The integers of the weights of a layer in groups.
 pub(super) fn by_group(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, groups: u32, size: [u32; 2]) -> Vec<i8> {
     let (outputs, channels) = (unit.len() / groups as usize, main.view.c / groups);
+    if channels == 1 {
+        // A depthwise convolution has too many groups, and too few weights in each, to look at moments.
+        return main.rows.iter().zip(unit).flat_map(|(row, unit)| nearest(row, *unit, walk.options.pair_safe)).collect();
+    }
     let mut rows = main.rows.into_iter();
     let group = |g: usize| {
         let first = u32::try_from(g).unwrap_or(u32::MAX) * channels;

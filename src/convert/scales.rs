@@ -107,13 +107,15 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
     let find = |i: usize| Ok::<_, core::convert::Infallible>(if options.scales == Scales::Tensor { (search.whole(i), None) } else { search.step(i) });
+    let find = |i: usize| if arranges(&network.steps[i].op) { Ok((std::vec![1.0; channels(network.steps[i].output)], None)) } else { find(i) };
     let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
         scales[network.steps[i].output] = found;
         ratios[i] = ratio;
         Ok(())
     });
+    search.arrange(&mut scales);
     search.raise_skips(&mut scales);
-    for (scales, tensor) in scales.iter_mut().zip(&network.tensors) {
+    for (scales, tensor) in scales.iter_mut().zip(&network.tensors).filter(|(_, t)| t.nonnegative && t.limit > 0.0) {
         scales.iter_mut().for_each(|s| *s = s.min(tensor.limit / 255.0));
     }
     let uniform = search.uniform(&mut scales);
@@ -296,7 +298,6 @@ impl Search<'_> {
             scales[step.output] = larger;
         }
         for step in steps.iter().filter(|s| s.input != 0) {
-            let shown = self.network.tensors[step.output].shape[2] as usize;
             let ratio = match step.op {
                 Op::MaxPool(_) => 1.0,
                 Op::AveragePool { .. } => {
@@ -304,19 +305,35 @@ impl Search<'_> {
                     let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
                     maker.and_then(|i| ratios[i]).unwrap_or_else(needed)
                 }
-                Op::Concat(_) => {
-                    scales[step.output] = step.reads().flat_map(|t| scales[t].clone()).collect();
+                _ => {
+                    self.arranged(step, scales);
                     continue;
                 }
-                Op::Slice(first) => {
-                    scales[step.output] = scales[step.input][first as usize..][..shown].to_vec();
-                    continue;
-                }
-                _ => continue,
             };
             scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect();
         }
     }
+
+    /// Gives concatenations and slices the scales of their parts.
+    fn arrange(&self, scales: &mut [Vec<f64>]) {
+        self.network.steps.iter().for_each(|step| self.arranged(step, scales));
+    }
+
+    fn arranged(&self, step: &Step, scales: &mut [Vec<f64>]) {
+        match step.op {
+            Op::Concat(_) => scales[step.output] = step.reads().flat_map(|t| scales[t].clone()).collect(),
+            Op::Slice(first) => {
+                let shown = self.network.tensors[step.output].shape[2] as usize;
+                scales[step.output] = scales[step.input][first as usize..][..shown].to_vec();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// True if an operation computes nothing.
+pub(super) const fn arranges(op: &Op) -> bool {
+    matches!(op, Op::Concat(_) | Op::Slice(_))
 }
 
 /// Scales no smaller than `bounds`, and their predicted noise; the noise of the tensor itself weighs `own`.

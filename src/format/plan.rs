@@ -342,13 +342,13 @@ impl<'a> StepRecord<'a> {
             }
             (op::TABLE, _) => Operation::Table(Table { input, output, table: self.plan.model.weights(self.word(step::TABLE), 256) }),
             (op::CONV, _) => Operation::Conv(self.conv(window, input, output, second)),
-            (op::AVERAGE_POOL, _) => {
+            (op::MAX_POOL, _) => Operation::Pool(pool::Pool { window, input, output, kind: pool::Kind::Max }),
+            _ => {
                 let taps = window.kernel[0] as usize * window.kernel[1] as usize;
                 let count = (self.word(step::FLAGS) & flag::INCLUDE_PAD != 0).then_some(taps);
                 let multipliers = self.plan.model.weights(self.word(step::PARAMS), taps * 4).as_chunks().0;
                 Operation::Pool(pool::Pool { window, input, output, kind: pool::Kind::Average(Average { multipliers, p: self.word(step::P), count }) })
             }
-            _ => Operation::Pool(pool::Pool { window, input, output, kind: pool::Kind::Max }),
         }
     }
 

@@ -181,54 +181,46 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
         check_step(plan, &record, at)?;
     }
     for (i, record) in plan.steps().enumerate() {
-        if !record.operands().all(|tensor| alive(plan, &plan.tensor(tensor).view(), i, PARTS)) {
+        if !record.operands().all(|tensor| alive(plan, &plan.tensor(tensor).view(), i)) {
             return fail(byte_of(&model, record.record()), "step", "it reads a tensor that was not made or was overwritten");
         }
     }
-    if output == input || !alive(plan, &scores, plan.len(), PARTS) {
+    if output == input || !alive(plan, &scores, plan.len()) {
         return fail(at, "plan", "the scores are not made or are overwritten");
     }
     Ok(())
 }
 
-/// Parts of a tensor that may be made above others before those.
-const PARTS: usize = 32;
-
 /// True if a tensor holds what was made of it when step `before` begins: each of its channels is the input's or a step's, and no later step has written over it.
-/// At most `depth` parts are looked for above others.
-fn alive(plan: &Plan<'_>, view: &View, before: usize, depth: usize) -> bool {
-    let mut view = *view;
-    let made = plan.steps().enumerate().take(before).rev().map(|(i, record)| (i, plan.tensor(record.output()).view()));
-    for (i, output) in made.chain([(0, plan.input().view())]) {
-        let Some(at) = channel_of(&output, &view) else {
-            if overlap(&output, &view) {
-                return false;
+fn alive(plan: &Plan<'_>, view: &View, before: usize) -> bool {
+    let stored = view.stored_channels().cast_signed();
+    let mut channel = 0;
+    while channel < stored {
+        // The last step that wrote this channel; what later ones wrote of those above is looked for next.
+        let (mut end, mut found) = (stored, false);
+        let made = plan.steps().take(before).rev().map(|record| plan.tensor(record.output()).view());
+        for output in made.chain([plan.input().view()]) {
+            let Some(at) = channel_of(&output, view) else {
+                if overlap(&output, view) {
+                    return false;
+                }
+                continue;
+            };
+            let behind = at + output.stored_channels().cast_signed();
+            if at <= channel && channel < behind {
+                (end, found) = (end.min(behind), true);
+                break;
             }
-            continue;
-        };
-        // Of the tensor, the channels from `start` to `end` are these; those below and above are looked for further ahead.
-        let stored = |v: &View| v.stored_channels().cast_signed();
-        let (start, end) = (at.max(0), (at + stored(&output)).min(stored(&view)));
-        if start >= end {
-            continue;
-        }
-        if end < stored(&view) {
-            let above = part(&view, end.unsigned_abs(), stored(&view).unsigned_abs());
-            if depth == 0 || !alive(plan, &above, i, depth - 1) {
-                return false;
+            if at > channel {
+                end = end.min(at);
             }
         }
-        if start == 0 {
-            return true;
+        if !found {
+            return false;
         }
-        view = part(&view, 0, start.unsigned_abs());
+        channel = end;
     }
-    false
-}
-
-/// The channels `from..to` of a tensor of bytes.
-fn part(view: &View, from: usize, to: usize) -> View {
-    View { c: u32::try_from(to - from).unwrap_or(view.c), offset: view.offset + from, ..*view }
+    true
 }
 
 /// The channel of `view` at which `output` begins, where both are channels of one buffer: the same pixels, at the same distances. A tensor of another type than
@@ -294,7 +286,7 @@ const fn bytes_type(view: &View) -> bool {
 
 fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Result<()> {
     let code = record.word(step::OP);
-    if code > op::TABLE || record.word(step::P) > 15 || (code != op::CONV && record.word(step::GROUPS) != 1) {
+    if code > op::TABLE || record.word(step::P) > 15 || (code != op::CONV && record.word(step::GROUPS) != 1) || record.word(step::GROUPS) > SIZE_LIMIT {
         return fail(at, "step", "this version does not know the operation");
     }
     if !plan.model.named(record.record(), step::NAME) {
@@ -307,6 +299,9 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     }
     if record.operands().map(view).any(|operand| !bytes_type(&operand)) || output.is_picture() {
         return fail(at, "step", "it cannot read or write tensors of this type");
+    }
+    if code == op::GATE && second.is_none() {
+        return fail(at, "step", "a gate is missing");
     }
     if record.third().is_some() && code != op::GATE {
         return fail(at, "step", "only a gate has three operands");

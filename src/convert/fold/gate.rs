@@ -40,6 +40,9 @@ impl<'a> Folder<'a> {
     /// `x · sigmoid(x)`, operand `of` being the function of operand `x`, and its result read here only.
     fn swish(&mut self, operation: &'a Operation, of: usize, x: usize) -> Result<Option<Value>, ConvertError> {
         let (value, source) = (self.read(operation, of)?, self.read(operation, x)?);
+        if [of, x].into_iter().any(|i| self.dims(operation, &operation.reads[i]).ok() != self.dims(operation, &operation.output).ok()) {
+            return Ok(None);
+        }
         let Some(tensor) = self.made(&source) else { return Ok(None) };
         let Some(d) = self.own_draft(operation, of) else { return Ok(None) };
         let Some(draft) = &mut self.drafts[d] else { return Ok(None) };

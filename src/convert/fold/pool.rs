@@ -2,6 +2,9 @@
 
 use super::{Conv, ConvertError, Folder, Operation, StepOp, Value, Window, padded};
 
+/// Pixels of a pool that may become part of the convolution in front of it.
+const LARGEST_AREA: u32 = 9;
+
 impl<'a> Folder<'a> {
     pub(super) fn max_pool(&mut self, operation: &'a Operation, window: Window) -> Result<Value, ConvertError> {
         let (view, [h, w, c]) = self.picture(operation)?;
@@ -37,7 +40,8 @@ impl<'a> Folder<'a> {
     /// A 1x1 convolution and a mean over k x k with stride k are one k x k convolution.
     fn average_in_conv(&mut self, operation: &'a Operation, window: Window) -> Result<Option<Value>, ConvertError> {
         let value = self.read(operation, 0)?;
-        if window.kernel != window.stride || window.dilation != [1, 1] || !window.unpadded() {
+        // Larger windows would make the weights many times as many.
+        if window.kernel != window.stride || window.dilation != [1, 1] || !window.unpadded() || window.kernel[0] * window.kernel[1] > LARGEST_AREA {
             return Ok(None);
         }
         let shape = self.shape(&value);

@@ -105,7 +105,9 @@ impl<'a> Folder<'a> {
         let Tensor { shape, .. } = self.tensors[tensor];
         let source = self.steps.iter().find(|s| s.output == tensor);
         let parts: Vec<TensorId> = source.filter(|s| matches!(s.op, StepOp::Concat(_))).map_or_else(Vec::new, |s| s.reads().collect());
-        let (mut name, mut value) = source.map_or_else(Default::default, |s| (format!("{}.relu", s.name), s.value.clone()));
+        let (mut name, mut value) = source.map_or_else(Default::default, |s| {
+            (format!("{}.relu{}", s.name, if limit.is_finite() { limit.to_string() } else { String::new() }), s.value.clone())
+        });
         if let Some(operation) = operation {
             name.clone_from(&operation.node.name);
             value.clone_from(&operation.reads[0]);
