@@ -5,12 +5,14 @@ use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::dataset::DataSet;
 use super::engine::{Engine, Preparer, input_bytes, load, put};
+use super::ensemble::Skip;
 use super::error::{CliError, Result};
 use super::eval::{Job, Tally};
-use super::layers::{Comparison, Layer, table};
+use super::layers::{Comparison, Layer, shown, table};
 use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
+pub(super) use super::report::gather::report;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::float::FloatNet;
@@ -39,7 +41,7 @@ impl From<ConvertError> for CliError {
 }
 
 /// The error of a conversion, with the path of the ONNX file.
-fn named(onnx: &Path, error: ConvertError) -> CliError {
+pub(super) fn named(onnx: &Path, error: ConvertError) -> CliError {
     let (error, path) = (CliError::from(error), onnx.display().to_string());
     if error.what.contains(&path) { error } else { CliError { what: format!("{path}: {}", error.what), ..error } }
 }
@@ -60,17 +62,22 @@ pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
 impl Float {
     /// The scores of inputs `[h][w][c]`, each computed alone, on some threads.
     pub(super) fn scores(&self, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
-        let one = |input: &&[u8]| Ok(self.net.run(&self.source.feed(input))?.pop().unwrap_or_default());
-        let share = inputs.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
-            let mut all = Vec::with_capacity(inputs.len());
-            for part in parts {
-                all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok(all)
-        })
+        scores(&self.net, &self.source, inputs, threads)
     }
+}
+
+/// The last value of a float network for inputs `[h][w][c]`, each computed alone, on some threads.
+pub(super) fn scores(net: &FloatNet, source: &Source, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
+    let one = |input: &&[u8]| Ok(net.run(&source.feed(input))?.pop().unwrap_or_default());
+    let share = inputs.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
+        let mut all = Vec::with_capacity(inputs.len());
+        for part in parts {
+            all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }
 
 /// The pictures to calibrate with.
@@ -135,6 +142,11 @@ struct Report {
     measured_on: u64,
     float_top1: Option<f64>,
     top1: Option<f64>,
+    /// Residual blocks that were left out, by their numbers in the whole network.
+    skipped: Vec<u32>,
+    /// What that is worth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip: Option<Skip>,
     notes: Vec<String>,
 }
 
@@ -153,16 +165,21 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let geometry = Geometry::from(preprocess);
     let calibration = Calibration::open(args, geometry)?;
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
-    let float = test.as_ref().map(|_| float(&args.onnx, &preprocess)).transpose()?;
+    let whole = args.eval.is_some() || args.skip_blocks.is_some();
+    let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
+    let skip =
+        args.skip_blocks.as_ref().map(|_| Skip::choose(args, &preprocess, &calibration, test.as_ref().map(|set| (set, geometry)), output)).transpose()?;
+    let skipped = skip.as_ref().map_or_else(Vec::new, Skip::blocks);
     let mut best: Option<(Outcome, f64)> = None;
     for method in methods {
-        let outcome = Outcome::new(args, &preprocess, method, &labels, &calibration, output)?;
+        let options = Options { preprocess, quantize: quantizer(args, method)?, labels: labels.clone(), skipped: skipped.clone() };
+        let outcome = Outcome::new(args, method, &options, &calibration, output)?;
         let tally = match &test {
             Some(set) => {
                 let job = Job { engine: &outcome.engine, set, geometry, skip_bad: args.choice.skip_bad, threads: args.threads.threads, output };
                 job.measure(float.as_ref(), |_, _, _| Ok(()))?
             }
-            None => outcome.on_calibration(&calibration)?,
+            None => outcome.on_calibration(&calibration, float.as_ref())?,
         };
         let drop = tally.float_top1().zip(tally.top1()).map(|(float, int)| float - int);
         if args.max_drop.is_some() && drop.is_none() {
@@ -173,7 +190,8 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         let holds = args.max_drop.is_none_or(|most| drop <= most);
         if holds {
             staged.finish(&outcome.converted.file)?;
-            let report = outcome.report(args, start.elapsed().as_secs_f64());
+            let skip = skip.map(|skip| skip.done(&outcome.engine)).transpose()?;
+            let report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64()) };
             return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
         }
         eprintln!("method {}: top-1 drops by {drop:.2} points", outcome.method);
@@ -196,6 +214,18 @@ fn methods(args: &ConvertArgs) -> Result<Vec<Method>> {
     let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)];
     let ladder = others.into_iter().filter(|m| *m != first && args.max_drop.is_some());
     Ok(core::iter::once(first).chain(ladder).collect())
+}
+
+/// How to quantize.
+fn quantizer(args: &ConvertArgs, method: Method) -> Result<quantize::Options> {
+    Ok(quantize::Options {
+        method,
+        scales: chosen(args.scales.as_ref(), "--scales")?,
+        rounding: chosen(args.rounding.as_ref(), "--rounding")?,
+        bias: chosen(args.bias.as_ref(), "--bias")?,
+        pair_safe: true,
+        threads: args.threads.threads,
+    })
 }
 
 /// What was chosen with a flag, or the default.
@@ -222,20 +252,11 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
-        let quantize = quantize::Options {
-            method,
-            scales: chosen(args.scales.as_ref(), "--scales")?,
-            rounding: chosen(args.rounding.as_ref(), "--rounding")?,
-            bias: chosen(args.bias.as_ref(), "--bias")?,
-            pair_safe: true,
-            threads: args.threads.threads,
-        };
-        let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
+    fn new(args: &ConvertArgs, method: Method, options: &Options, calibration: &Calibration, output: Output) -> Result<Self> {
         let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
         let check = check.as_ref().map(|c| c as &dyn Pictures);
-        let converted = convert::convert(&args.onnx, &options, calibration, check, &|stage, done, of| {
+        let converted = convert::convert(&args.onnx, options, calibration, check, &|stage, done, of| {
             let mut bar = bar.borrow_mut();
             if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
                 *bar = Some((stage, Progress::new(output, of, stage.name())));
@@ -245,25 +266,25 @@ impl Outcome {
             }
         });
         let converted = converted.map_err(|e| if matches!(e, ConvertError::Picture { .. }) { e.into() } else { named(&args.onnx, e) })?;
-        // The model lives as long as the program, as a mapped file does.
-        let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
-        let model = Model::parse(bytes)
-            .map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
-        let engine = Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, &args.output)?;
+        let engine = in_memory(converted.file.clone(), &args.output)?;
         Ok(Self { method, converted, engine, tally: Tally::default() })
     }
 
     /// Agreement with the float network on the calibration pictures.
-    fn on_calibration(&self, calibration: &Calibration) -> Result<Tally> {
+    fn on_calibration(&self, calibration: &Calibration, whole: Option<&Float>) -> Result<Tally> {
         let pool = self.engine.pool(1)?;
         let mut arena = self.engine.arena(1)?;
         let mut session = self.engine.session(&mut arena, &pool)?;
         let mut tally = Tally::default();
         for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
-            put(&mut session, &calibration.load(i, self.engine.model.input_shape())?);
+            let input = calibration.load(i, self.engine.model.input_shape())?;
+            put(&mut session, &input);
             let scores = session.run();
             let row = tally.add(None, scores);
-            tally.add_float(row, scores, float)?;
+            match whole {
+                Some(whole) => tally.add_float(row, scores, &whole.scores(&[&input], 1)?.concat())?,
+                None => tally.add_float(row, scores, float)?,
+            };
         }
         Ok(tally)
     }
@@ -287,13 +308,15 @@ impl Outcome {
             measured_on: self.tally.pictures,
             float_top1: self.tally.float_top1().filter(|_| args.eval.is_some()),
             top1: self.tally.top1().filter(|_| args.eval.is_some()),
+            skipped: Vec::new(),
+            skip: None,
             notes: self.converted.quantized.notes.clone(),
         }
     }
 
     /// The network in a table with the error of each step, and what it is worth.
     fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
-        let source = Source::open(&args.onnx, preprocess)?;
+        let source = Source::without(&args.onnx, preprocess, &report.skipped)?;
         let net = source.float(&source.values())?;
         let inputs = (0..calibration.len().min(LAYER_PICTURES)).map(|i| calibration.load(i, self.engine.model.input_shape()));
         let layers = compare_layers(&self.engine, &source, &net, &inputs.collect::<core::result::Result<Vec<_>, _>>()?)?;
@@ -321,6 +344,9 @@ impl Outcome {
         let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
         let _ = writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
         let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", report.method, report.pictures, report.seconds);
+        if let Some(skip) = &report.skip {
+            text.push_str(&skip.text());
+        }
         for note in &report.notes {
             let _ = writeln!(text, "note          {note}");
         }
@@ -330,6 +356,15 @@ impl Outcome {
     }
 }
 
+/// An engine for the bytes of a file; `name` is its name in errors.
+pub(super) fn in_memory(file: Vec<u8>, name: &Path) -> Result<Engine> {
+    // The model lives as long as the program, as a mapped file does.
+    let bytes: &'static [u8] = Box::leak(file.into_boxed_slice());
+    let model =
+        Model::parse(bytes).map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
+    Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, name)
+}
+
 /// Compares the layers on some inputs `[h][w][c]`.
 fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Vec<u8>]) -> Result<Vec<Layer>> {
     let pool = engine.pool(1)?;
@@ -337,7 +372,9 @@ fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Ve
     let mut session = engine.session(&mut arena, &pool)?;
     let mut comparison = Comparison::new(engine, source);
     for input in inputs {
-        comparison.add(&mut session, input, &mut net.run(&source.feed(input))?);
+        let mut values = net.run(&source.feed(input))?;
+        shown(source, &mut values);
+        comparison.add(&mut session, input, &values);
     }
     Ok(comparison.layers())
 }
@@ -351,15 +388,22 @@ struct CompareReport {
     agreement: Option<f64>,
 }
 
+/// The float network from which a file was made, without the blocks that the file lacks.
+pub(super) fn source_of(onnx: &Path, engine: &Engine, net: &Path) -> Result<Source> {
+    let skipped: Vec<u32> = engine.model.skipped().collect();
+    let source = Source::without(onnx, &engine.model.preprocess(), &skipped).map_err(|e| named(onnx, e))?;
+    if source.sha256 != engine.model.source_sha256() {
+        let what = format!("{} was not made from {}: their checksums differ", net.display(), onnx.display());
+        return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
+    }
+    Ok(source)
+}
+
 /// Runs `compare`.
 pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
-    let source = Source::open(&args.onnx, &engine.model.preprocess()).map_err(|e| named(&args.onnx, e))?;
-    if source.sha256 != engine.model.source_sha256() {
-        let what = format!("{} was not made from {}: their checksums differ", args.net.display(), args.onnx.display());
-        return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
-    }
+    let source = source_of(&args.onnx, &engine, &args.net)?;
     let net = source.float(&source.values())?;
     let pool = engine.pool(1)?;
     let mut arena = engine.arena(1)?;
@@ -378,7 +422,8 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
         let scores = session.run();
         let row = tally.add(None, scores);
         tally.add_float(row, scores, float.last().map_or(&[][..], |v| v))?;
-        comparison.add(&mut session, &input, &mut float);
+        shown(&source, &mut float);
+        comparison.add(&mut session, &input, &float);
     }
     let (sqnr, agreement) = (tally.sqnr_db(), tally.agreement());
     let report = CompareReport { schema: "skipstone.compare/1", pictures: tally.pictures, layers: comparison.layers(), output_sqnr_db: sqnr, agreement };

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, put};
 use super::output::{Table, or_dash};
-use crate::convert::Source;
+use crate::convert::{Source, calibrate};
 use crate::format::StepRecord;
 use crate::kernels::Kernels;
 use crate::quant::DataType;
@@ -59,7 +59,6 @@ pub(super) struct Comparison<'a> {
     floats: Vec<Option<usize>>,
     /// For each tensor of the plan likewise.
     tensors: Vec<Option<usize>>,
-    relu: Vec<bool>,
     cumulative: Vec<Sums>,
     isolated: Vec<Sums>,
 }
@@ -72,14 +71,11 @@ impl<'a> Comparison<'a> {
         let tensors: Vec<_> = (0..plan.tensor_count()).map(|t| by_value.get(plan.tensor(t).name()).copied()).collect();
         let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
         let sums = vec![Sums::default(); floats.len()];
-        Self { engine, floats, tensors, relu: steps.iter().map(|s| s.relu).collect(), cumulative: sums.clone(), isolated: sums }
+        Self { engine, floats, tensors, cumulative: sums.clone(), isolated: sums }
     }
 
-    /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values.
-    pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &mut [Vec<f32>]) {
-        for (values, _) in float.iter_mut().zip(&self.relu).filter(|(_, relu)| **relu) {
-            values.iter_mut().for_each(|v| *v = v.max(0.0));
-        }
+    /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values, which are as [`shown`] makes them.
+    pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &[Vec<f32>]) {
         put(session, picture);
         let plan = self.engine.plan;
         let (floats, sums, mut index) = (&self.floats, &mut self.cumulative, 0);
@@ -137,6 +133,19 @@ impl<'a> Comparison<'a> {
                 isolated_sqnr_db: alone.sqnr_db(),
             })
             .collect()
+    }
+}
+
+/// Makes of what the float steps compute what their tensors show: behind the ReLU, with the channels in their places.
+pub(super) fn shown(source: &Source, float: &mut [Vec<f32>]) {
+    for (step, values) in source.network.steps.iter().zip(float) {
+        let tensor = &source.network.tensors[step.output];
+        calibrate::shown(tensor, values);
+        if step.relu {
+            #[expect(clippy::cast_possible_truncation, reason = "a limit is 6 or infinity")]
+            let limit = tensor.limit as f32;
+            values.iter_mut().for_each(|v| *v = v.max(0.0).min(limit));
+        }
     }
 }
 
