@@ -57,12 +57,10 @@ fn describe(step: &StepRecord<'_>, set: Set) -> String {
         }
         Operation::Pool(_) => ("pool".to_owned(), 0, 0),
         Operation::Add(_) => ("add".to_owned(), 0, 0),
+        Operation::Gate(_) => ("gate".to_owned(), 0, 0),
+        Operation::Table(_) => ("table".to_owned(), 0, 0),
     };
-    let view = match step.operation() {
-        Operation::Conv(conv) => conv.output,
-        Operation::Pool(pool) => pool.output,
-        Operation::Add(add) => add.output,
-    };
+    let view = step.operation().output();
     let macs = u64::from(weights) * view.pixels() as u64;
     let (name, h, w, c) = (step.name(), view.h, view.w, view.c);
     format!(r#"{{"name": "{name}", "set": "{set}", "kind": "{kind}", "ic": {depth}, "h": {h}, "w": {w}, "c": {c}, "macs": {macs}}}"#)

@@ -319,7 +319,7 @@ fn a_relu_moves_in_front_of_a_concatenation_only_if_all_readers_want_it() {
     let alone = mean(start(), "m", "r", &[1, 2]).constant("w", &[2, 1], &[1.0, 10.0]).node("z", dense(), &["m"], &[1, 1]).fold().unwrap();
     assert_eq!(
         alone.steps.iter().map(|s| (s.name.as_str(), s.relu)).collect::<Vec<_>>(),
-        [("node-a", true), ("node-b", true), ("node-ab", false), ("node-m", false)]
+        [("node-a", true), ("node-b", true), ("node-ab", false), ("node-m", false), ("node-z", false)]
     );
     assert_eq!(alone.steps[2].value, "r");
     near(&scores(&alone, &[3, 5]), &[4.0]);

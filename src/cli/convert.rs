@@ -50,6 +50,9 @@ pub struct ConvertArgs {
     /// Leave out residual blocks: 3,5-7 as `inspect --blocks` counts them, or auto:10 for the least useful ones until that saves 10 % of the time
     #[arg(long, value_name = "LIST|auto:PERCENT")]
     pub skip_blocks: Option<SkipBlocks>,
+    /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long
+    #[arg(long)]
+    pub explain: bool,
     /// Labelled pictures to measure the accuracy on
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,

@@ -240,7 +240,7 @@ impl Skip {
         // The time depends on the shapes only.
         let quantize =
             quantize::Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..Default::default() };
-        let options = convert::Options { preprocess: *preprocess, quantize, labels: Vec::new(), skipped: Vec::new() };
+        let options = convert::Options { preprocess: *preprocess, quantize, labels: Vec::new() };
         let whole = convert::convert(&args.onnx, &options, &Few(calibration), None, &|_, _, _| {})?;
         let costs = Costs::measure(&in_memory(whole.file, &args.output)?)?;
         let shape = source.network.input.shape;

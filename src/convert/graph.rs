@@ -29,11 +29,11 @@ pub struct Tensor {
     pub nonnegative: bool,
     /// No value is larger than this: 6 behind a ReLU6, infinity as a rule.
     pub limit: f64,
-    /// The channel of the ONNX value that each channel shows, or [`GAP`] for a channel of zeros that aligns the next one; empty where all are shown in order.
+    /// The channel of the ONNX value that each channel shows, or [`GAP`] for a channel that only aligns the next one; empty where all are shown in order.
     pub channels: Vec<u32>,
 }
 
-/// No channel: see [`Tensor::channels`].
+/// No channel: see [`Tensor::channels`]. It holds zeros, or what a function makes of zeros, and only weights of zero read it.
 pub const GAP: u32 = u32::MAX;
 
 impl Tensor {
@@ -60,11 +60,13 @@ pub struct Network {
 /// One fused operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// Name of the ONNX node that the step comes from (the convolution, pool or addition), unique in the network.
+    /// Name of the ONNX node that the step comes from (the convolution, pool or addition), unique in the network: with `.0`, `.1` ... behind it for the parts of a Split, and
+    /// `.relu` for a part of a concatenation behind a ReLU.
     pub name: String,
     /// Name of the ONNX value that holds the step's result before its ReLU.
     pub value: String,
-    /// True if a ReLU follows.
+    /// True if a ReLU follows, which takes what is larger than the output's [`Tensor::limit`] to that limit. On an operation that only passes values on ([`Op::Concat`],
+    /// [`Op::Slice`], [`Op::MaxPool`]) it says that they came from behind a ReLU already, while `value` is from before.
     pub relu: bool,
     /// The operation.
     pub op: Op,
@@ -92,7 +94,8 @@ pub enum Op {
     },
     /// Sum of the input and another tensor of the same shape.
     Add(TensorId),
-    /// The input times a factor, plus a shift, channel by channel: a batch normalization that no convolution could take.
+    /// The input times a factor, plus a shift, channel by channel: a batch normalization that no convolution could take, or (1 and 0) a ReLU of a tensor that others read
+    /// with its sign.
     Affine {
         /// One factor a channel.
         scale: Vec<f64>,

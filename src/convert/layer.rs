@@ -1,11 +1,12 @@
 //! One convolution in integers: grid steps and factors, then weights, then the bias in closed form.
 
 use super::ConvertError;
+use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
 use super::graph::{self, Second};
 use super::merge::Merged;
 use super::parallel::in_order;
-use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
+use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
 use super::round::{fraction, integer, unit};
 use super::rounding::{Rows, by_group, integers};
@@ -63,6 +64,11 @@ struct Grid {
 /// Adds a convolution whose second operand is a skip, a projection or nothing; splits it where the arithmetic does not allow to fuse.
 pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
     let shape = walk.network.tensors[step.output].shape;
+    let channels = walk.network.tensors[step.input].shape[2] / conv.groups;
+    if conv.groups > 1 && channels > 1 && !channels.is_multiple_of(2) {
+        // Weights that meet in pairs would be of two groups.
+        return self::conv(walk, step, &dense(conv, channels as usize), kind, means);
+    }
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let source = walk.tensor(*tensor);
         if source.kind != DataType::U8 || source.picture {
@@ -80,6 +86,21 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         _ => None,
     };
     fused_or_split(walk, step, conv, kind, means, skip)
+}
+
+/// A convolution in groups of so many input channels as one without groups: what was not read has zero weights.
+fn dense(conv: &graph::Conv, channels: usize) -> graph::Conv {
+    let (groups, taps) = (conv.groups as usize, (conv.window.kernel[0] * conv.window.kernel[1]) as usize);
+    let outputs = conv.bias.len() / groups;
+    let mut weights = Vec::with_capacity(conv.weights.len() * groups);
+    for (o, row) in conv.weights.chunks_exact(taps * channels).enumerate() {
+        for tap in row.chunks_exact(channels) {
+            let at = weights.len() + o / outputs * channels;
+            weights.resize(weights.len() + groups * channels, 0.0);
+            weights[at..at + channels].copy_from_slice(tap);
+        }
+    }
+    graph::Conv { groups: 1, weights, ..conv.clone() }
 }
 
 /// A skip by tensor of the integer network, stride and channels in front.
@@ -298,12 +319,12 @@ fn fused(
             });
             let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
-            let outputs = walk.run(&probing)?;
+            let (channels, mut seen) = (mean.len().next_multiple_of(4), TensorStatistics::default());
+            walk.each(&probing, |bytes| observe(&mut seen, &in_common_unit(&bytes, channels, &grid.unit, largest), 2.0 * largest))?;
             walk.made.tensors.pop();
             walk.data.pop();
-            let channels = mean.len().next_multiple_of(4);
-            let scaled: Vec<Vec<u8>> = outputs.iter().map(|bytes| in_common_unit(bytes, channels, &grid.unit, largest)).collect();
-            std::vec![(range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest); mean.len()]
+            let scale = range::largest(&seen, levels(kind), walk.options.method) / levels(kind);
+            std::vec![scale.max(largest); mean.len()]
         }
     };
     let multiplier: Vec<i32> = grid.unit.iter().zip(&scales).map(|(g, scale)| integer((ONE * g / scale + 0.5).floor())).collect();

@@ -13,6 +13,8 @@ use crate::kernels::Kernels;
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use crate::shape::{View, Window};
 use std::string::{String, ToString};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 use std::vec::Vec;
 
 pub use super::choices::Options;
@@ -33,24 +35,74 @@ pub(super) const fn levels(kind: DataType) -> f64 {
 #[must_use]
 pub fn walked(network: &Network, pictures: usize) -> Vec<usize> {
     let bytes = |t: TensorId| network.tensors[t].shape.iter().map(|&v| v as usize).product::<usize>().max(1);
-    let mut peak = 1;
-    for i in 0..network.steps.len() {
-        let later = |t: &TensorId| network.steps[i..].iter().any(|s| s.reads().any(|r| r == *t));
-        let earlier = core::iter::once(0).chain(network.steps[..i].iter().map(|s| s.output));
-        let live: usize = earlier.filter(later).map(bytes).sum::<usize>() + bytes(network.steps[i].output);
+    let last = last_reads(network);
+    let (mut peak, mut live) = (1, bytes(0));
+    for (i, step) in network.steps.iter().enumerate() {
+        live += bytes(step.output);
         peak = peak.max(live);
+        live -= dead_after(step, i, &last).map(bytes).sum::<usize>();
     }
     let n = pictures.min((LIVE_LIMIT / peak).max(1));
     (0..n).map(|i| i * pictures / n).collect()
 }
 
+/// For each tensor the last step that reads it; nothing where none does.
+fn last_reads(network: &Network) -> Vec<Option<usize>> {
+    let mut last = std::vec![None; network.tensors.len()];
+    for (i, step) in network.steps.iter().enumerate() {
+        step.reads().for_each(|t| last[t] = Some(i));
+    }
+    last
+}
+
+/// The tensors that nobody needs when step `i` is done, each once.
+fn dead_after(step: &graph::Step, i: usize, last: &[Option<usize>]) -> impl Iterator<Item = TensorId> {
+    let mut dead: Vec<TensorId> = step.reads().filter(|&t| last[t] == Some(i)).collect();
+    dead.extend(last[step.output].is_none().then_some(step.output));
+    dead.sort_unstable();
+    dead.dedup();
+    dead.into_iter()
+}
+
 /// What a step reads.
 pub(super) type Operands = (TensorId, Option<TensorId>, Option<TensorId>);
+
+/// Seconds that parts of the work took.
+#[derive(Debug, Default)]
+pub struct Spent {
+    /// Ranges and scales.
+    pub scales: Seconds,
+    /// Moments of the layers' inputs.
+    pub moments: Seconds,
+    /// Rounding of weights.
+    pub rounding: Seconds,
+}
+
+/// A sum of times.
+#[derive(Debug, Default)]
+pub struct Seconds(Mutex<f64>);
+
+impl Seconds {
+    /// The sum.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the time that `work` takes.
+    pub(super) fn of<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += start.elapsed().as_secs_f64();
+        result
+    }
+}
 
 /// The walk over the steps.
 pub(super) struct Walk<'a> {
     pub network: &'a Network,
     pub options: Options,
+    pub spent: &'a Spent,
     pub kernels: Kernels,
     pub made: Quantized,
     /// Scales of the channels of each tensor of the network as the statistics want them.
@@ -74,18 +126,36 @@ pub fn quantize(
     options: Options,
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
-    let (scales, uniform) = scales(network, statistics, options);
+    timed(network, statistics, pictures, options, &Spent::default(), progress)
+}
+
+/// [`quantize`], with the time that parts of it took.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn timed(
+    network: &Network,
+    statistics: &Statistics,
+    pictures: Vec<Vec<u8>>,
+    options: Options,
+    spent: &Spent,
+    progress: &dyn Fn(usize),
+) -> Result<Quantized, ConvertError> {
+    let (scales, uniform) = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
     let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, picture: true, part: None };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
-    let mut walk = Walk { network, options, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for, uniform };
+    let mut walk = Walk { network, options, spent, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for, uniform };
+    let last = last_reads(network);
     for (i, step) in network.steps.iter().enumerate() {
+        let before = walk.made.tensors.len();
         walk.step(i, step, &statistics.means[i])?;
-        for tensor in core::iter::once(0).chain(network.steps[..=i].iter().map(|s| s.output)) {
-            if !network.steps[i + 1..].iter().any(|s| s.reads().any(|r| r == tensor)) {
-                walk.data[walk.stands_for[tensor]] = Vec::new();
-            }
+        for tensor in (before..walk.made.tensors.len()).filter(|&t| t != walk.stands_for[step.output]) {
+            walk.data[tensor] = Vec::new();
+        }
+        for tensor in dead_after(step, i, &last) {
+            walk.data[walk.stands_for[tensor]] = Vec::new();
         }
         progress(i + 1);
     }
@@ -201,9 +271,18 @@ impl Walk<'_> {
 
     /// Runs a step on all pictures.
     pub fn run(&self, step: &Step) -> Result<Vec<Vec<u8>>, ConvertError> {
-        let views = self.views();
-        let Some(operation) = step.operation(&views, 4) else { return Ok(self.rearranged(step)) };
         let mut outputs = Vec::with_capacity(self.data[step.input].len());
+        self.each(step, |bytes| outputs.push(bytes))?;
+        Ok(outputs)
+    }
+
+    /// Runs a step on all pictures, without keeping what it makes.
+    pub fn each(&self, step: &Step, mut sink: impl FnMut(Vec<u8>)) -> Result<(), ConvertError> {
+        let views = self.views();
+        let Some(operation) = step.operation(&views, 4) else {
+            self.rearranged(step).into_iter().for_each(sink);
+            return Ok(());
+        };
         let work = |i: usize| {
             let operands = [Some(step.input), step.second, step.third].map(|t| t.map_or(&[][..], |t| &self.data[t][i][..]));
             let (mut out, mut scratch) = (std::vec![0; operation.output().bytes()], std::vec![0; operation.scratch()]);
@@ -211,10 +290,9 @@ impl Walk<'_> {
             Ok(out)
         };
         in_order(self.data[step.input].len(), self.options.threads, work, |_, bytes| {
-            outputs.push(bytes);
+            sink(bytes);
             Ok(())
-        })?;
-        Ok(outputs)
+        })
     }
 
     /// The pictures of a step that computes nothing: parts side by side, or some of the channels.
@@ -275,17 +353,13 @@ fn averages(window: &Window, input: &View, output: &View, include_pad: bool, rat
     ((1..=taps).map(|n| multiplier(n).to_le_bytes()).collect(), p)
 }
 
-/// Statistics of integers in units of `unit`, as calibration would have them.
-pub(super) fn statistics_of(pictures: &[Vec<u8>], unit: f64) -> TensorStatistics {
-    let mut statistics = TensorStatistics::default();
-    for bytes in pictures {
-        for word in bytes.as_chunks::<4>().0 {
-            let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
-            statistics.histogram.add(value);
-            statistics.max = statistics.max.max(value.abs());
-        }
+/// Counts integers in units of `unit`, as calibration would.
+pub(super) fn observe(statistics: &mut TensorStatistics, bytes: &[u8], unit: f64) {
+    for word in bytes.as_chunks::<4>().0 {
+        let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
+        statistics.histogram.add(value);
+        statistics.max = statistics.max.max(value.abs());
     }
-    statistics
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a histogram needs no more than f32")]

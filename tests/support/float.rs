@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
-use skipstone::convert::graph::{Conv, Input, Network, Op, Second, Step, Tensor, TensorId};
+use skipstone::convert::graph::{Conv, Function, Input, Network, Op, Second, Step, Tensor, TensorId};
 use skipstone::convert::{ConvertError, Pictures};
 use skipstone::shape::Window;
 
@@ -89,6 +89,61 @@ impl Builder {
         let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
         let shape = self.sized(&window, input, channels);
         self.step(Op::Conv(Conv { window, groups: 1, weights, bias, second }), input, shape, relu, relu)
+    }
+
+    /// A convolution in groups.
+    pub fn grouped(&mut self, input: TensorId, window: Window, groups: u32, channels: u32, second: Second) -> TensorId {
+        let own = self.network.tensors[input].shape[2] / groups;
+        let depth = window.kernel[0] * window.kernel[1] * own;
+        let size = (6.0 / f64::from(depth)).sqrt();
+        let weights = (0..depth * channels).map(|_| size * self.random.signed()).collect();
+        let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
+        let shape = self.sized(&window, input, channels);
+        self.step(Op::Conv(Conv { window, groups, weights, bias, second }), input, shape, true, true)
+    }
+
+    /// A factor and a shift for each channel, behind a ReLU if `relu`.
+    pub fn affine(&mut self, input: TensorId, relu: bool) -> TensorId {
+        let shape = self.network.tensors[input].shape;
+        let mut values = |low: f64, range: f64| (0..shape[2]).map(|_| low + range * self.random.unit()).collect::<Vec<_>>();
+        let (scale, shift) = (values(-0.5, 2.0), values(-0.3, 0.6));
+        self.step(Op::Affine { scale, shift }, input, shape, relu, relu)
+    }
+
+    /// A function of every value.
+    pub fn function(&mut self, input: TensorId, function: Function) -> TensorId {
+        let shape = self.network.tensors[input].shape;
+        let gate = matches!(function, Function::Sigmoid | Function::HardSigmoid { .. });
+        let output = self.step(Op::Function(function), input, shape, gate, false);
+        if gate {
+            self.network.tensors[output].limit = 1.0;
+        }
+        output
+    }
+
+    /// Squeeze-and-excitation of `input`, with a skip behind it.
+    pub fn excited(&mut self, input: TensorId, function: Function, skip: Option<TensorId>) -> TensorId {
+        let shape = self.network.tensors[input].shape;
+        let mean = self.mean(input);
+        let narrow = self.conv(mean, point(1), 8, true, Second::None);
+        let wide = self.conv(narrow, point(1), shape[2], false, Second::None);
+        let gate = self.function(wide, function);
+        let nonnegative = skip.is_some() || self.network.tensors[input].nonnegative;
+        self.step(Op::Gate { gate, skip }, input, shape, nonnegative, skip.is_some())
+    }
+
+    /// Tensors side by side.
+    pub fn concat(&mut self, parts: &[TensorId]) -> TensorId {
+        let [h, w, _] = self.network.tensors[parts[0]].shape;
+        let channels = parts.iter().map(|&t| self.network.tensors[t].shape[2]).sum();
+        let nonnegative = parts.iter().all(|&t| self.network.tensors[t].nonnegative);
+        self.step(Op::Concat(parts[1..].to_vec()), parts[0], [h, w, channels], nonnegative, false)
+    }
+
+    /// Some channels of a tensor.
+    pub fn slice(&mut self, input: TensorId, first: u32, channels: u32) -> TensorId {
+        let Tensor { shape: [h, w, _], nonnegative, .. } = self.network.tensors[input];
+        self.step(Op::Slice(first), input, [h, w, channels], nonnegative, false)
     }
 
     /// An identity skip.

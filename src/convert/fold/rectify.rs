@@ -62,10 +62,21 @@ impl<'a> Folder<'a> {
         let tensor = match value.what {
             What::Draft(d) => {
                 if let Some(draft) = &self.drafts[d] {
+                    let concatenated = matches!(draft.op, StepOp::Concat(_)) && !draft.op.reads(draft.input).any(|t| t == 0);
                     let alone = name != self.graph.output && self.readers[name].iter().all(|r| r.op == operation.op);
                     if alone && matches!(draft.op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::Affine { .. } | StepOp::Gate { .. }) {
                         self.emit_rectified(d, limit);
                     } else if alone && draft.nonnegative && draft.limit <= limit {
+                        return Ok(value);
+                    } else if alone && concatenated {
+                        let parts = draft.op.reads(draft.input).collect();
+                        let mut behind = self.rectified_parts(parts, limit);
+                        if let Some(draft) = &mut self.drafts[d] {
+                            draft.input = behind.remove(0);
+                            draft.op = StepOp::Concat(behind);
+                            draft.value.clone_from(&operation.output);
+                            (draft.nonnegative, draft.limit) = (true, limit);
+                        }
                         return Ok(value);
                     }
                 }
@@ -108,12 +119,7 @@ impl<'a> Folder<'a> {
                 value.clone_from(&operation.output);
                 relu = false;
             }
-            let mut behind = Vec::with_capacity(parts.len());
-            for t in parts {
-                let ready = self.nonnegative(t) && self.tensors[t].limit <= limit;
-                let d = if ready { None } else { Some(self.rectified(None, t, limit)) };
-                behind.push(d.map_or(t, |d| self.emit(d)));
-            }
+            let mut behind = self.rectified_parts(parts, limit);
             (StepOp::Concat(behind.split_off(1)), behind[0])
         };
         self.drafts.push(Some(Draft { name, value, op, input, shape, nonnegative: true, limit, relu }));
@@ -121,6 +127,17 @@ impl<'a> Folder<'a> {
         self.emit(d);
         self.rectified.push((tensor, limit, d));
         d
+    }
+
+    /// The tensors behind a ReLU.
+    fn rectified_parts(&mut self, parts: Vec<TensorId>, limit: f64) -> Vec<TensorId> {
+        let mut behind = Vec::with_capacity(parts.len());
+        for t in parts {
+            let ready = self.nonnegative(t) && self.tensors[t].limit <= limit;
+            let d = if ready { None } else { Some(self.rectified(None, t, limit)) };
+            behind.push(d.map_or(t, |d| self.emit(d)));
+        }
+        behind
     }
 
     /// Makes a draft a step with a ReLU.

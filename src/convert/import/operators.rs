@@ -292,7 +292,10 @@ impl Importer {
         let axis = axis(node, node.int("axis", default)?, dims.len())?;
         let together = if old { dims[axis..].iter().product() } else { dims[axis] };
         if together != all {
-            return Err(node.unsupported(format!("it goes over axis {axis} of {dims:?}"), "Softmax and ArgMax over all classes are supported"));
+            return Err(node.unsupported(
+                format!("it goes over axis {axis} of {dims:?}"),
+                "Softmax and ArgMax over all classes are supported, at the end; attention by softmax, across branches or pixels, is not",
+            ));
         }
         self.ends.insert(output.to_owned(), node.op.clone());
         Ok(Meaning::Alias(read.to_owned()))
@@ -317,6 +320,9 @@ fn help(op: &str) -> &'static str {
         }
         "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
             "recurrent networks and control flow are not supported: export a feed-forward network, traced with one input"
+        }
+        "ReduceSum" | "ReduceMax" | "ReduceProd" => {
+            "sums over axes and attention across branches, as in SKNet and ResNeSt, are not supported: use a variant of the network without it"
         }
         "Attention" | "MultiHeadAttention" | "Einsum" => "transformers are not supported: residual networks of convolutions are",
         "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" | "Pow" | "Sqrt" => {
