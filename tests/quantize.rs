@@ -43,6 +43,7 @@ fn make(network: &Network, pictures: &Noise, options: quantize::Options) -> Resu
         check_picture: Vec::new(),
         pictures: pictures.0.len(),
         method: "mse".into(),
+        skipped: Vec::new(),
     };
     let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
     Ok(Made { quantized, statistics, file })

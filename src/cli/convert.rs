@@ -7,13 +7,15 @@ use super::error::Result;
 use super::output::Output;
 use super::preprocess::PreprocessArgs;
 use clap::Args;
+use core::str::FromStr;
 use std::path::PathBuf;
 
 /// ONNX to file
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  skipstone convert resnet18.onnx -o resnet18.stone --calib pictures --preprocess imagenet --labels labels.txt\n  \
                         skipstone convert net.onnx -o net.stone --calib data_batch_1.bin --limit 500 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n  \
-                        skipstone convert net.onnx -o net.stone --calib train --preprocess unit --eval validation --max-drop 0.5")]
+                        skipstone convert net.onnx -o net.stone --calib train --preprocess unit --eval validation --max-drop 0.5\n  \
+                        skipstone convert net.onnx -o faster.stone --calib train --preprocess unit --eval validation --skip-blocks auto:10")]
 pub struct ConvertArgs {
     /// The float network
     #[arg(value_name = "NET.onnx")]
@@ -45,6 +47,9 @@ pub struct ConvertArgs {
     /// Where biases come from: means (each channel keeps the float network's mean) or float (default: means)
     #[arg(long, value_name = "FROM")]
     pub bias: Option<String>,
+    /// Leave out residual blocks: 3,5-7 as `inspect --blocks` counts them, or auto:10 for the least useful ones until that saves 10 % of the time
+    #[arg(long, value_name = "LIST|auto:PERCENT")]
+    pub skip_blocks: Option<SkipBlocks>,
     /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long
     #[arg(long)]
     pub explain: bool,
@@ -68,10 +73,56 @@ pub struct ConvertArgs {
     pub threads: ThreadArgs,
 }
 
+/// Residual blocks to leave out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SkipBlocks {
+    /// These.
+    List(Vec<u32>),
+    /// The least useful ones, until so many percent of the time are saved.
+    Auto(f64),
+}
+
+impl FromStr for SkipBlocks {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> core::result::Result<Self, Self::Err> {
+        const HELP: &str = "a list of blocks such as 3,5-7, or auto:PERCENT with over 0 and under 100";
+        if let Some(percent) = text.strip_prefix("auto:") {
+            let percent = percent.trim_end_matches('%').parse().ok().filter(|p| *p > 0.0 && *p < 100.0);
+            return percent.map(Self::Auto).ok_or(HELP);
+        }
+        let number = |t: &str| t.trim().parse::<u32>().ok().filter(|n| *n < 1 << 16);
+        let range = |part: &str| match part.split_once('-') {
+            Some((a, b)) => Some(number(a)?..=number(b)?),
+            None => number(part).map(|n| n..=n),
+        };
+        let parts: Vec<_> = text.split(',').map(range).collect::<Option<_>>().ok_or(HELP)?;
+        let mut blocks: Vec<u32> = Vec::new();
+        for n in parts.into_iter().flatten() {
+            if !blocks.contains(&n) {
+                blocks.push(n);
+            }
+        }
+        if blocks.is_empty() { Err(HELP) } else { Ok(Self::List(blocks)) }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// If an input is bad or the file cannot be written; with exit code 1 if it loses more accuracy than is allowed, 4 in a build without the converter.
 pub fn run(args: &ConvertArgs, output: Output) -> Result {
     converter::convert(args, output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_to_leave_out() {
+        assert_eq!("3,5-7,6".parse(), Ok(SkipBlocks::List(vec![3, 5, 6, 7])));
+        assert_eq!(("auto:10".parse(), "auto:2.5%".parse()), (Ok(SkipBlocks::Auto(10.0)), Ok(SkipBlocks::Auto(2.5))));
+        assert!(["", "auto", "auto:", "auto:0", "auto:100", "x", "7-5", "3,", "-1", "99999999"].iter().all(|t| t.parse::<SkipBlocks>().is_err()));
+    }
 }

@@ -1,16 +1,18 @@
 //! The commands that need the converter: `convert`, `compare`, and the float network of `eval --against`.
 
 use super::args::{EngineArgs, kernels};
-use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::dataset::DataSet;
-use super::engine::{Engine, Preparer, input_bytes, load, put};
+use super::engine::{Engine, Preparer, put};
+use super::ensemble::Skip;
 use super::error::{CliError, Result};
 use super::eval::{Job, Tally};
-use super::layers::{Comparison, Layer, table};
+pub(super) use super::layers::compare;
+use super::layers::{Layer, compare_layers};
 use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
+pub(super) use super::report::gather::report;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::choices::{Rounding, Scales};
@@ -40,7 +42,7 @@ impl From<ConvertError> for CliError {
 }
 
 /// The error of a conversion, with the path of the ONNX file.
-fn named(onnx: &Path, error: ConvertError) -> CliError {
+pub(super) fn named(onnx: &Path, error: ConvertError) -> CliError {
     let (error, path) = (CliError::from(error), onnx.display().to_string());
     if error.what.contains(&path) { error } else { CliError { what: format!("{path}: {}", error.what), ..error } }
 }
@@ -61,17 +63,22 @@ pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
 impl Float {
     /// The scores of inputs `[h][w][c]`, each computed alone, on some threads.
     pub(super) fn scores(&self, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
-        let one = |input: &&[u8]| Ok(self.net.run(&self.source.feed(input))?.pop().unwrap_or_default());
-        let share = inputs.len().div_ceil(threads).max(1);
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
-            let mut all = Vec::with_capacity(inputs.len());
-            for part in parts {
-                all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok(all)
-        })
+        scores(&self.net, &self.source, inputs, threads)
     }
+}
+
+/// The last value of a float network for inputs `[h][w][c]`, each computed alone, on some threads.
+pub(super) fn scores(net: &FloatNet, source: &Source, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
+    let one = |input: &&[u8]| Ok(net.run(&source.feed(input))?.pop().unwrap_or_default());
+    let share = inputs.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
+        let mut all = Vec::with_capacity(inputs.len());
+        for part in parts {
+            all.extend(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }
 
 /// The pictures to calibrate with.
@@ -156,6 +163,11 @@ struct Report {
     measured_on: u64,
     float_top1: Option<f64>,
     top1: Option<f64>,
+    /// Residual blocks that were left out, by their numbers in the whole network.
+    skipped: Vec<u32>,
+    /// What that is worth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skip: Option<Skip>,
     notes: Vec<String>,
 }
 
@@ -174,19 +186,24 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let geometry = Geometry::from(preprocess);
     let calibration = Calibration::open(args, geometry)?;
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
-    let float = test.as_ref().map(|_| float(&args.onnx, &preprocess)).transpose()?;
+    let whole = args.eval.is_some() || args.skip_blocks.is_some();
+    let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
     let brought = if args.explain { Some(brought(args, &preprocess, rungs[0], &calibration, output)?) } else { None };
-    let calibrated = with_progress(output, |progress| Calibrated::new(&args.onnx, &preprocess, args.threads.threads, &calibration, progress));
+    let pictures = test.as_ref().map(|set| (set, geometry));
+    let skip = args.skip_blocks.as_ref().map(|choice| Skip::choose(args, choice, &preprocess, &calibration, pictures, output)).transpose()?;
+    let skipped = skip.as_ref().map_or_else(Vec::new, Skip::blocks);
+    let calibrated = with_progress(output, |progress| Calibrated::without(&args.onnx, &preprocess, &skipped, args.threads.threads, &calibration, progress));
     let calibrated = calibrated.map_err(|e| in_file(&args.onnx, e))?;
     let mut best: Option<(Outcome, f64)> = None;
     for quantize in rungs {
-        let outcome = Outcome::new(args, &calibrated, &Options { preprocess, quantize, labels: labels.clone() }, &calibration, output)?;
+        let options = Options { preprocess, quantize, labels: labels.clone() };
+        let outcome = Outcome::new(args, &calibrated, &options, &calibration, output)?;
         let tally = match &test {
             Some(set) => {
                 let job = Job { engine: &outcome.engine, set, geometry, skip_bad: args.choice.skip_bad, threads: args.threads.threads, output };
                 job.measure(float.as_ref(), |_, _, _| Ok(()))?
             }
-            None => outcome.on_calibration(&calibration)?,
+            None => outcome.on_calibration(&calibration, float.as_ref())?,
         };
         let drop = tally.float_top1().zip(tally.top1()).map(|(float, int)| float - int);
         if args.max_drop.is_some() && drop.is_none() {
@@ -197,7 +214,8 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         let holds = args.max_drop.is_none_or(|most| drop <= most);
         if holds {
             staged.finish(&outcome.converted.file)?;
-            let report = outcome.report(args, start.elapsed().as_secs_f64(), brought);
+            let skip = skip.map(|skip| skip.done(&outcome.engine)).transpose()?;
+            let report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64(), brought) };
             outcome.say_time(output);
             return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
         }
@@ -295,25 +313,25 @@ impl Outcome {
         let check = check.as_ref().map(|c| c as &dyn Pictures);
         let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
         let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
-        // The model lives as long as the program, as a mapped file does.
-        let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
-        let model = Model::parse(bytes)
-            .map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
-        let engine = Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, &args.output)?;
+        let engine = in_memory(converted.file.clone(), &args.output)?;
         Ok(Self { quantize: options.quantize, converted, engine, tally: Tally::default() })
     }
 
     /// Agreement with the float network on the calibration pictures.
-    fn on_calibration(&self, calibration: &Calibration) -> Result<Tally> {
+    fn on_calibration(&self, calibration: &Calibration, whole: Option<&Float>) -> Result<Tally> {
         let pool = self.engine.pool(1)?;
         let mut arena = self.engine.arena(1)?;
         let mut session = self.engine.session(&mut arena, &pool)?;
         let mut tally = Tally::default();
         for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
-            put(&mut session, &calibration.load(i, self.engine.model.input_shape())?);
+            let input = calibration.load(i, self.engine.model.input_shape())?;
+            put(&mut session, &input);
             let scores = session.run();
             let row = tally.add(None, scores);
-            tally.add_float(row, scores, float)?;
+            match whole {
+                Some(whole) => tally.add_float(row, scores, &whole.scores(&[&input], 1)?.concat())?,
+                None => tally.add_float(row, scores, float)?,
+            };
         }
         Ok(tally)
     }
@@ -349,13 +367,15 @@ impl Outcome {
             measured_on: self.tally.pictures,
             float_top1: self.tally.float_top1().filter(|_| args.eval.is_some()),
             top1: self.tally.top1().filter(|_| args.eval.is_some()),
+            skipped: Vec::new(),
+            skip: None,
             notes: self.converted.quantized.notes.clone(),
         }
     }
 
     /// The network in a table with the error of each step, and what it is worth.
     fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
-        let source = Source::open(&args.onnx, preprocess)?;
+        let source = Source::without(&args.onnx, preprocess, &report.skipped)?;
         let net = source.float(&source.values())?;
         let inputs = (0..calibration.len().min(LAYER_PICTURES)).map(|i| calibration.load(i, self.engine.model.input_shape()));
         let layers = compare_layers(&self.engine, &source, &net, &inputs.collect::<core::result::Result<Vec<_>, _>>()?)?;
@@ -383,6 +403,9 @@ impl Outcome {
         let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
         let _ = writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
         let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", self.quantize, report.pictures, report.seconds);
+        if let Some(skip) = &report.skip {
+            text.push_str(&skip.text());
+        }
         for rung in report.brought.iter().flat_map(|b| &b.ladder) {
             let _ = writeln!(text, "brought       {:>8} dB with {}", or_dash(rung.sqnr_db.map(|v| format!("{v:.1}"))), rung.quantizer);
         }
@@ -398,64 +421,22 @@ impl Outcome {
     }
 }
 
-/// Compares the layers on some inputs `[h][w][c]`.
-fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Vec<u8>]) -> Result<Vec<Layer>> {
-    let pool = engine.pool(1)?;
-    let mut arena = engine.arena(1)?;
-    let mut session = engine.session(&mut arena, &pool)?;
-    let mut comparison = Comparison::new(engine, source);
-    for input in inputs {
-        comparison.add(&mut session, input, &mut net.run(&source.feed(input))?);
-    }
-    Ok(comparison.layers())
+/// An engine for the bytes of a file; `name` is its name in errors.
+pub(super) fn in_memory(file: Vec<u8>, name: &Path) -> Result<Engine> {
+    // The model lives as long as the program, as a mapped file does.
+    let bytes: &'static [u8] = Box::leak(file.into_boxed_slice());
+    let model =
+        Model::parse(bytes).map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
+    Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, name)
 }
 
-#[derive(Serialize)]
-struct CompareReport {
-    schema: &'static str,
-    pictures: u64,
-    layers: Vec<Layer>,
-    output_sqnr_db: Option<f64>,
-    agreement: Option<f64>,
-}
-
-/// Runs `compare`.
-pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
-    let engine = Engine::open(&args.net, &args.engine)?;
-    let set = args.data.open()?;
-    let source = Source::open(&args.onnx, &engine.model.preprocess()).map_err(|e| named(&args.onnx, e))?;
+/// The float network from which a file was made, without the blocks that the file lacks.
+pub(super) fn source_of(onnx: &Path, engine: &Engine, net: &Path) -> Result<Source> {
+    let skipped: Vec<u32> = engine.model.skipped().collect();
+    let source = Source::without(onnx, &engine.model.preprocess(), &skipped).map_err(|e| named(onnx, e))?;
     if source.sha256 != engine.model.source_sha256() {
-        let what = format!("{} was not made from {}: their checksums differ", args.net.display(), args.onnx.display());
+        let what = format!("{} was not made from {}: their checksums differ", net.display(), onnx.display());
         return Err(CliError::input(what, "give the ONNX file from which the .stone file was made"));
     }
-    let net = source.float(&source.values())?;
-    let pool = engine.pool(1)?;
-    let mut arena = engine.arena(1)?;
-    let mut session = engine.session(&mut arena, &pool)?;
-    let mut preparer = Preparer::new(&engine.model, args.data.geometry.of(&engine.model));
-    let (mut comparison, mut tally) = (Comparison::new(&engine, &source), Tally::default());
-    let mut input = vec![0; input_bytes(&engine.model)];
-    let progress = Progress::new(output, set.len(), "pictures");
-    for i in 0..set.len() {
-        progress.step();
-        if !load(&set, i, args.data.choice.skip_bad, &mut preparer, &mut input)? {
-            continue;
-        }
-        let mut float = net.run(&source.feed(&input))?;
-        put(&mut session, &input);
-        let scores = session.run();
-        let row = tally.add(None, scores);
-        tally.add_float(row, scores, float.last().map_or(&[][..], |v| v))?;
-        comparison.add(&mut session, &input, &mut float);
-    }
-    let (sqnr, agreement) = (tally.sqnr_db(), tally.agreement());
-    let report = CompareReport { schema: "skipstone.compare/1", pictures: tally.pictures, layers: comparison.layers(), output_sqnr_db: sqnr, agreement };
-    output.show(&report, || {
-        let line = format!("scores {} dB, agreement {} % on {} pictures", one(sqnr), one(agreement), report.pictures);
-        format!("{}\n{line}\n", table(&report.layers))
-    })
-}
-
-fn one(value: Option<f64>) -> String {
-    or_dash(value.map(|v| format!("{v:.1}")))
+    Ok(source)
 }

@@ -1,6 +1,7 @@
 //! `skipstone inspect`: what is in a file.
 
 use super::args::{EngineArgs, geometry};
+use super::blocks::{self, Block};
 use super::engine::Engine;
 use super::error::Result;
 use super::map;
@@ -19,13 +20,16 @@ use std::path::PathBuf;
 
 /// What is in a file
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  skipstone inspect net.stone\n  skipstone inspect net.stone --map")]
+#[command(after_help = "Examples:\n  skipstone inspect net.stone\n  skipstone inspect net.stone --map\n  skipstone inspect net.stone --blocks")]
 pub struct InspectArgs {
     /// The network
     net: PathBuf,
     /// Draw which step uses which part of the arena
     #[arg(long)]
     map: bool,
+    /// Residual block by residual block: kind, channels, stride, shortcut, parameters, MACs, arena (with their times: profile --blocks)
+    #[arg(long)]
+    blocks: bool,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -48,6 +52,10 @@ struct Report {
     /// By plan: what the tensors of the most demanding step need.
     lower_bound_bytes: BTreeMap<&'static str, usize>,
     steps: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<Vec<Block>>,
+    /// Residual blocks of the source that were left out, by their numbers there.
+    skipped: Vec<u32>,
     preprocess: Preprocess,
     source_sha256: String,
     calibration_pictures: u32,
@@ -85,7 +93,7 @@ pub fn run(args: &InspectArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let (model, plan) = (engine.model, engine.plan);
     let broken: Vec<_> = model.plans().flat_map(|p| broken_proofs(&p)).collect();
-    let report = report(&model, &plan, broken);
+    let report = Report { blocks: args.blocks.then(|| blocks::of(&plan)), ..report(&model, &plan, broken) };
     output.show(&report, || {
         let mut text = text(&report, &plan);
         if args.map {
@@ -117,6 +125,8 @@ fn report(model: &Model<'_>, plan: &Plan<'_>, broken_proofs: Vec<Broken>) -> Rep
         arena_bytes: model.plans().map(|p| (p.kind().name(), arenas(&p))).collect(),
         lower_bound_bytes: model.plans().map(|p| (p.kind().name(), map::lower_bound(&p))).collect(),
         steps: plan.len(),
+        blocks: None,
+        skipped: model.skipped().collect(),
         preprocess: preprocess(model),
         source_sha256: model.source_sha256().iter().map(|b| format!("{b:02x}")).collect(),
         calibration_pictures: model.calibration_pictures(),
@@ -182,6 +192,13 @@ fn text(report: &Report, plan: &Plan<'_>) -> String {
     put("preprocess", format!("resize {}, crop {crop}, {}; (byte / {} - {:?}) / {:?}", p.resize, p.colours, p.scale, p.mean, p.std));
     put("made by", format!("{}, {} pictures, method {}", report.converter, report.calibration_pictures, report.method));
     put("from", format!("ONNX with SHA-256 {}", report.source_sha256));
+    if !report.skipped.is_empty() {
+        put("left out", format!("residual blocks {:?} of the source", report.skipped));
+    }
+    if let Some(blocks) = &report.blocks {
+        let _ = write!(text, "\nplan {}\n{}", plan.kind().name(), blocks::table(blocks));
+        return text;
+    }
     let mut table = Table::new(&["step", "op", "window", ">in", ">out", ">MACs", ">block", "proofs"]);
     for step in plan.steps() {
         let shape = Shape::of(&step.operation());

@@ -1,8 +1,14 @@
 //! Float against integer, layer by layer: the work of `compare`, and the table of `convert`.
 
-use super::engine::{Engine, put};
-use super::output::{Table, or_dash};
-use crate::convert::Source;
+use super::compare::CompareArgs;
+use super::converter::source_of;
+use super::engine::{Engine, Preparer, input_bytes, load, put};
+use super::error::Result;
+use super::eval::Tally;
+use super::output::{Output, Table, or_dash};
+use super::progress::Progress;
+use crate::convert::float::FloatNet;
+use crate::convert::{Source, calibrate};
 use crate::format::StepRecord;
 use crate::kernels::Kernels;
 use crate::quant::DataType;
@@ -59,7 +65,6 @@ pub(super) struct Comparison<'a> {
     floats: Vec<Option<usize>>,
     /// For each tensor of the plan likewise.
     tensors: Vec<Option<usize>>,
-    relu: Vec<bool>,
     cumulative: Vec<Sums>,
     isolated: Vec<Sums>,
 }
@@ -72,21 +77,18 @@ impl<'a> Comparison<'a> {
         let tensors: Vec<_> = (0..plan.tensor_count()).map(|t| by_value.get(plan.tensor(t).name()).copied()).collect();
         let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
         let sums = vec![Sums::default(); floats.len()];
-        Self { engine, floats, tensors, relu: steps.iter().map(|s| s.relu).collect(), cumulative: sums.clone(), isolated: sums }
+        Self { engine, floats, tensors, cumulative: sums.clone(), isolated: sums }
     }
 
-    /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values.
-    pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &mut [Vec<f32>]) {
-        for (values, _) in float.iter_mut().zip(&self.relu).filter(|(_, relu)| **relu) {
-            values.iter_mut().for_each(|v| *v = v.max(0.0));
-        }
+    /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values, which are as [`shown`] makes them.
+    pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &[Vec<f32>]) {
         put(session, picture);
         let plan = self.engine.plan;
         let (floats, sums, mut index) = (&self.floats, &mut self.cumulative, 0);
         session.run_with(|step, session| {
             if let Some(real) = floats[index].map(|i| &float[i]) {
                 let record = plan.tensor(step.output());
-                compare(&mut sums[index], real, session.tensor(&record), |c| f64::from(record.scale(c)));
+                add_tensor(&mut sums[index], real, session.tensor(&record), |c| f64::from(record.scale(c)));
             }
             index += 1;
         });
@@ -98,7 +100,7 @@ impl<'a> Comparison<'a> {
             let record = plan.tensor(step.output());
             let (mut out, view) = alone(&step, self.engine.kernels, [x, y, z]);
             self.engine.kernels.flip_tensor(view.kind, &mut out);
-            compare(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
+            add_tensor(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
         }
     }
 
@@ -140,6 +142,19 @@ impl<'a> Comparison<'a> {
     }
 }
 
+/// Makes of what the float steps compute what their tensors show: behind the ReLU, with the channels in their places.
+pub(super) fn shown(source: &Source, float: &mut [Vec<f32>]) {
+    for (step, values) in source.network.steps.iter().zip(float) {
+        let tensor = &source.network.tensors[step.output];
+        calibrate::shown(tensor, values);
+        if step.relu {
+            #[expect(clippy::cast_possible_truncation, reason = "a limit is 6 or infinity")]
+            let limit = tensor.limit as f32;
+            values.iter_mut().for_each(|v| *v = v.max(0.0).min(limit));
+        }
+    }
+}
+
 /// The nearest value of a byte tensor.
 #[expect(clippy::cast_possible_truncation, reason = "clamped")]
 fn byte(value: f64, kind: DataType) -> u8 {
@@ -148,7 +163,7 @@ fn byte(value: f64, kind: DataType) -> u8 {
     nearest.to_le_bytes()[0]
 }
 
-fn compare(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(usize) -> f64) {
+fn add_tensor(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(usize) -> f64) {
     let channels = made.view().c as usize;
     for (i, (&real, made)) in real.iter().zip(made.values()).enumerate() {
         sums.add(f64::from(real), f64::from(made) * scale(i % channels));
@@ -171,4 +186,65 @@ pub(super) fn table(layers: &[Layer]) -> String {
         table.row([l.name.clone(), db(l.sqnr_db), db(l.isolated_sqnr_db), format!("{:.5}", l.cosine), format!("{:.4}", l.max_abs)]);
     }
     table.to_string()
+}
+
+/// Compares the layers on some inputs `[h][w][c]`.
+pub(super) fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Vec<u8>]) -> Result<Vec<Layer>> {
+    let pool = engine.pool(1)?;
+    let mut arena = engine.arena(1)?;
+    let mut session = engine.session(&mut arena, &pool)?;
+    let mut comparison = Comparison::new(engine, source);
+    for input in inputs {
+        let mut values = net.run(&source.feed(input))?;
+        shown(source, &mut values);
+        comparison.add(&mut session, input, &values);
+    }
+    Ok(comparison.layers())
+}
+
+#[derive(Serialize)]
+struct CompareReport {
+    schema: &'static str,
+    pictures: u64,
+    layers: Vec<Layer>,
+    output_sqnr_db: Option<f64>,
+    agreement: Option<f64>,
+}
+
+/// Runs `compare`.
+pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
+    let engine = Engine::open(&args.net, &args.engine)?;
+    let set = args.data.open()?;
+    let source = source_of(&args.onnx, &engine, &args.net)?;
+    let net = source.float(&source.values())?;
+    let pool = engine.pool(1)?;
+    let mut arena = engine.arena(1)?;
+    let mut session = engine.session(&mut arena, &pool)?;
+    let mut preparer = Preparer::new(&engine.model, args.data.geometry.of(&engine.model));
+    let (mut comparison, mut tally) = (Comparison::new(&engine, &source), Tally::default());
+    let mut input = vec![0; input_bytes(&engine.model)];
+    let progress = Progress::new(output, set.len(), "pictures");
+    for i in 0..set.len() {
+        progress.step();
+        if !load(&set, i, args.data.choice.skip_bad, &mut preparer, &mut input)? {
+            continue;
+        }
+        let mut float = net.run(&source.feed(&input))?;
+        put(&mut session, &input);
+        let scores = session.run();
+        let row = tally.add(None, scores);
+        tally.add_float(row, scores, float.last().map_or(&[][..], |v| v))?;
+        shown(&source, &mut float);
+        comparison.add(&mut session, &input, &float);
+    }
+    let (sqnr, agreement) = (tally.sqnr_db(), tally.agreement());
+    let report = CompareReport { schema: "skipstone.compare/1", pictures: tally.pictures, layers: comparison.layers(), output_sqnr_db: sqnr, agreement };
+    output.show(&report, || {
+        let line = format!("scores {} dB, agreement {} % on {} pictures", one(sqnr), one(agreement), report.pictures);
+        format!("{}\n{line}\n", table(&report.layers))
+    })
+}
+
+fn one(value: Option<f64>) -> String {
+    or_dash(value.map(|v| format!("{v:.1}")))
 }

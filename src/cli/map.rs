@@ -1,38 +1,70 @@
 //! The arena over the steps of a plan: who lies where, and what could not be smaller.
 
 use crate::format::Plan;
+use crate::shape::View;
 use core::fmt::Write as _;
 use core::ops::RangeInclusive;
 
 const COLUMNS: usize = 64;
 
-/// The steps during which each tensor is needed; the input from the first step on, the scores to the end.
-fn lives(plan: &Plan<'_>) -> Vec<RangeInclusive<usize>> {
+/// The steps during which each tensor is needed: the input from the first step on, what a step makes until it is overwritten or read for the last time, whole or
+/// in part. A tensor that only shows what others have made is never needed itself.
+#[must_use]
+pub fn lives(plan: &Plan<'_>) -> Vec<Option<RangeInclusive<usize>>> {
+    let view = |t: usize| plan.tensor(t).view();
     let mut lives: Vec<Option<RangeInclusive<usize>>> = vec![None; plan.tensor_count()];
+    let input = (0..plan.tensor_count()).find(|&t| plan.tensor(t).name() == plan.input().name());
+    let mut present: Vec<usize> = input.into_iter().collect();
+    present.iter().for_each(|&t| lives[t] = Some(0..=0));
     for (i, step) in plan.steps().enumerate() {
-        for tensor in [Some(step.input()), step.second(), Some(step.output())].into_iter().flatten() {
-            let first = lives[tensor].as_ref().map_or(i, |l| *l.start());
-            lives[tensor] = Some(first..=i);
+        for read in step.operands().map(view) {
+            for &t in present.iter().filter(|&&t| meet(&view(t), &read)) {
+                lives[t] = lives[t].as_ref().map(|l| *l.start()..=i);
+            }
         }
+        let made = view(step.output());
+        present.retain(|&t| !meet(&view(t), &made));
+        present.push(step.output());
+        lives[step.output()] = Some(i..=i);
     }
-    #[expect(clippy::reversed_empty_ranges, reason = "a tensor that no step names is never needed")]
-    lives.into_iter().map(|l| l.unwrap_or(1..=0)).collect()
+    lives
+}
+
+/// True if two tensors have bytes in common: beside each other in the pixels of one buffer they have none.
+fn meet(a: &View, b: &View) -> bool {
+    let (first, second) = (a.range(), b.range());
+    if first.start >= second.end || second.start >= first.end {
+        return false;
+    }
+    let [own, other] = [a, b].map(|v| v.stored_channels() * v.kind.bytes());
+    if (a.pixel, a.row) != (b.pixel, b.row) {
+        return true;
+    }
+    let behind = (first.start + a.pixel - second.start % a.pixel) % a.pixel;
+    behind < other || behind + own > a.pixel
+}
+
+/// Bytes of the tensors that each step needs or that are kept for later ones.
+#[must_use]
+pub fn live_bytes(plan: &Plan<'_>) -> Vec<usize> {
+    let lives = lives(plan);
+    let bytes = |view: View| view.pixels() * view.stored_channels() * view.kind.bytes();
+    let live = |step: usize| (0..lives.len()).filter(|&t| lives[t].as_ref().is_some_and(|l| l.contains(&step))).map(|t| bytes(plan.tensor(t).view())).sum();
+    (0..plan.len()).map(live).collect()
 }
 
 /// Bytes that the tensors of the most demanding step need together: no order of the memory can do with less.
 #[must_use]
 pub fn lower_bound(plan: &Plan<'_>) -> usize {
-    let lives = lives(plan);
-    let live = |step: usize| (0..lives.len()).filter(|&t| lives[t].contains(&step)).map(|t| plan.tensor(t).view().bytes()).sum();
-    (0..plan.len()).map(live).max().unwrap_or(0)
+    live_bytes(plan).into_iter().max().unwrap_or(0)
 }
 
-/// A line a step: `o` what it writes, `i` what it reads, `s` its second operand, `-` what later steps still need, `.` free; and the scratch of a thread as `w`.
+/// A line a step: `o` what it writes, `i` what it reads, `s` its other operands, `-` what later steps still need, `.` free; and the scratch of a thread as `w`.
 #[must_use]
 pub fn draw(plan: &Plan<'_>) -> String {
     let bytes = plan.arena_bytes(1).max(1);
     let lives = lives(plan);
-    let mut text = format!("\narena of {bytes} bytes, {} a column: o written, i read, s second operand, - kept, w scratch, . free\n", bytes.div_ceil(COLUMNS));
+    let mut text = format!("\narena of {bytes} bytes, {} a column: o written, i read, s other operands, - kept, w scratch, . free\n", bytes.div_ceil(COLUMNS));
     for (i, step) in plan.steps().enumerate() {
         let mut line = ['.'; COLUMNS];
         let mut mark = |range: core::ops::Range<usize>, sign: char| {
@@ -41,15 +73,10 @@ pub fn draw(plan: &Plan<'_>) -> String {
             }
         };
         mark(plan.tensor_bytes()..bytes, 'w');
-        for tensor in (0..lives.len()).filter(|&t| lives[t].contains(&i)) {
-            let sign = match tensor {
-                t if t == step.output() => 'o',
-                t if t == step.input() => 'i',
-                t if Some(t) == step.second() => 's',
-                _ => '-',
-            };
-            mark(plan.tensor(tensor).view().range(), sign);
-        }
+        let kept = (0..lives.len()).filter(|&t| lives[t].as_ref().is_some_and(|l| l.contains(&i)));
+        let others = [step.second(), step.third()].into_iter().flatten();
+        let marks = kept.map(|t| (t, '-')).chain(others.map(|t| (t, 's'))).chain([(step.input(), 'i'), (step.output(), 'o')]);
+        marks.for_each(|(t, sign)| mark(plan.tensor(t).view().range(), sign));
         let _ = writeln!(text, "  {}  {}", line.iter().collect::<String>(), step.name());
     }
     text

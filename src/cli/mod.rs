@@ -4,12 +4,14 @@
 pub mod args;
 pub mod baseline;
 pub mod bench;
+pub mod blocks;
 pub mod compare;
 pub mod convert;
 pub mod dataset;
 pub mod decode;
 pub mod demo;
 pub mod devices;
+pub mod energy;
 pub mod engine;
 pub mod error;
 pub mod eval;
@@ -25,6 +27,7 @@ pub mod plot;
 pub mod preprocess;
 pub mod profile;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod soak;
 pub mod staged;
@@ -38,6 +41,8 @@ mod converter;
 #[cfg(not(feature = "convert"))]
 #[path = "no_converter.rs"]
 mod converter;
+#[cfg(feature = "convert")]
+mod ensemble;
 #[cfg(feature = "convert")]
 mod layers;
 #[cfg(feature = "convert")]
@@ -70,6 +75,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Compare(compare::CompareArgs),
+    Report(report::ReportArgs),
     Devices(devices::DevicesArgs),
     Demo(demo::DemoArgs),
 }
@@ -85,6 +91,7 @@ impl Program {
             Command::Inspect(args) => inspect::run(args, self.output),
             Command::Verify(args) => verify::run(args, self.output),
             Command::Compare(args) => compare::run(args, self.output),
+            Command::Report(args) => report::run(args, self.output),
             Command::Devices(args) => devices::run(args, self.output),
             Command::Demo(args) => demo::run(args, self.output),
         }
@@ -101,7 +108,7 @@ pub fn command() -> clap::Command {
 /// Says in the help what only a program with the converter can do.
 fn marked(command: clap::Command) -> clap::Command {
     let mark = |help: Option<&StyledStr>| format!("{} (needs the program with the converter)", help.cloned().unwrap_or_default());
-    let command = ["convert", "compare", "demo"].into_iter().fold(command, |all, name| {
+    let command = ["convert", "compare", "report", "demo"].into_iter().fold(command, |all, name| {
         all.mut_subcommand(name, |one| {
             let about = mark(one.get_about());
             one.about(about)

@@ -1,10 +1,11 @@
-//! What `convert`, `compare`, `demo` and `eval --against` say in a build without the converter.
+//! What `convert`, `compare`, `report`, `demo` and `eval --against` say in a build without the converter.
 
 use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::demo::DemoArgs;
 use super::error::{CliError, Result};
 use super::output::Output;
+use super::report::ReportArgs;
 use crate::format::view::Preprocess;
 use std::path::Path;
 
@@ -20,6 +21,10 @@ pub(super) fn convert(args: &ConvertArgs, _: Output) -> Result {
 }
 
 pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {
+    Err(missing(&args.onnx))
+}
+
+pub(super) fn report(args: &ReportArgs, _: Output) -> Result {
     Err(missing(&args.onnx))
 }
 

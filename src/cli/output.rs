@@ -58,6 +58,17 @@ impl Table {
         Self { rows: vec![heads.iter().map(|&h| h.to_owned()).collect()] }
     }
 
+    /// Removes the columns of which no cell but the head says something.
+    #[must_use]
+    pub fn without_empty(mut self) -> Self {
+        let keep: Vec<bool> = (0..self.rows[0].len()).map(|i| self.rows.iter().skip(1).any(|r| r[i] != "-")).collect();
+        for row in &mut self.rows {
+            let mut keep = keep.iter();
+            row.retain(|_| keep.next().is_none_or(|k| *k));
+        }
+        self
+    }
+
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
@@ -130,6 +141,14 @@ mod tests {
         table.row(["a".into(), "10.5".into()]);
         table.row(["longer".into(), "1".into()]);
         assert_eq!(table.to_string(), "  name      ms\n  a       10.5\n  longer     1\n");
+    }
+
+    #[test]
+    fn columns_that_say_nothing() {
+        let mut table = Table::new(&["name", ">ms", ">%"]);
+        table.row(["a".into(), "-".into(), "-".into()]);
+        table.row(["b".into(), "-".into(), "3".into()]);
+        assert_eq!(table.without_empty().to_string(), "  name  %\n  a     -\n  b     3\n");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `skipstone profile`: the time of every step, against the peak of this core.
 
-use super::args::{EngineArgs, ThreadArgs};
+use super::args::{ChoiceArgs, EngineArgs, GeometryArgs, ThreadArgs};
+use super::blocks::{self, Block};
+use super::energy;
 use super::engine::{Engine, input_bytes, put};
 use super::error::Result;
 use super::host::{Binding, Host, Watch};
@@ -19,14 +21,29 @@ use std::time::Instant;
 
 /// The time of every step
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  skipstone profile net.stone\n\n\
-                        Each step is the minimum of many passes of the whole network, so that weights and tensors lie where they lie in a real run.")]
+#[command(
+    after_help = "Examples:\n  skipstone profile net.stone\n  skipstone profile net.stone --blocks\n  skipstone profile net.stone --energy --data pictures\n\n\
+                        Each step is the minimum of many passes of the whole network, so that weights and tensors lie where they lie in a real run."
+)]
 pub struct ProfileArgs {
     /// The network
     net: PathBuf,
     /// Passes (default: as many as fit into 2 seconds, at least 5)
     #[arg(long, value_name = "N", value_parser = super::args::count)]
     runs: Option<usize>,
+    /// Residual block by residual block
+    #[arg(long)]
+    blocks: bool,
+    /// How much each residual block adds to its input, |F(x)| / |x|, on the pictures of --data: a block that adds little can be left out with little loss
+    #[arg(long, requires = "data")]
+    energy: bool,
+    /// Pictures for --energy
+    #[arg(long, value_name = "DATA", requires = "energy")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    geometry: GeometryArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -46,13 +63,18 @@ struct Report {
     ms: f64,
     peak_gmac_per_s: f64,
     steps: Vec<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<Vec<Block>>,
+    /// Pictures on which the energy was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pictures: Option<usize>,
     host: Host,
 }
 
 #[derive(Serialize)]
-struct Step {
-    name: String,
-    op: &'static str,
+pub(super) struct Step {
+    pub name: String,
+    pub op: &'static str,
     kernel: String,
     kh: Option<u32>,
     kw: Option<u32>,
@@ -62,13 +84,13 @@ struct Step {
     oc: u32,
     oh: u32,
     ow: u32,
-    groups: u32,
-    macs: u64,
-    ms: f64,
+    groups: usize,
+    pub macs: u64,
+    pub ms: f64,
     /// Share of the whole time, in percent.
     share: f64,
     gmac_per_s: Option<f64>,
-    percent_of_peak: Option<f64>,
+    pub percent_of_peak: Option<f64>,
     bytes: usize,
     why: &'static str,
 }
@@ -85,9 +107,18 @@ pub fn run(args: &ProfileArgs, output: Output) -> Result {
     let (passes, times) = measure(&engine, args.runs, threads)?;
     let host = watch.end();
     let total: f64 = times.iter().sum();
-    let peak = peak::of(engine.kernels);
-    let peak = Peak { gmac_per_s: peak.gmac_per_s * engine.places(threads) as f64, ..peak };
-    let steps = engine.plan.steps().zip(&times).map(|(step, &ms)| Step::new(&step, engine.kernels, ms, total, peak)).collect();
+    let (steps, peak) = steps(&engine, &times, threads);
+    let mut found = (args.blocks || args.energy).then(|| blocks::of(&engine.plan));
+    if let Some(blocks) = &mut found {
+        blocks::time(blocks, &times);
+    }
+    let pictures = match (&args.data, &mut found) {
+        (Some(data), Some(blocks)) => {
+            let set = args.choice.open(data, None)?;
+            Some(energy::measure(&engine, blocks, &set, args.geometry.of(&engine.model), args.choice.skip_bad, output)?)
+        }
+        _ => None,
+    };
     let report = Report {
         schema: "skipstone.profile/1",
         isa: engine.kernels.set().name(),
@@ -98,13 +129,22 @@ pub fn run(args: &ProfileArgs, output: Output) -> Result {
         ms: total,
         peak_gmac_per_s: peak.gmac_per_s,
         steps,
+        blocks: found,
+        pictures,
         host,
     };
     output.show(&report, || text(&report))
 }
 
+/// The steps with their times, and the peak of the cores on which they ran.
+pub(super) fn steps(engine: &Engine, times: &[f64], threads: usize) -> (Vec<Step>, Peak) {
+    let (peak, total) = (peak::of(engine.kernels), times.iter().sum());
+    let peak = Peak { gmac_per_s: peak.gmac_per_s * engine.places(threads) as f64, ..peak };
+    (engine.plan.steps().zip(times).map(|(step, &ms)| Step::new(&step, engine.kernels, ms, total, peak)).collect(), peak)
+}
+
 /// Times every step: the minimum over passes of the whole network. Gives the number of passes and the milliseconds.
-fn measure(engine: &Engine, runs: Option<usize>, threads: usize) -> Result<(usize, Vec<f64>)> {
+pub(super) fn measure(engine: &Engine, runs: Option<usize>, threads: usize) -> Result<(usize, Vec<f64>)> {
     let pool = engine.pool(threads)?;
     let mut arena = engine.arena(threads)?;
     let mut session = engine.session(&mut arena, &pool)?;
@@ -145,7 +185,7 @@ impl Step {
             oc: shape.output.c,
             oh: shape.output.h,
             ow: shape.output.w,
-            groups: 1,
+            groups: if let Operation::Conv(conv) = step.operation() { conv.groups } else { 1 },
             macs,
             ms,
             share: 100.0 * ms / total,
@@ -236,6 +276,20 @@ const fn why(operation: &Operation<'_>, set: Set) -> &'static str {
 }
 
 fn text(report: &Report) -> String {
+    let table = report.blocks.as_ref().map_or_else(|| step_table(report), |found| blocks::table(found));
+    let on = report.pictures.map(|n| format!("|F|/|x| on {} pictures\n", thousands(n as u64))).unwrap_or_default();
+    format!(
+        "{table}\n{} ms in {} steps, each the least of {} passes; peak {:.1} GMAC/s on {} threads\n{on}{}\n",
+        ms(report.ms),
+        report.steps.len(),
+        thousands(report.passes as u64),
+        report.peak_gmac_per_s,
+        report.threads,
+        report.host.line()
+    )
+}
+
+fn step_table(report: &Report) -> String {
     let mut table = Table::new(&["step", "op", "kernel", "window", "output", ">MACs", ">ms", ">%", ">GMAC/s", ">% of peak", ">bytes", "why"]);
     for s in &report.steps {
         let window = s.kh.zip(s.kw).map(|(h, w)| format!("{h}x{w}/{}", s.sh));
@@ -255,13 +309,5 @@ fn text(report: &Report) -> String {
             s.why.to_owned(),
         ]);
     }
-    format!(
-        "{table}\n{} ms in {} steps, each the least of {} passes; peak {:.1} GMAC/s on {} threads\n{}\n",
-        ms(report.ms),
-        report.steps.len(),
-        thousands(report.passes as u64),
-        report.peak_gmac_per_s,
-        report.threads,
-        report.host.line()
-    )
+    table.to_string()
 }

@@ -30,6 +30,8 @@ pub struct About {
     pub pictures: usize,
     /// Calibration method.
     pub method: String,
+    /// Residual blocks of the source that were left out.
+    pub skipped: Vec<u32>,
     /// The check input, or nothing where the seed makes it.
     pub check_picture: Vec<u8>,
 }
@@ -93,7 +95,10 @@ fn write_network(writer: &mut Writer, quantized: &Quantized, about: &About) {
     writer.origin[origin::SHA256..][..32].copy_from_slice(&about.sha256);
     let mut put = |at: usize, value: u32| writer.origin[at * 4..][..4].copy_from_slice(&value.to_le_bytes());
     put(origin::PICTURES, word(about.pictures));
-    for (at, text) in [(origin::METHOD, about.method.as_str()), (origin::CONVERTER, concat!("skipstone ", env!("CARGO_PKG_VERSION")))] {
+    let skipped = about.skipped.iter().map(|n| std::format!("{n}")).collect::<Vec<_>>().join(",");
+    let texts =
+        [(origin::METHOD, about.method.as_str()), (origin::CONVERTER, concat!("skipstone ", env!("CARGO_PKG_VERSION"))), (origin::SKIPPED, skipped.as_str())];
+    for (at, text) in texts {
         let name = writer.name(text);
         let mut put = |at: usize, value: u32| writer.origin[at * 4..][..4].copy_from_slice(&value.to_le_bytes());
         put(at, name[0]);

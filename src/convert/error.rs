@@ -73,6 +73,13 @@ pub enum ConvertError {
         /// What to do.
         help: &'static str,
     },
+    /// A residual block cannot be left out.
+    Block {
+        /// Which.
+        what: String,
+        /// Those that can.
+        help: String,
+    },
     /// A step cannot be expressed in the device's arithmetic.
     Arithmetic {
         /// Name of the node.
@@ -112,7 +119,7 @@ impl ConvertError {
             Self::Value { help, .. } | Self::Unsupported { help, .. } | Self::Preprocess { help, .. } => help,
             Self::Node { .. } => "the graph contradicts itself there: export the model again, or run `onnx.checker` and `onnx.shape_inference` on it",
             Self::Arithmetic { .. } => "please report this network: the converter should have found a scale for it",
-            Self::Picture { help, .. } => help,
+            Self::Picture { help, .. } | Self::Block { help, .. } => help,
             Self::Float { .. } => "tract cannot run this network: simplify it (`onnxsim`) or export it with another opset",
         }
     }
@@ -128,7 +135,7 @@ impl fmt::Display for ConvertError {
             Self::Value { name, what, .. } => write!(f, "{what}, value `{name}`"),
             Self::Node { node, op, what } | Self::Unsupported { node, op, what, .. } => write!(f, "{what}, node `{node}` ({op})"),
             Self::Arithmetic { node, what } => write!(f, "{what}, node `{node}`"),
-            Self::Picture { what, .. } => f.write_str(what),
+            Self::Picture { what, .. } | Self::Block { what, .. } => f.write_str(what),
             Self::Preprocess { what, .. } => write!(f, "{what}, preprocessing"),
             Self::Float { what } => write!(f, "{what}, float network"),
         }

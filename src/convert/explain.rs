@@ -94,6 +94,7 @@ pub fn explain(
             sha256: [0; 32],
             pictures: seen.len(),
             method: String::new(),
+            skipped: Vec::new(),
             check_picture: Vec::new(),
         };
         let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;

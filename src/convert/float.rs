@@ -1,6 +1,7 @@
 //! The float network, run by tract: one picture at a time, with every value that the converter wants to see.
 
 use super::ConvertError;
+use super::bypass::{Bypass, instead};
 use super::graph::Input;
 use super::onnx::widen;
 use core::cell::Cell;
@@ -47,6 +48,14 @@ impl FloatNet {
     /// # Errors
     /// If tract cannot run it.
     pub fn new(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String]) -> Result<Self, ConvertError> {
+        Self::without(bytes, folder, input, values, &[])
+    }
+
+    /// As [`new`](Self::new), with residual blocks left out.
+    ///
+    /// # Errors
+    /// If tract cannot run it.
+    pub fn without(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String], left_out: &[Bypass]) -> Result<Self, ConvertError> {
         let mut names: Vec<String> = Vec::new();
         let mut outputs = Vec::new();
         for value in values {
@@ -64,6 +73,11 @@ impl FloatNet {
                 }
                 if let Some(missing) = names.iter().find(|v| !graph.node.iter().any(|n| n.output.contains(*v))) {
                     return Err(TractError::msg(std::format!("no node computes value `{missing}`")));
+                }
+                for read in graph.node.iter_mut().flat_map(|n| &mut n.input) {
+                    if let Some(other) = instead(left_out, read) {
+                        *read = other.into();
+                    }
                 }
                 prepare(graph, input, folder, &names)?;
             }

@@ -1,6 +1,7 @@
 //! ONNX to `.stone`: import, fold, align, calibrate, quantize, plan, emit.
 
 pub mod align;
+pub mod bypass;
 pub mod calibrate;
 pub mod channels;
 pub mod choices;

@@ -1,5 +1,6 @@
 //! The whole way from an ONNX file to the bytes of a `.stone` file.
 
+use super::bypass::{self, Bypass};
 use super::calibrate::{Statistics, calibrate};
 use super::emit::{About, emit};
 use super::float::{FloatInput, FloatNet, feed};
@@ -91,6 +92,10 @@ pub struct Source {
     pub network: Network,
     /// SHA-256 of the ONNX and its external data.
     pub sha256: [u8; 32],
+    /// The residual blocks that can be left out.
+    pub bypasses: Vec<Bypass>,
+    /// Those that are.
+    left_out: Vec<Bypass>,
     path: PathBuf,
     feed: FloatInput,
     /// The input as the ONNX file expects it, before any arithmetic of its own.
@@ -103,15 +108,29 @@ impl Source {
     /// # Errors
     /// What is wrong with the file or not supported, with the node.
     pub fn open(path: &Path, preprocess: &Preprocess) -> Result<Self, ConvertError> {
-        let graph = import(Onnx::load(path)?)?;
+        Self::without(path, preprocess, &[])
+    }
+
+    /// As [`open`](Self::open), with residual blocks left out, given by their numbers in the whole network.
+    ///
+    /// # Errors
+    /// What is wrong with the file or not supported, with the node; a block that cannot be left out.
+    pub fn without(path: &Path, preprocess: &Preprocess, skipped: &[u32]) -> Result<Self, ConvertError> {
+        let mut graph = import(Onnx::load(path)?)?;
         let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
         let (sha256, (mut scale, mut shift)) = (graph.sha256, normalization(preprocess));
-        let network = fold(&graph, &scale, &shift)?;
+        let mut network = fold(&graph, &scale, &shift)?;
+        let bypasses = bypass::bypasses(&graph, &network);
+        let left_out = bypass::pick(&bypasses, skipped)?;
+        if !left_out.is_empty() {
+            bypass::apply(&mut graph, &left_out);
+            network = fold(&graph, &scale, &shift)?;
+        }
         let channels = network.input.shape[2] as usize;
         scale.truncate(channels);
         shift.truncate(channels);
         let fed = Input { scale, shift, ..network.input.clone() };
-        let source = Self { network, sha256, path: path.to_path_buf(), feed, fed };
+        let source = Self { network, sha256, bypasses, left_out, path: path.to_path_buf(), feed, fed };
         let shape = source.network.input.shape;
         if let Some(crop) = preprocess.crop.filter(|c| *c != [shape[0], shape[1]]) {
             let what = std::format!("the crop is {}x{}, the network reads {}x{}", crop[1], crop[0], shape[1], shape[0]);
@@ -125,9 +144,17 @@ impl Source {
     /// # Errors
     /// If tract cannot run it.
     pub fn float(&self, values: &[String]) -> Result<FloatNet, ConvertError> {
+        self.float_without(values, &self.left_out)
+    }
+
+    /// As [`float`](Self::float), with these residual blocks left out.
+    ///
+    /// # Errors
+    /// If tract cannot run it.
+    pub fn float_without(&self, values: &[String], left_out: &[Bypass]) -> Result<FloatNet, ConvertError> {
         let bytes = std::fs::read(&self.path).map_err(|e| ConvertError::File { path: self.path.clone(), what: e.to_string() })?;
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        FloatNet::new(&bytes, folder, &self.feed, values)
+        FloatNet::without(&bytes, folder, &self.feed, values, left_out)
     }
 
     /// Names of the values that the steps compute before their ReLU.
@@ -167,9 +194,24 @@ impl Calibrated {
     /// # Errors
     /// What is wrong with the file, a picture or the network, and where.
     pub fn new(path: &Path, preprocess: &Preprocess, threads: usize, pictures: &dyn Pictures, progress: &Progress<'_>) -> Result<Self, ConvertError> {
+        Self::without(path, preprocess, &[], threads, pictures, progress)
+    }
+
+    /// As [`new`](Self::new), with residual blocks left out, given by their numbers in the whole network.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); a block that cannot be left out.
+    pub fn without(
+        path: &Path,
+        preprocess: &Preprocess,
+        skipped: &[u32],
+        threads: usize,
+        pictures: &dyn Pictures,
+        progress: &Progress<'_>,
+    ) -> Result<Self, ConvertError> {
         let mut clock = Clock(Instant::now());
         progress(Stage::Import, 0, 1);
-        let source = Source::open(path, preprocess)?;
+        let source = Source::without(path, preprocess, skipped)?;
         let float = source.float(&source.values())?;
         let import = clock.lap();
         let (n, walked) = (pictures.len(), walked(&source.network, pictures.len()));
@@ -218,6 +260,7 @@ impl Calibrated {
             sha256: self.source.sha256,
             pictures: n,
             method: options.quantize.to_string(),
+            skipped: self.source.left_out.iter().map(|b| b.block).collect(),
             check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
         };
         if n < FEW {

@@ -235,4 +235,6 @@ pub mod origin {
     pub const METHOD: usize = 9;
     /// Word: version of the converter: offset and length.
     pub const CONVERTER: usize = 11;
+    /// Word: numbers of the residual blocks that were left out, as text with commas: offset and length.
+    pub const SKIPPED: usize = 13;
 }

@@ -105,7 +105,8 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     }
     let at = byte_of(model, model.network);
     let preprocess = model.preprocess();
-    if !model.named(model.network, network::NAME) || !model.named(model.origin, origin::METHOD) || !model.named(model.origin, origin::CONVERTER) {
+    let origins = [origin::METHOD, origin::CONVERTER, origin::SKIPPED];
+    if !model.named(model.network, network::NAME) || !origins.iter().all(|&at| model.named(model.origin, at)) {
         return fail(at, "network", "its name or origin does not lie in the names");
     }
     if !labels_fit(model) {

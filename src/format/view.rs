@@ -203,6 +203,11 @@ impl<'a> Model<'a> {
         self.text(self.origin, origin::CONVERTER)
     }
 
+    /// Numbers of the residual blocks that were left out, as they were counted before.
+    pub fn skipped(&self) -> impl Iterator<Item = u32> + use<'a> {
+        self.text(self.origin, origin::SKIPPED).split(',').filter_map(|n| n.parse().ok())
+    }
+
     /// The plans of the file.
     pub fn plans(&self) -> impl Iterator<Item = Plan<'a>> + use<'a> {
         let model = *self;

@@ -1,0 +1,55 @@
+//! `skipstone report`: one HTML page about a converted network. The work is in `gather`, which a small build leaves out.
+
+#[cfg(feature = "convert")]
+mod charts;
+#[cfg(feature = "convert")]
+mod distribution;
+#[cfg(feature = "convert")]
+pub(super) mod gather;
+#[cfg(feature = "convert")]
+mod page;
+#[cfg(feature = "convert")]
+mod svg;
+
+use super::args::{DataArgs, EngineArgs, ThreadArgs};
+use super::converter;
+use super::error::Result;
+use super::output::Output;
+use clap::Args;
+use std::path::PathBuf;
+
+/// One HTML page with plots: accuracy, error and time by layer, distributions, memory, residual blocks
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  skipstone report net.onnx net.stone --data pictures --truth classes.csv -o report.html\n\n\
+                        The page needs nothing from elsewhere: it can be mailed, and opened without a network.")]
+pub struct ReportArgs {
+    /// The float network
+    #[arg(value_name = "NET.onnx")]
+    pub onnx: PathBuf,
+    /// The network that was made of it
+    #[arg(value_name = "NET.stone")]
+    pub net: PathBuf,
+    /// Where the page goes
+    #[arg(short, long, value_name = "REPORT.html")]
+    pub output: PathBuf,
+    /// Pictures to measure on.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Leave out what takes longest: what it would cost to leave out residual blocks
+    #[arg(long)]
+    pub quick: bool,
+    /// What runs it.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// How many work on the float network.
+    #[command(flatten)]
+    pub threads: ThreadArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a file or picture cannot be used or the page cannot be written; with exit code 4 in a build without the converter.
+pub fn run(args: &ReportArgs, output: Output) -> Result {
+    converter::report(args, output)
+}
