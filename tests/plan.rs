@@ -236,6 +236,6 @@ fn any_concatenations_and_slices_hold_their_bytes() {
         assert!(placed.steps.iter().all(|s| !matches!(s.op, Op::Concat(_) | Op::Slice(_))));
         total += check_bytes(&net, &placed);
     }
-    // Most parts are made where they belong.
-    assert!(total < 1400, "{total} copies in 400 networks");
+    // Of the parts of 1,300 concatenations in which tensors come again and again.
+    assert!(total < 3000, "{total} copies");
 }

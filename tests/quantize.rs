@@ -367,8 +367,8 @@ fn behind_a_stem(seed: u64, channels: u32, add: impl Fn(&mut Builder, usize) -> 
 
 #[test]
 fn groups_of_every_size() {
-    // Channels of a group: 1 (depthwise), 3, 4, 8, 16 and 24.
-    for (groups, channels) in [(16, 16), (4, 12), (8, 32), (4, 32), (2, 32), (2, 48)] {
+    // Channels of a group: 1 (depthwise), 2, 3, 4, 8, 16 and 24.
+    for (groups, channels) in [(16, 16), (4, 8), (4, 12), (8, 32), (4, 32), (2, 32), (2, 48)] {
         for stride in 1..3 {
             let network = behind_a_stem(u64::from(groups), channels, |b, x| {
                 let y = b.grouped(x, three(stride), groups, channels, Second::None);

@@ -72,9 +72,16 @@ pub(super) struct Comparison<'a> {
 impl<'a> Comparison<'a> {
     pub(super) fn new(engine: &'a Engine, source: &Source) -> Self {
         let steps = &source.network.steps;
-        let by_value: HashMap<&str, usize> = steps.iter().enumerate().map(|(i, s)| (s.value.as_str(), i)).collect();
+        let mut by_value: HashMap<&str, Vec<usize>> = HashMap::new();
+        steps.iter().enumerate().for_each(|(i, s)| by_value.entry(&s.value).or_default().push(i));
         let plan = engine.plan;
-        let tensors: Vec<_> = (0..plan.tensor_count()).map(|t| by_value.get(plan.tensor(t).name()).copied()).collect();
+        // A value may be shown before and behind its ReLU, by steps of two names.
+        let made: HashMap<usize, &str> = plan.steps().map(|s| (s.output(), s.name().split(':').next().unwrap_or_default())).collect();
+        let step_of = |t: usize| {
+            let shown = by_value.get(plan.tensor(t).name())?;
+            shown.iter().copied().find(|&i| made.get(&t) == Some(&steps[i].name.as_str())).or_else(|| shown.first().copied())
+        };
+        let tensors: Vec<_> = (0..plan.tensor_count()).map(step_of).collect();
         let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
         let sums = vec![Sums::default(); floats.len()];
         Self { engine, floats, tensors, cumulative: sums.clone(), isolated: sums }
