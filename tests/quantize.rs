@@ -11,6 +11,7 @@ use skipstone::convert::graph::{Network, Op, Second};
 use skipstone::convert::quantize::{self, quantize, walked};
 use skipstone::convert::quantized::{self, Quantized};
 use skipstone::convert::range::Method;
+use skipstone::convert::rounding::Rounding;
 use skipstone::convert::{ConvertError, plan};
 use skipstone::format::view::{Preprocess, Resize};
 use skipstone::format::{Operation, proof};
@@ -19,7 +20,7 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use skipstone::{Kernels, Model, PlanKind, Session};
 
-const OPTIONS: quantize::Options = quantize::Options { method: Method::Mse, pair_safe: true, threads: 1 };
+const OPTIONS: quantize::Options = quantize::Options { method: Method::Mse, rounding: Rounding::Hessian, pair_safe: true, threads: 1 };
 
 struct Made {
     quantized: Quantized,

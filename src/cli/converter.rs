@@ -16,6 +16,7 @@ pub(super) use super::tour::demo;
 use crate::convert::float::FloatNet;
 use crate::convert::quantize;
 use crate::convert::range::Method;
+use crate::convert::rounding::Rounding;
 use crate::convert::{self, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
@@ -217,7 +218,7 @@ struct Outcome {
 
 impl Outcome {
     fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
-        let quantize = quantize::Options { method, pair_safe: true, threads: args.threads.threads };
+        let quantize = quantize::Options { method, rounding: Rounding::default(), pair_safe: true, threads: args.threads.threads };
         let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
         let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;

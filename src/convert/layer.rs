@@ -5,7 +5,8 @@ use super::graph::{self, Second};
 use super::parallel::in_order;
 use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
 use super::quantized::{self, Conv, Op, Step, params};
-use super::round::{fraction, integer, nearest, unit};
+use super::round::{fraction, integer, unit};
+use super::rounding::{Rows, integers};
 use super::{range, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::pack::{Depth, pack};
@@ -228,13 +229,16 @@ fn fused(
     }
     let view = walk.view(input);
     let depth = Depth::new(&conv.window, view.stored_channels()).len();
-    let pair_safe = walk.options.pair_safe;
-    let quantized = |rows: &[Vec<f64>], k: &[i32]| -> Vec<i8> {
-        let steps = grid.unit.iter().zip(k).map(|(g, &k)| g * f64::from(k));
-        rows.iter().zip(steps).flat_map(|(row, step)| nearest(row, step, pair_safe)).collect()
-    };
-    let weights = quantized(&main_rows(walk, step, conv), &grid.k1);
     let padding = padding(walk, input, &conv.window);
+    let main = Rows { tensor: input, window: conv.window, padding: &padding, rows: main_rows(walk, step, conv), factors: &grid.k1 };
+    let projection = if let Second::Projection { tensor, window, weights } = &conv.second {
+        let tensor = walk.stands_for[*tensor];
+        let rows = rows(weights, window, &walk.view(tensor), input_scale(walk, tensor));
+        Some(Rows { tensor, window: *window, padding: &[], rows, factors: &grid.k2 })
+    } else {
+        None
+    };
+    let [weights, projected] = integers(walk, &grid.unit, main, projection, size);
     // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
     let mut mean = weighted(&weights, depth, &tap_means(walk, input, &conv.window, size, &padding)?);
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
@@ -248,11 +252,9 @@ fn fused(
         let live = || grid.k2.iter().copied().filter(|&k| k > 0);
         factors = live().min().zip(live().max());
         (second, second_tensor) = (quantized::Second::Skip { stride, front }, Some(tensor));
-    } else if let Second::Projection { tensor, window, weights } = &conv.second {
+    } else if let Second::Projection { tensor, window, .. } = &conv.second {
         let other = walk.stands_for[*tensor];
-        let scale = input_scale(walk, other);
         let depth = Depth::new(window, walk.view(other).stored_channels());
-        let projected = quantized(&rows(weights, window, &walk.view(other), scale), &grid.k2);
         let term = weighted(&projected, depth.len(), &tap_means(walk, other, window, size, &[])?);
         mean.iter_mut().zip(&term).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t);
         second_sums = row_sums(&projected, depth.len());

@@ -1,5 +1,6 @@
 //! Work on many pictures with several threads, its results in the order of the pictures.
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
@@ -34,4 +35,20 @@ pub fn in_order<T: Send, E: Send>(
         }
     }
     Ok(())
+}
+
+/// Calls `work(i, chunk)` for every chunk of `size` items on up to `threads` threads. Which thread takes which chunk is open.
+pub fn chunks<T: Send>(data: &mut [T], size: usize, threads: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    let queue = Mutex::new(data.chunks_mut(size.max(1)).enumerate());
+    let run = || {
+        while let Some((i, chunk)) = { queue.lock().unwrap_or_else(PoisonError::into_inner).next() } {
+            work(i, chunk);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| {
+            scope.spawn(run);
+        });
+        run();
+    });
 }

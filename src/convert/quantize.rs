@@ -6,6 +6,7 @@ use super::parallel::in_order;
 use super::quantized::{Op, Quantized, Step, Tensor, params};
 use super::range::{self, Method};
 use super::round::integer;
+use super::rounding::Rounding;
 use super::{ConvertError, layer};
 use crate::format::Operation;
 use crate::format::proof::FACTOR_LIMIT;
@@ -20,6 +21,8 @@ use std::vec::Vec;
 pub struct Options {
     /// How ranges are chosen.
     pub method: Method,
+    /// How weights are rounded.
+    pub rounding: Rounding,
     /// Whether weights are made so that 16-bit pair sums are exact: the fastest AVX2 kernels need it.
     pub pair_safe: bool,
     /// Threads. They change no bit of the result.

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 /// The value of a stored byte.
 #[inline]
-fn value(byte: u8, kind: DataType) -> i32 {
+pub(super) fn value(byte: u8, kind: DataType) -> i32 {
     if matches!(kind, DataType::S8) { i32::from(byte.cast_signed()) } else { i32::from(byte) }
 }
 

@@ -1,0 +1,77 @@
+//! From real weights to integers on a grid that stands already.
+
+use super::hessian::{Reads, moments};
+use super::plane;
+use super::quantize::Walk;
+use super::round::nearest;
+use crate::pack::Depth;
+use crate::shape::Window;
+use core::fmt;
+use core::str::FromStr;
+use std::string::String;
+use std::vec::Vec;
+
+/// How weights are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Rounding {
+    /// Each to the nearest integer.
+    Nearest,
+    /// Together, so that their errors cancel where inputs go together.
+    #[default]
+    Hessian,
+}
+
+impl fmt::Display for Rounding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nearest => "nearest",
+            Self::Hessian => "hessian",
+        })
+    }
+}
+
+impl FromStr for Rounding {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Nearest, Self::Hessian];
+        all.into_iter().find(|r| std::format!("{r}") == text).ok_or_else(|| std::format!("unknown rounding '{text}': nearest or hessian"))
+    }
+}
+
+/// The weights of one window of a layer, and what they read.
+pub(super) struct Rows<'a> {
+    /// The tensor of the integer network that they read.
+    pub tensor: usize,
+    pub window: Window,
+    pub padding: &'a [u8],
+    /// In the order of depth, in units of one step of the input.
+    pub rows: Vec<Vec<f64>>,
+    /// What the unit of each row is multiplied with.
+    pub factors: &'a [i32],
+}
+
+/// The integers of the weights of a layer and of its projection, row by row.
+pub(super) fn integers(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, projection: Option<Rows<'_>>, size: [u32; 2]) -> [Vec<i8>; 2] {
+    let pair_safe = walk.options.pair_safe;
+    let step = |rows: &Rows<'_>, o: usize| unit[o] * f64::from(rows.factors[o]);
+    if walk.options.rounding == Rounding::Nearest {
+        let one = |rows: &Rows<'_>| rows.rows.iter().enumerate().flat_map(|(o, row)| nearest(row, step(rows, o), pair_safe)).collect();
+        return [one(&main), projection.as_ref().map(one).unwrap_or_default()];
+    }
+    let reads = |rows: &Rows<'_>| (rows.tensor, walk.view(rows.tensor), rows.window);
+    let windows = [Some((reads(&main), main.padding)), projection.as_ref().map(|p| (reads(p), p.padding))];
+    let reads: Vec<Reads<'_>> =
+        windows.iter().flatten().map(|&((t, view, window), padding)| Reads { pictures: &walk.data[t], view, window, padding }).collect();
+    let split = Depth::new(&main.window, walk.view(main.tensor).stored_channels()).len();
+    let steps: Vec<[f64; 2]> = (0..unit.len()).map(|o| [step(&main, o), projection.as_ref().map_or(1.0, |p| step(p, o))]).collect();
+    let mut rows = main.rows;
+    if let Some(p) = projection {
+        rows.iter_mut().zip(p.rows).for_each(|(row, more)| row.extend(more));
+    }
+    let moments = moments(&reads, size, walk.kernels, walk.options.threads);
+    let rounded = plane::round(&plane::Grid { rows: &rows, steps: &steps, split, pair_safe }, moments, walk.options.threads);
+    let part = |pick: fn(&[i8], usize) -> &[i8]| rounded.iter().flat_map(|row| pick(row, split)).copied().collect();
+    [part(|row, split| &row[..split]), part(|row, split| &row[split..])]
+}
