@@ -11,7 +11,7 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 
 fn network(size: u32) -> Quantized {
-    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scale: 1.0, picture: true };
+    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scales: vec![1.0; 3], picture: true };
     Quantized { tensors: vec![picture], ..Quantized::default() }
 }
 
@@ -21,7 +21,7 @@ fn conv(network: &mut Quantized, input: usize, kernel: u32, channels: u32, skip:
     let window = Window { kernel: [kernel; 2], stride: [1, 1], dilation: [1, 1], pads: [pad; 4] };
     let [h, w, _] = network.tensors[input].shape;
     let output = network.tensors.len();
-    network.tensors.push(Tensor { name: format!("t{output}"), shape: [h, w, channels], kind: DataType::U8, scale: 1.0, picture: false });
+    network.tensors.push(Tensor { name: format!("t{output}"), shape: [h, w, channels], kind: DataType::U8, scales: vec![1.0; channels as usize], picture: false });
     let second = if skip.is_some() { Second::Skip { stride: [1, 1], front: 0 } } else { Second::None };
     let op = Op::Conv(Conv { window, weights: Vec::new(), params: Vec::new(), padding: Vec::new(), second, pair_safe: true });
     network.steps.push(Step { name: format!("s{output}"), op, input, second: skip, output, block: None, macs: 0, factors: None });

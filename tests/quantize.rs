@@ -6,12 +6,12 @@ mod float;
 
 use float::{Builder, Noise, evaluate, point, run, three};
 use skipstone::convert::calibrate::{Statistics, calibrate};
+use skipstone::convert::choices::{Bias, Rounding, Scales};
 use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Network, Op, Second};
 use skipstone::convert::quantize::{self, quantize, walked};
 use skipstone::convert::quantized::{self, Quantized};
 use skipstone::convert::range::Method;
-use skipstone::convert::rounding::Rounding;
 use skipstone::convert::{ConvertError, plan};
 use skipstone::format::view::{Preprocess, Resize};
 use skipstone::format::{Operation, proof};
@@ -20,7 +20,8 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use skipstone::{Kernels, Model, PlanKind, Session};
 
-const OPTIONS: quantize::Options = quantize::Options { method: Method::Mse, rounding: Rounding::Hessian, pair_safe: true, threads: 1 };
+const OPTIONS: quantize::Options =
+    quantize::Options { method: Method::CrossValidated, scales: Scales::Channel, rounding: Rounding::Hessian, bias: Bias::Means, pair_safe: true, threads: 1 };
 
 struct Made {
     quantized: Quantized,
@@ -71,9 +72,10 @@ fn sqnr(network: &Network, file: &[u8], pictures: &Noise) -> (String, f64) {
         session.run_with(|step, session| {
             let tensor = plan.tensor(step.output());
             let Some(i) = network.steps.iter().position(|s| s.value == tensor.name()) else { return };
-            let scale = f64::from(tensor.scale(0));
             assert_eq!(values[i].len(), session.tensor(&tensor).values().count());
-            for (&f, q) in values[i].iter().zip(session.tensor(&tensor).values()) {
+            let channels = tensor.view().c as usize;
+            for (at, (&f, q)) in values[i].iter().zip(session.tensor(&tensor).values()).enumerate() {
+                let scale = f64::from(tensor.scale(at % channels));
                 let f = if network.steps[i].relu { f.max(0.0) } else { f };
                 sums[i].0 += f * f;
                 sums[i].1 += (f - f64::from(q) * scale).powi(2);
@@ -128,11 +130,11 @@ fn identity_skips_are_exact_multiples() {
     let (least, most) = step.factors.unwrap();
     assert!(least >= 4 && most <= 32767, "{least} {most}");
     // M/2^31 is the unit over the output's scale, and K of these units is one step of the skip: to the rounding of M.
-    let scale = |t: usize| made.quantized.tensors[t].scale;
+    let scale = |t: usize, lane: usize| made.quantized.tensors[t].scales[lane];
     let words = |row: usize, lane: usize| i32::from_le_bytes(conv.params.as_chunks::<4>().0[row * 16 + lane]);
     for lane in 0..16 {
         let (k, m) = (f64::from(words(params::K2, lane)), f64::from(words(params::MULTIPLIER, lane)));
-        let expected = scale(step.second.unwrap()) / scale(step.output);
+        let expected = scale(step.second.unwrap(), lane) / scale(step.output, lane);
         assert!((k * m / 2f64.powi(31) / expected - 1.0).abs() < 1.0 / m, "lane {lane}: K {k}, M {m}");
     }
 }
@@ -215,7 +217,7 @@ fn pools_with_borders() {
         let mean = b.average_pool(signed, window([1; 4], 2), include_pad);
         let made = measured(&b.finish(mean, 7), 30.0);
         let pool = |i: usize| &made.quantized.steps[i];
-        assert_eq!(made.quantized.tensors[pool(1).output].scale, made.quantized.tensors[pool(1).input].scale);
+        assert_eq!(made.quantized.tensors[pool(1).output].scales, made.quantized.tensors[pool(1).input].scales);
         let quantized::Op::AveragePool { multipliers, .. } = &pool(2).op else { panic!("no average") };
         let occurs: Vec<usize> = (1..=9).filter(|n| multipliers[n - 1] != [0; 4]).collect();
         assert_eq!(occurs, if include_pad { vec![9] } else { vec![2, 3, 4, 6, 9] });
@@ -227,7 +229,7 @@ fn the_bias_takes_the_mean_error() {
     let network = plain(13);
     let pictures = Noise::new(&network, 16, 5);
     let made = make(&network, &pictures, OPTIONS).unwrap();
-    let scale = made.quantized.tensors.last().unwrap().scale;
+    let scale = made.quantized.tensors.last().unwrap().scales[0];
     let all: Vec<Vec<f64>> = pictures.0.iter().map(|p| scores(&made.file, p)).collect();
     for (class, expected) in made.statistics.means.last().unwrap().iter().enumerate() {
         let mean = all.iter().map(|s| s[class]).sum::<f64>() / 16.0;
@@ -314,7 +316,7 @@ fn pairs_are_safe_only_where_asked_for() {
 fn methods() {
     let network = plain(19);
     let pictures = Noise::new(&network, 12, 5);
-    for (method, at_least) in [("minmax", 25.0), ("percentile:99.9", 25.0), ("mse", 25.0), ("entropy", 10.0)] {
+    for (method, at_least) in [("cv", 30.0), ("minmax", 25.0), ("percentile:99.9", 25.0), ("mse", 25.0), ("entropy", 10.0)] {
         let made = make(&network, &pictures, quantize::Options { method: method.parse().unwrap(), ..OPTIONS }).unwrap();
         let (step, found) = sqnr(&network, &made.file, &pictures);
         assert!(found > at_least, "{method}: {step} {found:.1} dB");

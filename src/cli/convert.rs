@@ -33,9 +33,18 @@ pub struct ConvertArgs {
     /// Names of the classes, one a line
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// How ranges are chosen: minmax, percentile:99.99, mse or entropy (default: mse)
+    /// How ranges are chosen: cv (the least square error, cross-validated among the pictures), mse, minmax, percentile:99.99 or entropy (default: cv)
     #[arg(long, value_name = "METHOD")]
     pub method: Option<String>,
+    /// What has a scale of its own: channel or tensor (default: channel)
+    #[arg(long, value_name = "WHAT")]
+    pub scales: Option<String>,
+    /// How weights are rounded: hessian (together, by how their inputs go together) or nearest (default: hessian)
+    #[arg(long, value_name = "HOW")]
+    pub rounding: Option<String>,
+    /// Where biases come from: means (each channel keeps the float network's mean) or float (default: means)
+    #[arg(long, value_name = "FROM")]
+    pub bias: Option<String>,
     /// Labelled pictures to measure the accuracy on
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,

@@ -16,7 +16,6 @@ pub(super) use super::tour::demo;
 use crate::convert::float::FloatNet;
 use crate::convert::quantize;
 use crate::convert::range::Method;
-use crate::convert::rounding::Rounding;
 use crate::convert::{self, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
@@ -24,6 +23,7 @@ use crate::format::{Model, PlanKind};
 use crate::picture::Geometry;
 use core::cell::RefCell;
 use core::fmt::Write as _;
+use core::str::FromStr;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -192,11 +192,16 @@ fn calibration_name(args: &ConvertArgs) -> String {
 
 /// The methods to try, in order.
 fn methods(args: &ConvertArgs) -> Result<Vec<Method>> {
-    let parse = |text: &String| text.parse::<Method>().map_err(|e| CliError::usage(format!("{e}, --method"), "leave --method out for the default"));
-    let first = args.method.as_ref().map(parse).transpose()?.unwrap_or_default();
-    let others = [Method::Mse, Method::MinMax, Method::Percentile(99.99)];
+    let first: Method = chosen(args.method.as_ref(), "--method")?;
+    let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)];
     let ladder = others.into_iter().filter(|m| *m != first && args.max_drop.is_some());
     Ok(core::iter::once(first).chain(ladder).collect())
+}
+
+/// What was chosen with a flag, or the default.
+fn chosen<T: FromStr<Err = String> + Default>(text: Option<&String>, flag: &str) -> Result<T> {
+    let parse = |text: &String| text.parse().map_err(|e| CliError::usage(format!("{e}, {flag}"), format!("leave {flag} out for the default")));
+    text.map(parse).transpose().map(Option::unwrap_or_default)
 }
 
 fn read_labels(path: &Path) -> Result<Vec<String>> {
@@ -218,7 +223,14 @@ struct Outcome {
 
 impl Outcome {
     fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
-        let quantize = quantize::Options { method, rounding: Rounding::default(), pair_safe: true, threads: args.threads.threads };
+        let quantize = quantize::Options {
+            method,
+            scales: chosen(args.scales.as_ref(), "--scales")?,
+            rounding: chosen(args.rounding.as_ref(), "--rounding")?,
+            bias: chosen(args.bias.as_ref(), "--bias")?,
+            pair_safe: true,
+            threads: args.threads.threads,
+        };
         let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
         let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;

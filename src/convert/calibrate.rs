@@ -1,19 +1,22 @@
 //! One pass of the float network over the pictures: what the quantizer needs to know of every tensor. Memory does not grow with the number of pictures.
 
-use super::graph::{Network, Op};
+use super::channels::Channels;
+use super::graph::{Network, Op, Step};
 use super::histogram::Histogram;
 use super::parallel::in_order;
 use super::{ConvertError, Pictures};
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
-/// What is known of a tensor. Counts and maxima are exact to merge, in any order.
+/// What is known of a tensor. Counts and maxima do not depend on the order of the pictures.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TensorStatistics {
     /// Largest magnitude.
     pub max: f32,
     /// Magnitudes over the even and over the odd pictures.
     pub halves: [Histogram; 2],
+    /// The same of each channel.
+    pub channels: Channels,
 }
 
 impl TensorStatistics {
@@ -25,9 +28,15 @@ impl TensorStatistics {
         all
     }
 
-    fn merge(&mut self, other: &Self) {
-        self.max = self.max.max(other.max);
-        self.halves.iter_mut().zip(&other.halves).for_each(|(a, b)| a.merge(b));
+    /// Counts the value of a step, `[h][w][c]` before its ReLU, for a picture.
+    fn add(&mut self, half: usize, values: &[f32], channels: usize, nonnegative: bool) {
+        let histogram = &mut self.halves[half];
+        for &v in values {
+            let v = if nonnegative { v.max(0.0) } else { v };
+            histogram.add(v);
+            self.max = self.max.max(v.abs());
+        }
+        self.channels.add(half, values, channels, nonnegative);
     }
 }
 
@@ -38,6 +47,8 @@ pub struct Statistics {
     pub outputs: Vec<TensorStatistics>,
     /// Mean of each output channel of each step before its ReLU, over the pictures that the quantizer walks with.
     pub means: Vec<Vec<f64>>,
+    /// Variance of each step's value before its ReLU over the same pictures, in the mean over the channels.
+    pub variances: Vec<f64>,
     /// Float scores of these pictures.
     pub scores: Vec<Vec<f32>>,
 }
@@ -58,27 +69,27 @@ pub fn calibrate(
     progress: &dyn Fn(usize),
 ) -> Result<Statistics, ConvertError> {
     let n = pictures.len();
-    // One set of counts a thread: they merge exactly, so it does not matter which thread saw which picture.
-    let fresh = || Mutex::new(std::vec![TensorStatistics::default(); network.steps.len()]);
-    let counts: Vec<_> = (0..threads.max(1)).map(|_| fresh()).collect();
-    let mut means: Vec<Vec<f64>> = network.steps.iter().map(|s| std::vec![0.0; network.tensors[s.output].shape[2] as usize]).collect();
+    let fresh = || Mutex::new(TensorStatistics::default());
+    let outputs: Vec<Mutex<TensorStatistics>> = network.steps.iter().map(|_| fresh()).collect();
+    let channels = |s: &Step| network.tensors[s.output].shape[2] as usize;
+    let mut sums: Vec<[Vec<f64>; 2]> = network.steps.iter().map(|s| [std::vec![0.0; channels(s)], std::vec![0.0; channels(s)]]).collect();
     let mut scores = Vec::with_capacity(walked.len());
     let work = |i: usize| {
         let values = float(&pictures.load(i, network.input.shape)?)?;
         if let Some((step, _)) = network.steps.iter().zip(&values).find(|(_, v)| v.iter().any(|x| !x.is_finite())) {
             return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
         }
-        let mut outputs = counts[i % counts.len()].lock().unwrap_or_else(PoisonError::into_inner);
-        for ((step, value), output) in network.steps.iter().zip(&values).zip(outputs.iter_mut()) {
-            count(value, network.tensors[step.output].nonnegative, &mut output.halves[i % 2], &mut output.max);
+        for ((step, value), output) in network.steps.iter().zip(&values).zip(&outputs) {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            output.add(i % 2, value, channels(step), network.tensors[step.output].nonnegative);
         }
-        let sums: Vec<Vec<f64>> = network.steps.iter().zip(&values).map(|(s, v)| channel_means(v, network.tensors[s.output].shape[2] as usize)).collect();
+        let sums: Vec<[Vec<f64>; 2]> = network.steps.iter().zip(&values).map(|(s, v)| channel_means(v, channels(s))).collect();
         Ok((sums, values.into_iter().next_back().unwrap_or_default()))
     };
-    in_order(n, threads, work, |i, (sums, last)| {
+    in_order(n, threads, work, |i, (picture, last)| {
         if walked.binary_search(&i).is_ok() {
-            for (mean, sum) in means.iter_mut().zip(&sums) {
-                mean.iter_mut().zip(sum).for_each(|(m, s)| *m += s);
+            for (sum, term) in sums.iter_mut().flatten().zip(picture.iter().flatten()) {
+                sum.iter_mut().zip(term).for_each(|(s, t)| *s += t);
             }
             scores.push(last);
         }
@@ -86,12 +97,14 @@ pub fn calibrate(
         Ok(())
     })?;
     let divisor = f64::from(u32::try_from(walked.len()).unwrap_or(u32::MAX));
-    means.iter_mut().flatten().for_each(|m| *m /= divisor);
-    let mut outputs = std::vec![TensorStatistics::default(); network.steps.len()];
-    for set in counts {
-        let set = set.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outputs.iter_mut().zip(&set).for_each(|(a, b)| a.merge(b));
-    }
+    sums.iter_mut().flatten().flatten().for_each(|s| *s /= divisor);
+    let variance = |[means, squares]: &[Vec<f64>; 2]| {
+        let channels = f64::from(u32::try_from(means.len().max(1)).unwrap_or(u32::MAX));
+        means.iter().zip(squares).map(|(m, q)| q - m * m).sum::<f64>() / channels
+    };
+    let variances = sums.iter().map(variance).collect();
+    let means = sums.into_iter().map(|[means, _]| means).collect();
+    let mut outputs: Vec<TensorStatistics> = outputs.into_iter().map(|o| o.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
     // A max pool hands values on: its range serves its input too.
     for (i, step) in network.steps.iter().enumerate().rev() {
         if let (Op::MaxPool(_), Some(before)) = (
@@ -101,24 +114,19 @@ pub fn calibrate(
             outputs[before] = outputs[i].clone();
         }
     }
-    Ok(Statistics { outputs, means, scores })
+    Ok(Statistics { outputs, means, variances, scores })
 }
 
-fn count(values: &[f32], nonnegative: bool, histogram: &mut Histogram, max: &mut f32) {
-    for &v in values {
-        let v = if nonnegative { v.max(0.0) } else { v };
-        histogram.add(v);
-        *max = max.max(v.abs());
-    }
-}
-
-/// Mean of each channel of `[h][w][c]`.
-fn channel_means(values: &[f32], channels: usize) -> Vec<f64> {
-    let mut sums = std::vec![0.0; channels];
+/// Mean and mean square of each channel of `[h][w][c]`.
+fn channel_means(values: &[f32], channels: usize) -> [Vec<f64>; 2] {
+    let (mut sums, mut squares) = (std::vec![0.0; channels], std::vec![0.0; channels]);
     for pixel in values.chunks_exact(channels) {
-        sums.iter_mut().zip(pixel).for_each(|(s, &v)| *s += f64::from(v));
+        for ((s, q), &v) in sums.iter_mut().zip(&mut squares).zip(pixel) {
+            *s += f64::from(v);
+            *q += f64::from(v) * f64::from(v);
+        }
     }
     let pixels = f64::from(u32::try_from(values.len() / channels.max(1)).unwrap_or(u32::MAX)).max(1.0);
-    sums.iter_mut().for_each(|s| *s /= pixels);
-    sums
+    sums.iter_mut().chain(&mut squares).for_each(|s| *s /= pixels);
+    [sums, squares]
 }

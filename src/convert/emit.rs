@@ -46,8 +46,9 @@ pub fn emit(quantized: &Quantized, plans: &[Plan], about: &About) -> Result<Vec<
     write_network(&mut writer, quantized, about);
     writer.picture.clone_from(&about.check_picture);
     let weights: Vec<Placed> = quantized.steps.iter().map(|s| Placed::new(&mut writer, s)).collect();
+    let scales: Vec<u32> = quantized.tensors.iter().map(|t| channel_scales(&mut writer, &t.scales)).collect();
     for plan in plans {
-        write_plan(&mut writer, quantized, plan, &weights);
+        write_plan(&mut writer, quantized, plan, &weights, &scales);
     }
     let (flags, checks) = prove(&writer.finish())?;
     for ((record, flags), check) in writer.steps.iter_mut().zip(flags).zip(checks) {
@@ -131,7 +132,16 @@ impl Placed {
     }
 }
 
-fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &[Placed]) {
+/// Writes the scales of a tensor's channels where they differ; gives their offset.
+fn channel_scales(writer: &mut Writer, scales: &[f64]) -> u32 {
+    if scales.iter().all(|s| *s == scales[0]) {
+        return NONE;
+    }
+    let bytes: Vec<u8> = scales.iter().flat_map(|&s| narrow(s).to_le_bytes()).collect();
+    writer.weights(&bytes)
+}
+
+fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &[Placed], scales: &[u32]) {
     let used = |t: usize| quantized.steps.iter().any(|s| s.input == t || s.second == Some(t) || s.output == t);
     let tensors: Vec<usize> = (0..quantized.tensors.len()).filter(|&t| used(t)).collect();
     let index = |t: usize| word(tensors.iter().position(|&u| u == t).unwrap_or_default());
@@ -158,8 +168,8 @@ fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &
         record[tensor::OFFSET] = word(view.offset);
         record[tensor::PIXEL] = word(view.pixel);
         record[tensor::ROW] = word(view.row);
-        record[tensor::SCALE] = narrow(tensor.scale).to_bits();
-        record[tensor::CHANNEL_SCALES] = NONE;
+        record[tensor::SCALE] = narrow(tensor.scales.iter().fold(0.0, |a, &b| a.max(b))).to_bits();
+        record[tensor::CHANNEL_SCALES] = scales[t];
         writer.tensors.push(record);
     }
     for ((made, placed), &rows) in quantized.steps.iter().zip(placed).zip(&plan.block_rows) {

@@ -38,9 +38,7 @@ impl Reads<'_> {
 /// Moments of some neighbouring positions in depth.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    /// The positions, where those of a second window follow those of the first.
-    pub positions: Range<usize>,
-    /// The positions in the order of the matrix: from the least to the greatest moment.
+    /// The positions in the order of the matrix, from the least to the greatest moment; those of a second window follow those of the first.
     pub order: Vec<usize>,
     /// The matrix, row by row; only its upper triangle is filled.
     pub matrix: Vec<f64>,
@@ -111,7 +109,7 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
         }
     });
     order.iter_mut().for_each(|i| *i += positions.start);
-    Moments { positions, order, matrix }
+    Moments { order, matrix }
 }
 
 /// Sum and sum of squares.

@@ -1,6 +1,7 @@
 //! One convolution in integers: grid steps and factors, then weights, then the bias in closed form.
 
 use super::ConvertError;
+use super::choices::{self, Scales};
 use super::graph::{self, Second};
 use super::parallel::in_order;
 use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
@@ -38,22 +39,6 @@ fn rows(weights: &[f64], window: &Window, view: &View, scale: impl Fn(usize) -> 
         row
     };
     weights.chunks_exact(c * taps[0] * taps[1]).map(fill).collect()
-}
-
-/// Raises the scale of a skip that would otherwise leave a channel of its reader without a factor.
-pub(super) fn raise_skips(walk: &mut Walk<'_>) {
-    for step in walk.network.steps.iter().rev() {
-        let graph::Op::Conv(conv) = &step.op else { continue };
-        let Second::Skip { tensor, stride, front } = conv.second else { continue };
-        if stride == [1, 1] && front == 0 {
-            continue;
-        }
-        let shape = walk.network.tensors[step.input].shape;
-        let view = View::packed(shape[0], shape[1], shape[2], DataType::U8, 0);
-        let scale = walk.scales[step.input];
-        let largest = rows(&conv.weights, &conv.window, &view, |_| scale).iter().map(|r| unit(r, walk.options.pair_safe)).fold(0.0, f64::max);
-        walk.scales[tensor] = walk.scales[tensor].max(largest);
-    }
 }
 
 /// The grid of a convolution: the unit of each channel's accumulator, and the factors of the two sums.
@@ -94,8 +79,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
     let grid = grid(walk, step, &plain, Some(skip_of(tensor, stride, front)));
     let alone = self::grid(walk, step, &plain, None);
     let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
-    let output = walk.scales[step.output];
-    let coarse = kind != DataType::I32 && grid.unit.iter().any(|u| u * ROOM > 1.3 * output);
+    let coarse = kind != DataType::I32 && grid.unit.iter().zip(&walk.scales[step.output]).any(|(u, s)| u * ROOM > 1.3 * s);
     let splittable = stride == [1, 1] && front == 0 && kind != DataType::I32;
     let missing = grid.k2.iter().zip(&alone.unit).any(|(k, u)| *k == 0 && *u > EMPTY) && front == 0;
     if splittable && (missing || coarse || noise(&grid) > NOISE_LIMIT * noise(&alone)) {
@@ -105,7 +89,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let t = measured(walk, &before, &plain, shape, Some((means, tensor)))?;
         let name = derived(&step.name, "add");
         let sum = graph::Step { name, ..step.clone() };
-        let output = walk.add_tensor(&step.value, shape, kind, output);
+        let output = walk.add_tensor(&step.value, shape, kind, walk.scales[step.output].clone());
         return walk.addition(&sum, t, tensor, output);
     }
     fused(walk, step, &plain, kind, means, Some(skip_of(tensor, stride, front)), None)
@@ -119,11 +103,11 @@ const fn skip_of(tensor: usize, stride: [u32; 2], front: u32) -> Skip {
 fn measured(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, shape: [u32; 3], means: Option<(&[f64], usize)>) -> Result<usize, ConvertError> {
     let stands_for = walk.stands_for[step.output];
     let means: Option<Vec<f64>> = means.map(|(means, skip)| {
-        let (view, scale) = (walk.view(skip), walk.made.tensors[skip].scale);
+        let (view, scales) = (walk.view(skip), &walk.made.tensors[skip].scales);
         let mut totals = std::vec![0i64; means.len()];
         walk.data[skip].iter().for_each(|x| sums::skip(&mut totals, x, &view, [1, 1], 0, [shape[0], shape[1]]));
         let n = count(view.pixels() * walk.data[skip].len());
-        means.iter().zip(&totals).map(|(m, &t)| m - scale * sums::real(t) / n).collect()
+        means.iter().zip(&totals).zip(scales).map(|((m, &t), scale)| m - scale * sums::real(t) / n).collect()
     });
     let bias = if means.is_some() { Bias::Means } else { Bias::Float };
     fused(walk, step, conv, DataType::S8, means.as_deref().unwrap_or(&[]), None, Some(bias))?;
@@ -141,9 +125,8 @@ enum Bias {
 
 /// The scale of an input channel.
 fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
-    let t = &walk.made.tensors[tensor];
-    let scales = if t.picture { walk.network.input.scale.clone() } else { std::vec![t.scale; t.shape[2] as usize] };
-    move |c| scales[c].abs()
+    let scales = walk.made.tensors[tensor].scales.clone();
+    move |c| scales[c]
 }
 
 /// The sign of an input channel: a preprocessing may turn bytes around.
@@ -200,11 +183,11 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Sk
         return Grid { unit: found.iter().zip(least).map(|(f, l)| f.2.max(l)).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
     }
     let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
-    let (scale, channels) = (walk.made.tensors[tensor].scale, walk.made.tensors[tensor].shape[2]);
-    let has_source = |o: usize| (front as usize..(front + channels) as usize).contains(&o);
-    let factor = |(o, u): (usize, &f64)| if has_source(o) { integer((scale / u).floor().min(f64::from(FACTOR_LIMIT))) } else { 0 };
+    let scales = &walk.made.tensors[tensor].scales;
+    let scale = |o: usize| o.checked_sub(front as usize).and_then(|c| scales.get(c)).copied();
+    let factor = |(o, u): (usize, &f64)| scale(o).map_or(0, |s| integer((s / u).floor().min(f64::from(FACTOR_LIMIT))));
     let k2: Vec<i32> = u.iter().enumerate().map(factor).collect();
-    let unit = u.iter().zip(&k2).map(|(u, &k)| if k > 0 { scale / f64::from(k) } else { *u }).collect();
+    let unit = u.iter().enumerate().zip(&k2).map(|((o, u), &k)| scale(o).filter(|_| k > 0).map_or(*u, |s| s / f64::from(k))).collect();
     Grid { unit, k1: ones, k2 }
 }
 
@@ -262,12 +245,12 @@ fn fused(
             (quantized::Second::Projection { window: *window, weights: packed(&projected, depth.len(), &depth, mean.len()) }, Some(other));
     }
     let float = float_bias(walk, step, conv);
-    let value = |o: usize| if means.is_empty() || bias_from == Some(Bias::Float) { float[o] } else { means[o] - grid.unit[o] * mean[o] };
+    let floating = means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
+    let value = |o: usize| if floating { float[o] } else { means[o] - grid.unit[o] * mean[o] };
     let bias: Vec<i32> = (0..mean.len()).map(|o| integer((value(o) / grid.unit[o] + 0.5).floor().clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let sums = row_sums(&weights, depth);
     let packed_weights = packed(&weights, depth, &Depth::new(&conv.window, view.stored_channels()), mean.len());
-    let build = |scale: f64, multiplier: &[i32]| {
-        debug_assert!(scale > 0.0);
+    let build = |multiplier: &[i32]| {
         let rows: Vec<&[i32]> = match second {
             quantized::Second::None => std::vec![&bias, &sums, multiplier],
             quantized::Second::Skip { .. } => std::vec![&bias, &sums, multiplier, &grid.k2],
@@ -276,34 +259,34 @@ fn fused(
         params(&rows, mean.len().next_multiple_of(4))
     };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
-    let scale = match (kind, bias_from) {
-        (DataType::I32, _) => largest,
-        (_, None) => walk.scales[step.output].max(largest),
+    let scales = match (kind, bias_from) {
+        (DataType::I32, _) => std::vec![largest; mean.len()],
+        (_, None) if walk.options.scales == Scales::Tensor => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
+        (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
         (_, Some(_)) => {
             // Half of the accumulator in 32 bits, to see its range.
             let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
             let op = Op::Conv(Conv {
                 window: conv.window,
                 weights: packed_weights.clone(),
-                params: build(1.0, &half),
+                params: build(&half),
                 padding: padding.clone(),
                 second: second.clone(),
                 pair_safe: walk.options.pair_safe,
             });
-            let probe = walk.add_tensor("", shape, DataType::I32, 1.0);
+            let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, output: probe, block: None, macs: 0, factors: None };
             let outputs = walk.run(&probing)?;
             walk.made.tensors.pop();
             walk.data.pop();
             let channels = mean.len().next_multiple_of(4);
             let scaled: Vec<Vec<u8>> = outputs.iter().map(|bytes| in_common_unit(bytes, channels, &grid.unit, largest)).collect();
-            (range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest)
+            std::vec![(range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest); mean.len()]
         }
     };
-    let multiplier: Vec<i32> = grid.unit.iter().map(|g| integer((ONE * g / scale + 0.5).floor())).collect();
-    let op =
-        Op::Conv(Conv { window: conv.window, weights: packed_weights, params: build(scale, &multiplier), padding, second, pair_safe: walk.options.pair_safe });
-    let output = walk.add_tensor(&step.value, shape, kind, scale);
+    let multiplier: Vec<i32> = grid.unit.iter().zip(&scales).map(|(g, scale)| integer((ONE * g / scale + 0.5).floor())).collect();
+    let op = Op::Conv(Conv { window: conv.window, weights: packed_weights, params: build(&multiplier), padding, second, pair_safe: walk.options.pair_safe });
+    let output = walk.add_tensor(&step.value, shape, kind, scales);
     walk.finish(step, op, input, second_tensor, output)?;
     if let Some(made) = walk.made.steps.last_mut() {
         made.factors = factors;

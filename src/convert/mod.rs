@@ -1,14 +1,16 @@
 //! ONNX to `.stone`: import, fold, calibrate, quantize, plan, emit.
 
 pub mod calibrate;
+pub mod channels;
+pub mod choices;
 pub mod emit;
 pub mod error;
 pub mod float;
 pub mod fold;
 pub mod graph;
+mod hessian;
 pub mod histogram;
 pub mod import;
-mod hessian;
 mod layer;
 mod matrix;
 pub mod onnx;
@@ -20,7 +22,8 @@ pub mod quantize;
 pub mod quantized;
 pub mod range;
 mod round;
-pub mod rounding;
+mod rounding;
+mod scales;
 mod sums;
 
 pub use error::ConvertError;

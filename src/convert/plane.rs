@@ -44,7 +44,7 @@ pub fn round(grid: &Grid<'_>, moments: Vec<Moments>, threads: usize) -> Vec<Vec<
 }
 
 fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: usize) {
-    let Moments { order, matrix: mut r, .. } = part;
+    let Moments { order, matrix: mut r } = part;
     let n = order.len();
     let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / super::sums::real(i64::try_from(n.max(1)).unwrap_or(1));
     (0..n).for_each(|i| r[i * n + i] += DAMPING * mean + LEAST);

@@ -4,9 +4,8 @@ use super::calibrate::{Statistics, TensorStatistics};
 use super::graph::{self, Network, TensorId};
 use super::parallel::in_order;
 use super::quantized::{Op, Quantized, Step, Tensor, params};
-use super::range::{self, Method};
 use super::round::integer;
-use super::rounding::Rounding;
+use super::scales::scales;
 use super::{ConvertError, layer};
 use crate::format::Operation;
 use crate::format::proof::FACTOR_LIMIT;
@@ -16,18 +15,7 @@ use crate::shape::{View, Window};
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// How to quantize.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// How ranges are chosen.
-    pub method: Method,
-    /// How weights are rounded.
-    pub rounding: Rounding,
-    /// Whether weights are made so that 16-bit pair sums are exact: the fastest AVX2 kernels need it.
-    pub pair_safe: bool,
-    /// Threads. They change no bit of the result.
-    pub threads: usize,
-}
+pub use super::choices::Options;
 
 /// Live tensors of the walk take at most this many bytes.
 const LIVE_LIMIT: usize = 512 << 20;
@@ -62,8 +50,8 @@ pub(super) struct Walk<'a> {
     pub options: Options,
     pub kernels: Kernels,
     pub made: Quantized,
-    /// Scale of each tensor of the network as the statistics want it.
-    pub scales: Vec<f64>,
+    /// Scales of the channels of each tensor of the network as the statistics want them.
+    pub scales: Vec<Vec<f64>>,
     /// Bytes of the live tensors of `made`, picture by picture.
     pub data: Vec<Vec<Vec<u8>>>,
     /// Which tensor of `made` stands for a tensor of the network.
@@ -81,12 +69,12 @@ pub fn quantize(
     options: Options,
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
-    let scales = tensor_scales(network, statistics, options.method);
-    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scale: network.input.scale[0], picture: true };
+    let scales = scales(network, statistics, options);
+    let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
+    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, picture: true };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let mut walk = Walk { network, options, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for };
-    layer::raise_skips(&mut walk);
     for (i, step) in network.steps.iter().enumerate() {
         walk.step(i, step, &statistics.means[i])?;
         for tensor in core::iter::once(0).chain(network.steps[..=i].iter().map(|s| s.output)) {
@@ -97,16 +85,6 @@ pub fn quantize(
         progress(i + 1);
     }
     Ok(walk.made)
-}
-
-/// One scale for each tensor, from the statistics alone.
-fn tensor_scales(network: &Network, statistics: &Statistics, method: Method) -> Vec<f64> {
-    let mut scales = std::vec![1.0; network.tensors.len()];
-    for (step, tensor) in network.steps.iter().zip(&statistics.outputs) {
-        let levels = if network.tensors[step.output].nonnegative { 255.0 } else { 127.0 };
-        scales[step.output] = range::largest(tensor, levels, method) / levels;
-    }
-    scales
 }
 
 impl Walk<'_> {
@@ -125,8 +103,8 @@ impl Walk<'_> {
     }
 
     /// Adds a tensor without bytes.
-    pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scale: f64) -> TensorId {
-        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scale, picture: false });
+    pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scales: Vec<f64>) -> TensorId {
+        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scales, picture: false });
         self.data.push(Vec::new());
         self.made.tensors.len() - 1
     }
@@ -141,7 +119,6 @@ impl Walk<'_> {
         } else {
             DataType::S8
         };
-        let scale = self.scales[step.output];
         let input = self.stands_for[step.input];
         if let Some((op, what, help)) = self.refused(step, last) {
             return Err(ConvertError::Unsupported { node: step.name.clone(), op: op.into(), what: what.into(), help });
@@ -149,19 +126,21 @@ impl Walk<'_> {
         match &step.op {
             graph::Op::Conv(conv) => layer::conv(self, step, conv, kind, means),
             graph::Op::MaxPool(window) => {
-                let (kind, scale) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
-                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
+                let Tensor { kind, scales, .. } = self.made.tensors[input].clone();
+                let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
                 self.finish(step, Op::MaxPool(*window), input, None, output)
             }
             graph::Op::AveragePool { window, include_pad } => {
-                let (kind, unit) = (self.made.tensors[input].kind, self.made.tensors[input].scale);
-                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
-                let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, unit / scale);
+                let Tensor { kind, mut scales, .. } = self.made.tensors[input].clone();
+                let ratio = self.scales[step.output][0] / self.scales[step.input][0];
+                scales.iter_mut().for_each(|s| *s *= ratio);
+                let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
+                let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, 1.0 / ratio);
                 self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, input, None, output)
             }
             graph::Op::Add(other) => {
                 let other = self.stands_for[*other];
-                let output = self.add_tensor(&step.value, tensor.shape, kind, scale);
+                let output = self.add_tensor(&step.value, tensor.shape, kind, self.scales[step.output].clone());
                 self.addition(step, input, other, output)
             }
         }
@@ -188,12 +167,14 @@ impl Walk<'_> {
 
     /// An addition as a step of its own: both factors in 15 bits.
     pub fn addition(&mut self, step: &graph::Step, x: TensorId, y: TensorId, output: TensorId) -> Result<(), ConvertError> {
-        let scale = |t: TensorId| self.made.tensors[t].scale;
-        let unit = scale(x).max(scale(y)) / f64::from(FACTOR_LIMIT);
-        let channels = self.made.tensors[output].shape[2] as usize;
-        let row = |v: f64| std::vec![integer((v + 0.5).floor()); channels];
-        let multiplier = row((ONE * unit / scale(output)).min(f64::from(MULTIPLIER_LIMIT - 1)));
-        let rows = [&row(-0.5)[..], &row(-0.5), &multiplier, &row(scale(y) / unit), &row(scale(x) / unit)];
+        let scales = |t: TensorId| &self.made.tensors[t].scales;
+        let unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(FACTOR_LIMIT)).collect();
+        let rounded = |v: f64| integer((v + 0.5).floor());
+        let over = |t: TensorId| -> Vec<i32> { scales(t).iter().zip(&unit).map(|(s, u)| rounded(s / u)).collect() };
+        let multiplier = |(s, u): (&f64, &f64)| rounded((ONE * u / s).min(f64::from(MULTIPLIER_LIMIT - 1)));
+        let multipliers: Vec<i32> = scales(output).iter().zip(&unit).map(multiplier).collect();
+        let zeros = std::vec![0; unit.len()];
+        let rows = [&zeros[..], &zeros, &multipliers, &over(y), &over(x)];
         let params = params(&rows, self.view(output).stored_channels());
         self.finish(step, Op::Add(params), x, Some(y), output)
     }

@@ -19,8 +19,8 @@ pub struct Tensor {
     pub shape: [u32; 3],
     /// Type of its elements.
     pub kind: DataType,
-    /// Real value of one step.
-    pub scale: f64,
+    /// Real value of one step of each channel.
+    pub scales: Vec<f64>,
     /// True for the picture that is fed in.
     pub picture: bool,
 }

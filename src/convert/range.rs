@@ -1,6 +1,7 @@
 //! From the histogram of a tensor to the largest value that its integers stand for.
 
 use super::calibrate::TensorStatistics;
+use super::channels::Channels;
 use super::histogram::Histogram;
 use super::round::integer;
 use core::fmt;
@@ -16,9 +17,11 @@ pub enum Method {
     MinMax,
     /// The magnitude below which this many percent of the values other than zero lie.
     Percentile(f64),
-    /// The clipping point with the least expected square error, and a margin for what other pictures may bring.
-    #[default]
+    /// The clipping point with the least expected square error.
     Mse,
+    /// The same with a margin and a least share of the tensor's range, so chosen that points found on one half of the pictures serve the other half best.
+    #[default]
+    CrossValidated,
     /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
     Entropy,
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Method {
             Self::MinMax => f.write_str("minmax"),
             Self::Percentile(p) => write!(f, "percentile:{p}"),
             Self::Mse => f.write_str("mse"),
+            Self::CrossValidated => f.write_str("cv"),
             Self::Entropy => f.write_str("entropy"),
         }
     }
@@ -41,55 +45,122 @@ impl FromStr for Method {
         match (text, text.strip_prefix("percentile:").map(str::parse::<f64>)) {
             ("minmax", _) => Ok(Self::MinMax),
             ("mse", _) => Ok(Self::Mse),
+            ("cv", _) => Ok(Self::CrossValidated),
             ("entropy", _) => Ok(Self::Entropy),
             (_, Some(Ok(p))) if p > 50.0 && p <= 100.0 => Ok(Self::Percentile(p)),
-            _ => Err(std::format!("unknown method '{text}': minmax, percentile:P with P over 50 and at most 100, mse or entropy")),
+            _ => Err(std::format!("unknown method '{text}': cv, minmax, percentile:P with P over 50 and at most 100, mse or entropy")),
         }
     }
 }
 
 /// Margins over the clipping point that are tried.
 const MARGINS: [f64; 6] = [1.0, 1.15, 1.3, 1.5, 1.75, 2.0];
+/// Shares of the tensor's clipping point under which no channel's falls.
+const SHARES: [f64; 8] = [0.0, 0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0];
 /// Clipping errors of neighbouring values go together, so they weigh more than rounding errors.
 const CORRELATION: f64 = 2.0;
 
-/// The largest value that a tensor with `levels` positive levels should stand for; positive.
+/// The magnitudes other than zero of a tensor or of a channel.
+struct Magnitudes {
+    /// Middle and count, from small to large.
+    bins: Vec<(f64, f64)>,
+    /// How many there are, with those too small for a bin.
+    total: f64,
+    max: f64,
+}
+
+impl Magnitudes {
+    fn of(histogram: &Histogram, max: f64) -> Self {
+        Self { bins: histogram.bins().map(|(middle, _, count)| (middle, count)).collect(), total: histogram.total(), max }
+    }
+
+    fn channel(channels: &Channels, halves: &[usize], c: usize) -> Self {
+        let bins = channels.bins(halves, c);
+        let total = bins.iter().map(|b| b.1).sum::<f64>() + channels.small(halves, c);
+        Self { bins, total, max: halves.iter().fold(0.0, |m, &h| channels.top(h, c).max(m)) }
+    }
+
+    /// Expected square error if values over `clip` are clipped, which weighs `weight`, and the others rounded to `levels` levels.
+    fn error(&self, clip: f64, levels: f64, weight: f64) -> f64 {
+        let clipped: f64 = self.bins.iter().rev().take_while(|b| b.0 > clip).map(|(x, count)| count * (x - clip).powi(2)).sum();
+        self.total * (clip / levels).powi(2) / 12.0 + weight * clipped
+    }
+
+    /// The clipping point with the least error, in hundredths of the maximum.
+    fn clipping_point(&self, levels: f64) -> f64 {
+        let points = (20..=100).map(|f| f64::from(f) / 100.0 * self.max);
+        least(points, |&p| self.error(p, levels, 1.0)).unwrap_or(self.max)
+    }
+
+    fn largest(&self, levels: f64, method: Method) -> f64 {
+        match method {
+            Method::MinMax => self.max,
+            Method::Percentile(p) => self.percentile(p).min(self.max),
+            Method::Mse | Method::CrossValidated => self.clipping_point(levels),
+            Method::Entropy => self.entropy(),
+        }
+    }
+
+    fn percentile(&self, percent: f64) -> f64 {
+        let below = self.total * percent / 100.0;
+        let mut sum = self.total - self.bins.iter().map(|b| b.1).sum::<f64>();
+        let mut bins = self.bins.iter().map(|(middle, count)| {
+            sum += count;
+            (*middle, sum)
+        });
+        bins.find(|(_, sum)| *sum >= below).map_or(0.0, |(middle, _)| middle)
+    }
+
+    fn entropy(&self) -> f64 {
+        let mut bins = [0.0; LINEAR_BINS];
+        for (middle, count) in &self.bins {
+            let at = (middle / self.max * 2048.0).floor().clamp(0.0, 2047.0);
+            bins[usize::try_from(integer(at)).unwrap_or_default()] += count;
+        }
+        let points = (MERGED_BINS..=LINEAR_BINS).step_by(16);
+        let best = least(points, |&n| divergence(&bins, n)).unwrap_or(LINEAR_BINS);
+        self.max * f64::from(u32::try_from(best).unwrap_or(u32::MAX)) / 2048.0
+    }
+}
+
+/// The largest value that a tensor with `levels` positive levels and one scale should stand for; positive.
 #[must_use]
 pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
-    let max = f64::from(tensor.max);
-    let range = match method {
-        Method::MinMax => max,
-        Method::Percentile(p) => percentile(&tensor.merged(), p).min(max),
-        Method::Mse => with_margin(tensor, levels),
-        Method::Entropy => entropy(&tensor.merged(), max),
-    };
+    let all = Magnitudes::of(&tensor.merged(), f64::from(tensor.max));
+    let point = all.largest(levels, method);
+    let margin = |m: &f64| all.error(m * point, levels, CORRELATION);
+    let range = if method == Method::CrossValidated { point * least(MARGINS.into_iter(), margin).unwrap_or(1.0) } else { point };
     if range > 0.0 { range } else { 1.0 }
 }
 
-fn percentile(histogram: &Histogram, percent: f64) -> f64 {
-    let below = histogram.total() * percent / 100.0;
-    let mut sum = 0.0;
-    let mut bins = histogram.bins().map(|(_, upper, count)| {
-        sum += count;
-        (upper, sum)
-    });
-    bins.find(|(_, sum)| *sum >= below).map_or(0.0, |(upper, _)| upper)
+/// The largest value that each channel of such a tensor should stand for, 0 for channels without values. Errors of channel `c` weigh `weights[c]`.
+#[must_use]
+pub fn bounds(tensor: &TensorStatistics, levels: f64, method: Method, weights: &[f64]) -> Vec<f64> {
+    let channels = &tensor.channels;
+    let of = |halves: &[usize]| -> Vec<Magnitudes> { (0..channels.len()).map(|c| Magnitudes::channel(channels, halves, c)).collect() };
+    let points = |all: &[Magnitudes]| -> Vec<f64> { all.iter().map(|m| m.largest(levels, method)).collect() };
+    let both = points(&of(&[0, 1]));
+    if method != Method::CrossValidated {
+        return both;
+    }
+    let halves = [of(&[0]), of(&[1])];
+    let own = [points(&halves[0]), points(&halves[1])];
+    let whole = Magnitudes::of(&tensor.merged(), f64::from(tensor.max)).clipping_point(levels);
+    let cost = |&(margin, share): &(f64, f64)| -> f64 {
+        let half = |h: usize| -> f64 {
+            let channel = |(c, point): (usize, &f64)| weights[c] * halves[1 - h][c].error(margin * point.max(share * whole), levels, CORRELATION);
+            own[h].iter().enumerate().map(channel).sum()
+        };
+        half(0) + half(1)
+    };
+    let choices = MARGINS.into_iter().flat_map(|m| SHARES.into_iter().map(move |s| (m, s)));
+    let (margin, share) = least(choices, cost).unwrap_or((1.0, 1.0));
+    both.iter().map(|point| margin * point.max(share * whole)).collect()
 }
 
 /// Linear bins in which distributions are compared, and in how many of them quantization merges them.
 const LINEAR_BINS: usize = 2048;
 const MERGED_BINS: usize = 128;
-
-fn entropy(histogram: &Histogram, max: f64) -> f64 {
-    let mut bins = [0.0; LINEAR_BINS];
-    for (middle, _, count) in histogram.bins() {
-        let at = (middle / max * 2048.0).floor().clamp(0.0, 2047.0);
-        bins[usize::try_from(integer(at)).unwrap_or_default()] += count;
-    }
-    let points = (MERGED_BINS..=LINEAR_BINS).step_by(16);
-    let best = least(points, |&n| divergence(&bins, n)).unwrap_or(LINEAR_BINS);
-    max * f64::from(u32::try_from(best).unwrap_or(u32::MAX)) / 2048.0
-}
 
 /// Kullback-Leibler divergence of the first `n` bins, what lies beyond added to the last, from the same bins merged in groups.
 fn divergence(bins: &[f64; LINEAR_BINS], n: usize) -> f64 {
@@ -108,19 +179,6 @@ fn divergence(bins: &[f64; LINEAR_BINS], n: usize) -> f64 {
     real.iter().zip(&merged).filter(|(p, _)| **p > 0.0).map(|(p, q)| p / all * ((p / all) / (q.max(1e-3) / kept)).ln()).sum()
 }
 
-/// Expected square error if values over `clip` are clipped and the others rounded to `levels` levels.
-fn error(bins: &[(f64, f64)], clip: f64, levels: f64, weight: f64) -> f64 {
-    let total: f64 = bins.iter().map(|b| b.1).sum();
-    let clipped: f64 = bins.iter().rev().take_while(|b| b.0 > clip).map(|(x, count)| count * (x - clip).powi(2)).sum();
-    total * (clip / levels).powi(2) / 12.0 + weight * clipped
-}
-
-/// The clipping point with the least error, in hundredths of the maximum.
-fn clipping_point(bins: &[(f64, f64)], max: f64, levels: f64) -> f64 {
-    let points = (20..=100).map(|f| f64::from(f) / 100.0 * max);
-    least(points, |&p| error(bins, p, levels, 1.0)).unwrap_or(max)
-}
-
 /// The first item with the least cost.
 fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<T> {
     let mut best: Option<(f64, T)> = None;
@@ -131,11 +189,4 @@ fn least<T>(items: impl Iterator<Item = T>, cost: impl Fn(&T) -> f64) -> Option<
         }
     }
     best.map(|(_, item)| item)
-}
-
-/// The clipping point, times the margin with the least error when clipping weighs more.
-fn with_margin(tensor: &TensorStatistics, levels: f64) -> f64 {
-    let bins: Vec<(f64, f64)> = tensor.merged().bins().map(|(middle, _, count)| (middle, count)).collect();
-    let point = clipping_point(&bins, f64::from(tensor.max), levels);
-    point * least(MARGINS.into_iter(), |m| error(&bins, m * point, levels, CORRELATION)).unwrap_or(1.0)
 }

@@ -1,44 +1,13 @@
 //! From real weights to integers on a grid that stands already.
 
+use super::choices::Rounding;
 use super::hessian::{Reads, moments};
 use super::plane;
 use super::quantize::Walk;
 use super::round::nearest;
 use crate::pack::Depth;
 use crate::shape::Window;
-use core::fmt;
-use core::str::FromStr;
-use std::string::String;
 use std::vec::Vec;
-
-/// How weights are rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Rounding {
-    /// Each to the nearest integer.
-    Nearest,
-    /// Together, so that their errors cancel where inputs go together.
-    #[default]
-    Hessian,
-}
-
-impl fmt::Display for Rounding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nearest => "nearest",
-            Self::Hessian => "hessian",
-        })
-    }
-}
-
-impl FromStr for Rounding {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Nearest, Self::Hessian];
-        all.into_iter().find(|r| std::format!("{r}") == text).ok_or_else(|| std::format!("unknown rounding '{text}': nearest or hessian"))
-    }
-}
 
 /// The weights of one window of a layer, and what they read.
 pub(super) struct Rows<'a> {

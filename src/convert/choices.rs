@@ -1,0 +1,88 @@
+//! How to quantize: what can be chosen, and the words for it.
+
+use super::range::Method;
+use core::fmt;
+use core::str::FromStr;
+use std::string::String;
+use std::vec::Vec;
+
+/// How to quantize.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How ranges are chosen.
+    pub method: Method,
+    /// What has a scale of its own.
+    pub scales: Scales,
+    /// How weights are rounded.
+    pub rounding: Rounding,
+    /// Where biases come from.
+    pub bias: Bias,
+    /// Whether weights are made so that 16-bit pair sums are exact: the fastest AVX2 kernels need it.
+    pub pair_safe: bool,
+    /// Threads. They change no bit of the result.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (method, scales, rounding, bias) = Default::default();
+        Self { method, scales, rounding, bias, pair_safe: true, threads: 1 }
+    }
+}
+
+/// What has a scale of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Scales {
+    /// Every tensor.
+    Tensor,
+    /// Every channel: producer and readers absorb them, the device sees none.
+    #[default]
+    Channel,
+}
+
+/// How weights are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Rounding {
+    /// Each to the nearest integer.
+    Nearest,
+    /// Together, so that their errors cancel where inputs go together.
+    #[default]
+    Hessian,
+}
+
+/// Where biases come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Bias {
+    /// The float network's.
+    Float,
+    /// Chosen so that each channel's mean over the pictures is the float network's.
+    #[default]
+    Means,
+}
+
+/// A choice among words.
+macro_rules! words {
+    ($kind:ident, $what:literal, $($variant:ident $word:literal),+) => {
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $kind {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let words: Vec<&str> = [$($word),+].to_vec();
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(std::format!(concat!("unknown ", $what, " '{}': {}"), text, words.join(" or "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Scales, "scales", Tensor "tensor", Channel "channel");
+words!(Rounding, "rounding", Nearest "nearest", Hessian "hessian");
+words!(Bias, "bias", Float "float", Means "means");

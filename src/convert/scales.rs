@@ -1,0 +1,282 @@
+//! The scale of every channel of every tensor, from the statistics alone.
+//!
+//! A channel's scale may be as fine as its range allows, and coarser where that spares its readers: a reader's weights take the scale, and the largest of them sets the
+//! grid of all. The rule `s = sqrt(sigma / sqrt(A))` balances the rounding of the channel, which weighs with the energy A of the weights that read it,
+//! against the rounding of these weights, which weighs with the channel's variance over its squared scale.
+
+use super::calibrate::Statistics;
+use super::choices::{Options, Scales};
+use super::graph::{Conv, Network, Op, Second, Step, TensorId};
+use super::parallel::in_order;
+use super::range;
+use super::round::LARGEST;
+use super::sums::real;
+use std::vec::Vec;
+
+/// Energies and variances count as at least this share of the largest.
+const LEAST_SHARE: f64 = 1e-8;
+/// Channels whose range is below this share of the largest do not count in a tensor's range.
+const DEAD: f64 = 1e-6;
+/// The least factor that an identity skip should have, and how much coarser it may become for that.
+const FACTOR: f64 = 8.0;
+const COARSER: f64 = 4.0;
+
+/// The weights of one reader of a tensor.
+struct Reader {
+    /// Largest magnitude over the taps, a row of channels for each output.
+    largest: Vec<f64>,
+    /// Sum of squares for each channel.
+    energy: Vec<f64>,
+    /// Taps of the window.
+    taps: f64,
+    /// One over the variance of what the reader makes.
+    gain: f64,
+}
+
+impl Reader {
+    fn new(weights: &[f64], channels: usize, taps: usize, gain: f64) -> Self {
+        let mut largest = std::vec![0.0f64; weights.len() / taps];
+        let mut energy = std::vec![0.0; channels];
+        for (row, output) in largest.chunks_exact_mut(channels).zip(weights.chunks_exact(channels * taps)) {
+            for tap in output.chunks_exact(channels) {
+                row.iter_mut().zip(tap).for_each(|(l, w)| *l = l.max(w.abs()));
+                energy.iter_mut().zip(tap).for_each(|(e, w)| *e += w * w);
+            }
+        }
+        Self { largest, energy, taps: count(taps), gain }
+    }
+
+    /// Noise of the rounding of its weights, over the squared noise of an input of unit energy.
+    fn grid(&self, scales: &[f64]) -> f64 {
+        let unit = |row: &[f64]| largest(row, scales) / LARGEST;
+        self.gain * self.taps * self.largest.chunks_exact(scales.len()).map(|row| unit(row).powi(2)).sum::<f64>()
+    }
+}
+
+/// All that reads a tensor.
+#[derive(Default)]
+struct Readers {
+    weights: Vec<Reader>,
+    /// Sum of the gains of what adds it.
+    added: f64,
+}
+
+impl Readers {
+    fn energy(&self, channels: usize) -> Vec<f64> {
+        let mut sums = std::vec![self.added; channels];
+        for reader in &self.weights {
+            sums.iter_mut().zip(&reader.energy).for_each(|(s, e)| *s += reader.gain * e);
+        }
+        sums
+    }
+}
+
+struct Search<'a> {
+    network: &'a Network,
+    statistics: &'a Statistics,
+    options: Options,
+}
+
+/// One vector of scales for each tensor; the picture's are its own.
+#[must_use]
+pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> Vec<Vec<f64>> {
+    let search = Search { network, statistics, options };
+    let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
+    let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
+    let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
+    let find = |i: usize| Ok::<_, core::convert::Infallible>(if options.scales == Scales::Tensor { (search.whole(i), None) } else { search.step(i) });
+    let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
+        scales[network.steps[i].output] = found;
+        ratios[i] = ratio;
+        Ok(())
+    });
+    search.raise_skips(&mut scales);
+    search.pools(&mut scales, &ratios);
+    scales
+}
+
+impl Search<'_> {
+    fn levels(&self, t: TensorId) -> f64 {
+        if self.network.tensors[t].nonnegative { 255.0 } else { 127.0 }
+    }
+
+    fn whole(&self, i: usize) -> Vec<f64> {
+        let t = self.network.steps[i].output;
+        let scale = range::largest(&self.statistics.outputs[i], self.levels(t), self.options.method) / self.levels(t);
+        std::vec![scale; self.network.tensors[t].shape[2] as usize]
+    }
+
+    /// The scales of a step's output; where nothing but a mean reads it, the mean's scale over them.
+    fn step(&self, i: usize) -> (Vec<f64>, Option<f64>) {
+        let t = self.network.steps[i].output;
+        let readers = self.readers(t);
+        if let Some((pool, pixels)) = self.mean_of(t) {
+            let mean = self.network.steps[pool].output;
+            let readers = self.readers(mean);
+            let energy = readers.energy(self.network.tensors[mean].shape[2] as usize);
+            let (own, of_mean) = (self.bounds(i, &energy), self.bounds(pool, &energy));
+            let variance = self.variances(pool);
+            let ratio = |k: i32| 2f64.powf(-f64::from(k) / 4.0);
+            let search = |k: i32| {
+                let bounds: Vec<f64> = own.iter().zip(&of_mean).map(|(o, m)| m.max(ratio(k) * o)).collect();
+                let noise = 1.0 + 1.0 / (pixels * ratio(k).powi(2));
+                let (scales, cost) = balance(&bounds, &variance, &readers, &energy, noise);
+                (cost, scales, ratio(k))
+            };
+            let best = (0..=16).map(search).reduce(|best, next| if next.0 < best.0 { next } else { best });
+            if let Some((_, scales, ratio)) = best {
+                return (scales.iter().map(|s| s / ratio).collect(), Some(ratio));
+            }
+        }
+        let energy = readers.energy(self.network.tensors[t].shape[2] as usize);
+        (balance(&self.bounds(i, &energy), &self.variances(i), &readers, &energy, 1.0).0, None)
+    }
+
+    /// The smallest admissible scales of a step's output.
+    fn bounds(&self, i: usize, energy: &[f64]) -> Vec<f64> {
+        let levels = self.levels(self.network.steps[i].output);
+        let bounds = range::bounds(&self.statistics.outputs[i], levels, self.options.method, energy);
+        let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
+        let least = if largest > 0.0 { largest * LEAST_SHARE } else { 1.0 };
+        bounds.iter().map(|b| b.max(least) / levels).collect()
+    }
+
+    /// Variance of each channel of a step's output.
+    fn variances(&self, i: usize) -> Vec<f64> {
+        let signed = !self.network.tensors[self.network.steps[i].output].nonnegative;
+        let channels = &self.statistics.outputs[i].channels;
+        let of = |c: usize| {
+            let [mean, square] = channels.moments(c);
+            let mean = if signed { self.statistics.means[i][c] } else { mean };
+            (square - mean * mean).max(0.0)
+        };
+        (0..channels.len()).map(of).collect()
+    }
+
+    /// The mean that alone reads a tensor and is read by convolutions alone, and over how many pixels it goes.
+    fn mean_of(&self, t: TensorId) -> Option<(usize, f64)> {
+        let steps = &self.network.steps;
+        let mut reading = (0..steps.len()).filter(|&i| steps[i].reads().any(|r| r == t));
+        let (pool, None) = (reading.next()?, reading.next()) else { return None };
+        let Op::AveragePool { window, .. } = &steps[pool].op else { return None };
+        let output = steps[pool].output;
+        let convolution = |s: &Step| matches!(&s.op, Op::Conv(Conv { second: Second::None | Second::Projection { .. }, .. }));
+        let mut readers = steps.iter().filter(|s| s.reads().any(|r| r == output)).peekable();
+        (readers.peek().is_some() && readers.all(convolution)).then(|| (pool, f64::from(window.kernel[0] * window.kernel[1])))
+    }
+
+    /// What reads a tensor, pools handing it on.
+    fn readers(&self, t: TensorId) -> Readers {
+        let mut all = Readers::default();
+        let channels = self.network.tensors[t].shape[2] as usize;
+        for (i, step) in self.network.steps.iter().enumerate().filter(|(_, s)| s.reads().any(|r| r == t)) {
+            let gain = 1.0 / self.statistics.variances[i].max(1e-30);
+            match &step.op {
+                Op::Conv(conv) => {
+                    if step.input == t {
+                        all.weights.push(Reader::new(&conv.weights, channels, taps(&conv.window.kernel), gain));
+                    }
+                    match &conv.second {
+                        Second::Projection { tensor, window, weights } if *tensor == t => {
+                            all.weights.push(Reader::new(weights, channels, taps(&window.kernel), gain));
+                        }
+                        Second::Skip { tensor, .. } if *tensor == t => all.added += gain,
+                        _ => {}
+                    }
+                }
+                Op::MaxPool(_) | Op::AveragePool { .. } => {
+                    let more = self.readers(step.output);
+                    all.weights.extend(more.weights);
+                    all.added += more.added;
+                }
+                Op::Add(_) => all.added += gain,
+            }
+        }
+        all
+    }
+
+    /// Raises the scales of skips whose factors would be small.
+    fn raise_skips(&self, scales: &mut [Vec<f64>]) {
+        for step in self.network.steps.iter().rev() {
+            let Op::Conv(Conv { weights, second: Second::Skip { tensor, stride, front }, .. }) = &step.op else { continue };
+            let own = self.network.tensors[step.input].shape[2] as usize;
+            let input = if step.input == 0 { self.network.input.scale.clone() } else { scales[step.input].clone() };
+            let row = weights.len() / self.network.tensors[step.output].shape[2] as usize;
+            let unit = |o: usize| weights[o * row..][..row].iter().enumerate().fold(0.0f64, |m, (i, w)| m.max((w * input[i % own]).abs())) / LARGEST;
+            // Where nothing else can be done, the skip must have a factor; else it may be added apart.
+            let forced = *stride != [1, 1] || *front != 0;
+            let skip = &mut scales[*tensor];
+            let front = *front as usize;
+            if self.options.scales == Scales::Tensor {
+                let largest = if forced { (front..front + skip.len()).map(unit).fold(0.0, f64::max) * 2.0 } else { 0.0 };
+                skip.iter_mut().for_each(|s| *s = s.max(largest));
+                continue;
+            }
+            for (c, s) in skip.iter_mut().enumerate() {
+                let wanted = FACTOR * unit(front + c);
+                if forced || wanted < COARSER * *s {
+                    *s = s.max(wanted);
+                }
+            }
+        }
+    }
+
+    /// A max pool's input and output have the same scales; those of an average are in one ratio to its input's.
+    fn pools(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
+        let steps = &self.network.steps;
+        for step in steps.iter().rev().filter(|s| matches!(s.op, Op::MaxPool(_)) && s.input != 0) {
+            let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| a.max(*b)).collect();
+            scales[step.input].clone_from(&larger);
+            scales[step.output] = larger;
+        }
+        for step in steps.iter().filter(|s| matches!(s.op, Op::MaxPool(_) | Op::AveragePool { .. }) && s.input != 0) {
+            let maker = steps.iter().position(|s| s.output == step.input);
+            let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
+            let average = matches!(step.op, Op::AveragePool { .. });
+            let ratio = if average { maker.and_then(|i| ratios[i]).unwrap_or_else(needed) } else { 1.0 };
+            scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect();
+        }
+    }
+}
+
+/// Scales no smaller than `bounds`, and their predicted noise; the noise of the tensor itself weighs `own`.
+fn balance(bounds: &[f64], variance: &[f64], readers: &Readers, energy: &[f64], own: f64) -> (Vec<f64>, f64) {
+    let at_least = |values: &[f64]| values.iter().fold(0.0f64, |a, &b| a.max(b)).max(1e-30) * LEAST_SHARE;
+    let (least_variance, least_energy) = (at_least(variance), at_least(energy));
+    let wish: Vec<f64> = variance.iter().zip(energy).map(|(v, a)| (v.max(least_variance) / a.max(least_energy)).sqrt().sqrt()).collect();
+    let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
+    let live = bounds.iter().zip(&wish).filter(|(b, _)| **b > DEAD * largest);
+    let top = live.map(|(b, w)| b / w).fold(0.0, f64::max);
+    let mut best = (bounds.to_vec(), f64::INFINITY);
+    for k in 0..=40 {
+        let size = top * 2f64.powf(-f64::from(k) / 4.0);
+        let scales: Vec<f64> = bounds.iter().zip(&wish).map(|(b, w)| b.max(size * w)).collect();
+        let noise: f64 = scales.iter().zip(energy).map(|(s, a)| s * s * a).sum();
+        let signal: f64 = scales.iter().zip(variance).map(|(s, v)| v / (s * s)).sum();
+        let cost = own * noise + signal * readers.weights.iter().map(|r| r.grid(&scales)).sum::<f64>();
+        if cost < best.1 {
+            best = (scales, cost);
+        }
+    }
+    best
+}
+
+/// The largest product of two positive vectors' entries.
+fn largest(a: &[f64], b: &[f64]) -> f64 {
+    const LANES: usize = 8;
+    let greater = |m: f64, v: f64| if v > m { v } else { m };
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        lanes = core::array::from_fn(|i| greater(lanes[i], a[i] * b[i]));
+    }
+    a_rest.iter().zip(b_rest).map(|(a, b)| a * b).chain(lanes).fold(0.0, greater)
+}
+
+fn taps(kernel: &[u32; 2]) -> usize {
+    (kernel[0] * kernel[1]) as usize
+}
+
+fn count(n: usize) -> f64 {
+    real(i64::try_from(n).unwrap_or(i64::MAX))
+}
