@@ -13,30 +13,21 @@ use std::vec::Vec;
 pub struct TensorStatistics {
     /// Largest magnitude.
     pub max: f32,
-    /// Magnitudes over the even and over the odd pictures.
-    pub halves: [Histogram; 2],
-    /// The same of each channel.
+    /// All magnitudes.
+    pub histogram: Histogram,
+    /// Those of each channel.
     pub channels: Channels,
 }
 
 impl TensorStatistics {
-    /// Magnitudes over all pictures.
-    #[must_use]
-    pub fn merged(&self) -> Histogram {
-        let mut all = self.halves[0].clone();
-        all.merge(&self.halves[1]);
-        all
-    }
-
-    /// Counts the value of a step, `[h][w][c]` before its ReLU, for a picture.
-    fn add(&mut self, half: usize, values: &[f32], channels: usize, nonnegative: bool) {
-        let histogram = &mut self.halves[half];
+    /// Counts the value of a step, `[h][w][c]` before its ReLU, for picture `i`.
+    fn add(&mut self, i: usize, values: &[f32], channels: usize, nonnegative: bool) {
         for &v in values {
             let v = if nonnegative { v.max(0.0) } else { v };
-            histogram.add(v);
+            self.histogram.add(v);
             self.max = self.max.max(v.abs());
         }
-        self.channels.add(half, values, channels, nonnegative);
+        self.channels.add(i, values, channels, nonnegative);
     }
 }
 
@@ -81,7 +72,7 @@ pub fn calibrate(
         }
         for ((step, value), output) in network.steps.iter().zip(&values).zip(&outputs) {
             let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-            output.add(i % 2, value, channels(step), network.tensors[step.output].nonnegative);
+            output.add(i, value, channels(step), network.tensors[step.output].nonnegative);
         }
         let sums: Vec<[Vec<f64>; 2]> = network.steps.iter().zip(&values).map(|(s, v)| channel_means(v, channels(s))).collect();
         Ok((sums, values.into_iter().next_back().unwrap_or_default()))

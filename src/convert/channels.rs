@@ -5,44 +5,51 @@ use std::vec::Vec;
 /// Binary places of the mantissa that tell bins apart.
 const PLACES: u32 = 5;
 /// Powers of two below the largest magnitude that have bins; smaller values are only counted.
-const OCTAVES: u32 = 10;
+const OCTAVES: u32 = 6;
 const BINS: usize = (OCTAVES << PLACES) as usize;
 /// Pixels of a picture that are counted, at most; maxima see all.
 const PIXELS: usize = 4096;
 
-/// What is known of the channels of a tensor, of its even (0) and of its odd (1) pictures.
+/// Pictures are counted in so many groups, turn by turn.
+pub const GROUPS: usize = 4;
+
+/// All groups.
+pub const ALL: [usize; GROUPS] = [0, 1, 2, 3];
+
+/// What is known of the channels of a tensor, group by group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Channels {
-    tops: [Vec<f32>; 2],
+    tops: [Vec<f32>; GROUPS],
     /// The bin above the last one of each channel, counted from magnitude 0.
     ends: Vec<u32>,
-    counts: [Vec<u32>; 2],
-    small: [Vec<u64>; 2],
-    seen: [u64; 2],
+    counts: [Vec<u32>; GROUPS],
+    small: [Vec<u64>; GROUPS],
+    seen: [u64; GROUPS],
 }
 
 impl Channels {
-    /// Counts the values `[h][w][c]` of a picture, magnitudes or, if `nonnegative`, what a ReLU leaves.
-    pub fn add(&mut self, half: usize, values: &[f32], channels: usize, nonnegative: bool) {
+    /// Counts the values `[h][w][c]` of picture `i`, magnitudes or, if `nonnegative`, what a ReLU leaves.
+    pub fn add(&mut self, i: usize, values: &[f32], channels: usize, nonnegative: bool) {
         if self.ends.is_empty() {
             *self = Self::new(channels);
         }
+        let group = i % GROUPS;
         let magnitude = |v: f32| if nonnegative { v.max(0.0) } else { v.abs() };
-        let tops = &mut self.tops[half];
+        let tops = &mut self.tops[group];
         for pixel in values.chunks_exact(channels) {
             tops.iter_mut().zip(pixel).for_each(|(t, &v)| *t = t.max(magnitude(v)));
         }
         for c in 0..channels {
-            let top = self.tops[half][c].to_bits() >> 23;
+            let top = self.tops[group][c].to_bits() >> 23;
             if (top + 1) << PLACES > self.ends[c] && top > 0 {
                 self.raise(c, (top + 1) << PLACES);
             }
         }
         let pixels = values.len() / channels.max(1);
         let every = pixels.div_ceil(PIXELS) | 1;
-        let (counts, small) = (&mut self.counts[half], &mut self.small[half]);
+        let (counts, small) = (&mut self.counts[group], &mut self.small[group]);
         for pixel in values.chunks_exact(channels).step_by(every) {
-            self.seen[half] += 1;
+            self.seen[group] += 1;
             for (c, &value) in pixel.iter().enumerate() {
                 let bits = magnitude(value).to_bits();
                 if bits != 0 {
@@ -56,22 +63,21 @@ impl Channels {
     }
 
     fn new(channels: usize) -> Self {
-        let [counts, tops, small] = [BINS * channels, channels, channels];
         Self {
-            tops: [std::vec![0.0; tops], std::vec![0.0; tops]],
+            tops: core::array::from_fn(|_| std::vec![0.0; channels]),
             ends: std::vec![OCTAVES << PLACES; channels],
-            counts: [std::vec![0; counts], std::vec![0; counts]],
-            small: [std::vec![0; small], std::vec![0; small]],
-            seen: [0; 2],
+            counts: core::array::from_fn(|_| std::vec![0; BINS * channels]),
+            small: core::array::from_fn(|_| std::vec![0; channels]),
+            seen: [0; GROUPS],
         }
     }
 
     /// Moves the bins of a channel up.
     fn raise(&mut self, c: usize, end: u32) {
         let by = ((end - self.ends[c]) as usize).min(BINS);
-        for half in 0..2 {
-            let bins = &mut self.counts[half][c * BINS..][..BINS];
-            self.small[half][c] += bins[..by].iter().map(|&n| u64::from(n)).sum::<u64>();
+        for group in 0..GROUPS {
+            let bins = &mut self.counts[group][c * BINS..][..BINS];
+            self.small[group][c] += bins[..by].iter().map(|&n| u64::from(n)).sum::<u64>();
             bins.copy_within(by.., 0);
             bins[BINS - by..].fill(0);
         }
@@ -90,33 +96,33 @@ impl Channels {
         self.ends.is_empty()
     }
 
-    /// Largest magnitude of channel `c` over one half of the pictures.
+    /// Largest magnitude of channel `c` over one group of the pictures.
     #[must_use]
-    pub fn top(&self, half: usize, c: usize) -> f64 {
-        f64::from(self.tops[half][c])
+    pub fn top(&self, group: usize, c: usize) -> f64 {
+        f64::from(self.tops[group][c])
     }
 
-    /// The bins of channel `c` that are not empty, from small to large, with the middle and the count of each; `halves` says which pictures count.
+    /// The bins of channel `c` that are not empty, from small to large, with the middle and the count of each; `groups` says which pictures count.
     #[must_use]
-    pub fn bins(&self, halves: &[usize], c: usize) -> Vec<(f64, f64)> {
+    pub fn bins(&self, groups: &[usize], c: usize) -> Vec<(f64, f64)> {
         let first = self.ends[c] - (OCTAVES << PLACES);
         let edge = |bin: u32| f64::from(f32::from_bits(bin << (23 - PLACES)));
-        let count = |i: usize| halves.iter().map(|&h| f64::from(self.counts[h][c * BINS + i])).sum::<f64>();
+        let count = |i: usize| groups.iter().map(|&g| f64::from(self.counts[g][c * BINS + i])).sum::<f64>();
         let all = (first..self.ends[c]).zip(0..BINS).map(|(bin, i)| (f64::midpoint(edge(bin), edge(bin + 1)), count(i)));
         all.filter(|(_, n)| *n > 0.0).collect()
     }
 
     /// How many values of channel `c` are too small for a bin.
     #[must_use]
-    pub fn small(&self, halves: &[usize], c: usize) -> f64 {
-        halves.iter().map(|&h| real(self.small[h][c])).sum()
+    pub fn small(&self, groups: &[usize], c: usize) -> f64 {
+        groups.iter().map(|&g| real(self.small[g][c])).sum()
     }
 
     /// Mean and mean square of the magnitudes of channel `c`, zeros included.
     #[must_use]
     pub fn moments(&self, c: usize) -> [f64; 2] {
-        let n = real(self.seen[0] + self.seen[1]).max(1.0);
-        let sums = self.bins(&[0, 1], c).iter().fold([0.0, 0.0], |[s, q], (x, count)| [s + x * count, q + x * x * count]);
+        let n = real(self.seen.iter().sum()).max(1.0);
+        let sums = self.bins(&ALL, c).iter().fold([0.0, 0.0], |[s, q], (x, count)| [s + x * count, q + x * x * count]);
         sums.map(|v| v / n)
     }
 }

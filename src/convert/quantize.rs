@@ -255,10 +255,10 @@ fn averages(window: &Window, input: &View, output: &View, include_pad: bool, rat
 /// Statistics of integers in units of `unit`, as calibration would have them.
 pub(super) fn statistics_of(pictures: &[Vec<u8>], unit: f64) -> TensorStatistics {
     let mut statistics = TensorStatistics::default();
-    for (i, bytes) in pictures.iter().enumerate() {
+    for bytes in pictures {
         for word in bytes.as_chunks::<4>().0 {
             let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
-            statistics.halves[i % 2].add(value);
+            statistics.histogram.add(value);
             statistics.max = statistics.max.max(value.abs());
         }
     }

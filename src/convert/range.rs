@@ -1,7 +1,7 @@
 //! From the histogram of a tensor to the largest value that its integers stand for.
 
 use super::calibrate::TensorStatistics;
-use super::channels::Channels;
+use super::channels::{ALL, Channels};
 use super::histogram::Histogram;
 use super::round::integer;
 use core::fmt;
@@ -19,7 +19,7 @@ pub enum Method {
     Percentile(f64),
     /// The clipping point with the least expected square error.
     Mse,
-    /// The same with a margin and a least share of the tensor's range, so chosen that points found on one half of the pictures serve the other half best.
+    /// The same with a margin and a least share of the tensor's range, so chosen that points found on three quarters of the pictures serve the last one best.
     #[default]
     CrossValidated,
     /// The clipping point whose quantized distribution has the least Kullback-Leibler divergence from the real one.
@@ -74,10 +74,10 @@ impl Magnitudes {
         Self { bins: histogram.bins().map(|(middle, _, count)| (middle, count)).collect(), total: histogram.total(), max }
     }
 
-    fn channel(channels: &Channels, halves: &[usize], c: usize) -> Self {
-        let bins = channels.bins(halves, c);
-        let total = bins.iter().map(|b| b.1).sum::<f64>() + channels.small(halves, c);
-        Self { bins, total, max: halves.iter().fold(0.0, |m, &h| channels.top(h, c).max(m)) }
+    fn channel(channels: &Channels, groups: &[usize], c: usize) -> Self {
+        let bins = channels.bins(groups, c);
+        let total = bins.iter().map(|b| b.1).sum::<f64>() + channels.small(groups, c);
+        Self { bins, total, max: groups.iter().fold(0.0, |m, &g| channels.top(g, c).max(m)) }
     }
 
     /// Expected square error if values over `clip` are clipped, which weighs `weight`, and the others rounded to `levels` levels.
@@ -126,7 +126,7 @@ impl Magnitudes {
 /// The largest value that a tensor with `levels` positive levels and one scale should stand for; positive.
 #[must_use]
 pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
-    let all = Magnitudes::of(&tensor.merged(), f64::from(tensor.max));
+    let all = Magnitudes::of(&tensor.histogram, f64::from(tensor.max));
     let point = all.largest(levels, method);
     let margin = |m: &f64| all.error(m * point, levels, CORRELATION);
     let range = if method == Method::CrossValidated { point * least(MARGINS.into_iter(), margin).unwrap_or(1.0) } else { point };
@@ -137,25 +137,26 @@ pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
 #[must_use]
 pub fn bounds(tensor: &TensorStatistics, levels: f64, method: Method, weights: &[f64]) -> Vec<f64> {
     let channels = &tensor.channels;
-    let of = |halves: &[usize]| -> Vec<Magnitudes> { (0..channels.len()).map(|c| Magnitudes::channel(channels, halves, c)).collect() };
+    let of = |groups: &[usize]| -> Vec<Magnitudes> { (0..channels.len()).map(|c| Magnitudes::channel(channels, groups, c)).collect() };
     let points = |all: &[Magnitudes]| -> Vec<f64> { all.iter().map(|m| m.largest(levels, method)).collect() };
-    let both = points(&of(&[0, 1]));
+    let all = points(&of(&ALL));
     if method != Method::CrossValidated {
-        return both;
+        return all;
     }
-    let halves = [of(&[0]), of(&[1])];
-    let own = [points(&halves[0]), points(&halves[1])];
-    let whole = Magnitudes::of(&tensor.merged(), f64::from(tensor.max)).clipping_point(levels);
+    let others = |g: usize| -> Vec<usize> { ALL.into_iter().filter(|&other| other != g).collect() };
+    let folds: Vec<(Vec<f64>, Vec<Magnitudes>)> = ALL.into_iter().map(|g| (points(&of(&others(g))), of(&[g]))).collect();
+    let whole = Magnitudes::of(&tensor.histogram, f64::from(tensor.max)).clipping_point(levels);
     let cost = |&(margin, share): &(f64, f64)| -> f64 {
-        let half = |h: usize| -> f64 {
-            let channel = |(c, point): (usize, &f64)| weights[c] * halves[1 - h][c].error(margin * point.max(share * whole), levels, CORRELATION);
-            own[h].iter().enumerate().map(channel).sum()
+        let fold = |(points, unseen): &(Vec<f64>, Vec<Magnitudes>)| -> f64 {
+            let channel =
+                |((weight, unseen), point): ((&f64, &Magnitudes), &f64)| weight * unseen.error(margin * point.max(share * whole), levels, CORRELATION);
+            weights.iter().zip(unseen).zip(points).map(channel).sum()
         };
-        half(0) + half(1)
+        folds.iter().map(fold).sum()
     };
     let choices = MARGINS.into_iter().flat_map(|m| SHARES.into_iter().map(move |s| (m, s)));
     let (margin, share) = least(choices, cost).unwrap_or((1.0, 1.0));
-    both.iter().map(|point| margin * point.max(share * whole)).collect()
+    all.iter().map(|point| margin * point.max(share * whole)).collect()
 }
 
 /// Linear bins in which distributions are compared, and in how many of them quantization merges them.
