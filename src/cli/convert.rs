@@ -45,6 +45,9 @@ pub struct ConvertArgs {
     /// Where biases come from: means (each channel keeps the float network's mean) or float (default: means)
     #[arg(long, value_name = "FROM")]
     pub bias: Option<String>,
+    /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long
+    #[arg(long)]
+    pub explain: bool,
     /// Labelled pictures to measure the accuracy on
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,

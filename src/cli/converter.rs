@@ -13,10 +13,11 @@ use super::profile::Shape;
 use super::progress::Progress;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
+use crate::convert::choices::{Rounding, Scales};
 use crate::convert::float::FloatNet;
 use crate::convert::quantize;
 use crate::convert::range::Method;
-use crate::convert::{self, Converted, Options, Source, Stage};
+use crate::convert::{self, Calibrated, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
 use crate::format::{Model, PlanKind};
@@ -116,6 +117,21 @@ impl Pictures for Calibration {
     }
 }
 
+/// What each part of the quantizer brings.
+#[derive(Serialize)]
+struct Brought {
+    /// Pictures that were held out.
+    pictures: usize,
+    /// From the plainest quantizer to the chosen one.
+    ladder: Vec<RungReport>,
+}
+
+#[derive(Serialize)]
+struct RungReport {
+    quantizer: String,
+    sqnr_db: Option<f64>,
+}
+
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
@@ -126,6 +142,11 @@ struct Report {
     macs: u64,
     parameters: u64,
     method: String,
+    scales: String,
+    rounding: String,
+    bias: String,
+    /// With `--explain`.
+    brought: Option<Brought>,
     seconds: f64,
     stages: BTreeMap<&'static str, f64>,
     pictures: usize,
@@ -142,7 +163,7 @@ struct Report {
 pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let start = Instant::now();
     let preprocess = args.preprocess.get()?;
-    let methods = methods(args)?;
+    let rungs = rungs(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
     let staged = Staged::create(&args.output, &[&args.onnx, &data])?;
@@ -154,9 +175,12 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let calibration = Calibration::open(args, geometry)?;
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
     let float = test.as_ref().map(|_| float(&args.onnx, &preprocess)).transpose()?;
+    let brought = if args.explain { Some(brought(args, &preprocess, rungs[0], &calibration, output)?) } else { None };
+    let calibrated = with_progress(output, |progress| Calibrated::new(&args.onnx, &preprocess, args.threads.threads, &calibration, progress));
+    let calibrated = calibrated.map_err(|e| in_file(&args.onnx, e))?;
     let mut best: Option<(Outcome, f64)> = None;
-    for method in methods {
-        let outcome = Outcome::new(args, &preprocess, method, &labels, &calibration, output)?;
+    for quantize in rungs {
+        let outcome = Outcome::new(args, &calibrated, Options { preprocess, quantize, labels: labels.clone() }, &calibration, output)?;
         let tally = match &test {
             Some(set) => {
                 let job = Job { engine: &outcome.engine, set, geometry, skip_bad: args.choice.skip_bad, threads: args.threads.threads, output };
@@ -173,15 +197,16 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         let holds = args.max_drop.is_none_or(|most| drop <= most);
         if holds {
             staged.finish(&outcome.converted.file)?;
-            let report = outcome.report(args, start.elapsed().as_secs_f64());
+            let report = outcome.report(args, start.elapsed().as_secs_f64(), brought);
+            outcome.say_time(output);
             return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
         }
-        eprintln!("method {}: top-1 drops by {drop:.2} points", outcome.method);
+        eprintln!("method {quantize}: top-1 drops by {drop:.2} points");
         if best.as_ref().is_none_or(|(_, least)| drop < *least) {
             best = Some((outcome, drop));
         }
     }
-    let (method, drop) = best.map_or_else(Default::default, |(o, drop)| (o.method.to_string(), drop));
+    let (method, drop) = best.map_or_else(Default::default, |(o, drop)| (o.quantize.to_string(), drop));
     let what = format!("top-1 drops by {drop:.2} points with the best method ({method}), {} are allowed, --max-drop", args.max_drop.unwrap_or_default());
     Err(CliError::check(what, "give more calibration pictures, or allow more; `skipstone compare` shows which layer loses it"))
 }
@@ -190,12 +215,55 @@ fn calibration_name(args: &ConvertArgs) -> String {
     args.eval.as_ref().unwrap_or(&args.calib).display().to_string()
 }
 
-/// The methods to try, in order.
-fn methods(args: &ConvertArgs) -> Result<Vec<Method>> {
-    let first: Method = chosen(args.method.as_ref(), "--method")?;
-    let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)];
-    let ladder = others.into_iter().filter(|m| *m != first && args.max_drop.is_some());
-    Ok(core::iter::once(first).chain(ladder).collect())
+/// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
+fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
+    let (scales, rounding, bias) = (args.scales.as_ref(), args.rounding.as_ref(), args.bias.as_ref());
+    let method = chosen(args.method.as_ref(), "--method")?;
+    let (scales, rounding, bias) = (chosen(scales, "--scales")?, chosen(rounding, "--rounding")?, chosen(bias, "--bias")?);
+    let given = quantize::Options { method, scales, rounding, bias, pair_safe: true, threads: args.threads.threads };
+    if args.max_drop.is_none() {
+        return Ok(vec![given]);
+    }
+    let quick = quantize::Options {
+        scales: if args.scales.is_none() { Scales::Tensor } else { scales },
+        rounding: if args.rounding.is_none() { Rounding::Nearest } else { rounding },
+        ..given
+    };
+    let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)].map(|method| quantize::Options { method, ..given });
+    let mut all = Vec::new();
+    [quick, given].into_iter().chain(others).for_each(|o| {
+        if !all.contains(&o) {
+            all.push(o)
+        }
+    });
+    Ok(all)
+}
+
+/// What each part of the quantizer brings, measured on pictures held out.
+fn brought(args: &ConvertArgs, preprocess: &Preprocess, options: quantize::Options, calibration: &Calibration, output: Output) -> Result<Brought> {
+    let explained = with_progress(output, |progress| convert::explain(&args.onnx, preprocess, options, calibration, progress));
+    let (rungs, pictures) = explained.map_err(|e| in_file(&args.onnx, e))?;
+    let ladder = rungs.iter().map(|r| RungReport { quantizer: r.options.to_string(), sqnr_db: Some(r.sqnr_db).filter(|db| db.is_finite()) }).collect();
+    Ok(Brought { pictures, ladder })
+}
+
+/// Runs a part of the conversion with a bar for each of its stages.
+fn with_progress<T>(output: Output, work: impl FnOnce(&convert::Progress<'_>) -> T) -> T {
+    let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
+    work(&|stage, done, of| {
+        let mut bar = bar.borrow_mut();
+        if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+            *bar = Some((stage, Progress::new(output, of, stage.name())));
+        }
+        if let Some((_, bar)) = bar.as_ref().filter(|_| done > 0) {
+            bar.step();
+        }
+    })
+}
+
+/// The error of a conversion: with the path of the ONNX file, unless it is a picture's.
+fn in_file(onnx: &Path, error: ConvertError) -> CliError {
+    if matches!(error, ConvertError::Picture { .. }) { error.into() } else { named(onnx, error) }
 }
 
 /// What was chosen with a flag, or the default.
@@ -215,42 +283,24 @@ fn open_eval(args: &ConvertArgs, data: &Path) -> Result<DataSet> {
 
 /// A conversion and what it is worth.
 struct Outcome {
-    method: Method,
+    quantize: quantize::Options,
     converted: Converted,
     engine: Engine,
     tally: Tally,
 }
 
 impl Outcome {
-    fn new(args: &ConvertArgs, preprocess: &Preprocess, method: Method, labels: &[String], calibration: &Calibration, output: Output) -> Result<Self> {
-        let quantize = quantize::Options {
-            method,
-            scales: chosen(args.scales.as_ref(), "--scales")?,
-            rounding: chosen(args.rounding.as_ref(), "--rounding")?,
-            bias: chosen(args.bias.as_ref(), "--bias")?,
-            pair_safe: true,
-            threads: args.threads.threads,
-        };
-        let options = Options { preprocess: *preprocess, quantize, labels: labels.to_vec() };
-        let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
+    fn new(args: &ConvertArgs, calibrated: &Calibrated, options: Options, calibration: &Calibration, output: Output) -> Result<Self> {
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
         let check = check.as_ref().map(|c| c as &dyn Pictures);
-        let converted = convert::convert(&args.onnx, &options, calibration, check, &|stage, done, of| {
-            let mut bar = bar.borrow_mut();
-            if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
-                *bar = Some((stage, Progress::new(output, of, stage.name())));
-            }
-            if let Some((_, bar)) = bar.as_ref().filter(|_| done > 0) {
-                bar.step();
-            }
-        });
-        let converted = converted.map_err(|e| if matches!(e, ConvertError::Picture { .. }) { e.into() } else { named(&args.onnx, e) })?;
+        let converted = with_progress(output, |progress| calibrated.convert(&options, calibration, check, progress));
+        let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
         // The model lives as long as the program, as a mapped file does.
         let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
         let model = Model::parse(bytes)
             .map_err(|e| CliError::input(format!("the converted file is not valid: {e}"), "this is a bug in skipstone: please report it"))?;
         let engine = Engine::of(model, &EngineArgs { isa: None, plan: Some(PlanKind::Fast), pin: None }, kernels(None)?, &args.output)?;
-        Ok(Self { method, converted, engine, tally: Tally::default() })
+        Ok(Self { quantize: options.quantize, converted, engine, tally: Tally::default() })
     }
 
     /// Agreement with the float network on the calibration pictures.
@@ -268,7 +318,15 @@ impl Outcome {
         Ok(tally)
     }
 
-    fn report(&self, args: &ConvertArgs, seconds: f64) -> Report {
+    /// Says on stderr where the time went.
+    fn say_time(&self, output: Output) {
+        if !output.quiet {
+            let parts = self.converted.seconds.iter().map(|(stage, seconds)| format!("{} {seconds:.1} s", stage.name()));
+            eprintln!("time: {}", parts.collect::<Vec<_>>().join(", "));
+        }
+    }
+
+    fn report(&self, args: &ConvertArgs, seconds: f64, brought: Option<Brought>) -> Report {
         let model = &self.engine.model;
         Report {
             schema: "skipstone.convert/1",
@@ -278,7 +336,11 @@ impl Outcome {
             layers: model.layers(),
             macs: model.macs(),
             parameters: model.parameters(),
-            method: self.method.to_string(),
+            method: self.quantize.method.to_string(),
+            scales: self.quantize.scales.to_string(),
+            rounding: self.quantize.rounding.to_string(),
+            bias: self.quantize.bias.to_string(),
+            brought,
             seconds,
             stages: self.converted.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect(),
             pictures: self.converted.pictures,
@@ -320,7 +382,13 @@ impl Outcome {
         }
         let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
         let _ = writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
-        let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", report.method, report.pictures, report.seconds);
+        let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", self.quantize, report.pictures, report.seconds);
+        for rung in report.brought.iter().flat_map(|b| &b.ladder) {
+            let _ = writeln!(text, "brought       {:>8} dB with {}", or_dash(rung.sqnr_db.map(|v| format!("{v:.1}"))), rung.quantizer);
+        }
+        if let Some(brought) = &report.brought {
+            let _ = writeln!(text, "              measured on {} pictures that this series was not fitted to", brought.pictures);
+        }
         for note in &report.notes {
             let _ = writeln!(text, "note          {note}");
         }

@@ -30,6 +30,12 @@ impl Default for Options {
     }
 }
 
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, scales {}, rounding {}, bias {}", self.method, self.scales, self.rounding, self.bias)
+    }
+}
+
 /// What has a scale of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Scales {

@@ -13,6 +13,7 @@ use crate::pack::{Depth, LANES, panels};
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use crate::shape::{LINE, View, Window};
 use core::ops::Range;
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
@@ -131,8 +132,10 @@ fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -
         }
         totals.push(row.iter().map(|&b| i32::from(b) - i32::from(MIDDLE)).sum::<i32>());
     }
-    let mut x = rows[..band.end * samples].to_vec();
-    kernels.flip_tensor(DataType::U8, &mut x);
+    let mut x = Cow::Borrowed(&rows[..band.end * samples]);
+    if kernels.flip() != 0 {
+        kernels.flip_tensor(DataType::U8, x.to_mut());
+    }
     let input = View::packed(1, count(band.end), count(samples), DataType::U8, 0);
     let output = View::packed(1, count(band.end), count(outputs), DataType::I32, 0);
     let (zeros, half) = (std::vec![0; outputs], std::vec![MULTIPLIER_LIMIT - 1; outputs]);

@@ -5,19 +5,20 @@ pub mod channels;
 pub mod choices;
 pub mod emit;
 pub mod error;
+pub mod explain;
 pub mod float;
 pub mod fold;
 pub mod graph;
-mod hessian;
+pub mod hessian;
 pub mod histogram;
 pub mod import;
 mod layer;
-mod matrix;
+pub mod matrix;
 pub mod onnx;
 mod parallel;
 pub mod pipeline;
 pub mod plan;
-mod plane;
+pub mod plane;
 pub mod quantize;
 pub mod quantized;
 pub mod range;
@@ -27,7 +28,8 @@ mod scales;
 mod sums;
 
 pub use error::ConvertError;
-pub use pipeline::{Converted, Options, Progress, Source, Stage, convert};
+pub use explain::explain;
+pub use pipeline::{Calibrated, Converted, Options, Progress, Source, Stage, convert};
 
 use std::vec::Vec;
 

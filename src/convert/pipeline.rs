@@ -1,13 +1,14 @@
 //! The whole way from an ONNX file to the bytes of a `.stone` file.
 
+use super::calibrate::{Statistics, calibrate};
 use super::emit::{About, emit};
 use super::float::{FloatInput, FloatNet, feed};
 use super::graph::{Input, Network, Op};
 use super::import::import;
 use super::onnx::Onnx;
-use super::quantize::{self, quantize, walked};
+use super::quantize::{self, Spent, timed, walked};
 use super::quantized::Quantized;
-use super::{ConvertError, Pictures, calibrate::calibrate, fold::fold, plan};
+use super::{ConvertError, Pictures, fold::fold, plan};
 use crate::format::view::Preprocess;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
@@ -32,7 +33,13 @@ pub enum Stage {
     Import,
     /// The float network runs over the pictures.
     Calibrate,
-    /// Steps become integers.
+    /// Ranges and scales are chosen.
+    Scales,
+    /// The second moments of the layers' inputs are summed up.
+    Moments,
+    /// Weights are rounded.
+    Round,
+    /// Steps become integers; as a time, what the three above leave of it: the integer network runs over the pictures.
     Quantize,
     /// The file is written and proven.
     Emit,
@@ -45,6 +52,9 @@ impl Stage {
         match self {
             Self::Import => "import",
             Self::Calibrate => "calibrate",
+            Self::Scales => "scales",
+            Self::Moments => "moments",
+            Self::Round => "rounding",
             Self::Quantize => "quantize",
             Self::Emit => "emit",
         }
@@ -65,7 +75,7 @@ pub struct Converted {
     /// Pictures that calibration saw.
     pub pictures: usize,
     /// Seconds that each stage took.
-    pub seconds: [(Stage, f64); 4],
+    pub seconds: Vec<(Stage, f64)>,
 }
 
 /// Fewer calibration pictures than this are worth a word.
@@ -139,6 +149,94 @@ fn normalization(p: &Preprocess) -> (Vec<f64>, Vec<f64>) {
     (0..4).map(channel).unzip()
 }
 
+/// A network whose statistics are known: what quantizing begins with, as often as one likes.
+#[derive(Debug)]
+pub struct Calibrated {
+    /// The float network.
+    pub source: Source,
+    /// What the pictures said.
+    pub statistics: Statistics,
+    /// Numbers of the pictures that the quantizer walks with.
+    pub walked: Vec<usize>,
+    seconds: [(Stage, f64); 2],
+}
+
+impl Calibrated {
+    /// Reads an ONNX file and runs its float network over the pictures.
+    ///
+    /// # Errors
+    /// What is wrong with the file, a picture or the network, and where.
+    pub fn new(path: &Path, preprocess: &Preprocess, threads: usize, pictures: &dyn Pictures, progress: &Progress<'_>) -> Result<Self, ConvertError> {
+        let mut clock = Clock(Instant::now());
+        progress(Stage::Import, 0, 1);
+        let source = Source::open(path, preprocess)?;
+        let float = source.float(&source.values())?;
+        let import = clock.lap();
+        let (n, walked) = (pictures.len(), walked(&source.network, pictures.len()));
+        let run = |picture: &[u8]| float.run(&source.feed(picture));
+        let statistics = calibrate(&source.network, &run, pictures, &walked, threads, &|done| progress(Stage::Calibrate, done, n))?;
+        drop(float);
+        Ok(Self { source, statistics, walked, seconds: [(Stage::Import, import), (Stage::Calibrate, clock.lap())] })
+    }
+
+    /// The integer network. The pictures are those of the statistics.
+    ///
+    /// # Errors
+    /// If a picture cannot be read or a step cannot be expressed in the arithmetic of the device.
+    pub fn quantize(&self, options: quantize::Options, pictures: &dyn Pictures, spent: &Spent, progress: &Progress<'_>) -> Result<Quantized, ConvertError> {
+        let network = &self.source.network;
+        let inputs = self.walked.iter().map(|&i| pictures.load(i, network.input.shape)).collect::<Result<_, _>>()?;
+        timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
+    }
+
+    /// The file. The first picture of `check` becomes its check input instead of the one that a seed makes.
+    ///
+    /// # Errors
+    /// As [`Self::quantize`], or if the labels do not fit or a proof fails.
+    pub fn convert(
+        &self,
+        options: &Options,
+        pictures: &dyn Pictures,
+        check: Option<&dyn Pictures>,
+        progress: &Progress<'_>,
+    ) -> Result<Converted, ConvertError> {
+        let (network, n, walked) = (&self.source.network, pictures.len(), &self.walked);
+        let classes = network.steps.last().map_or(0, |s| network.tensors[s.output].shape[2] as usize);
+        if !options.labels.is_empty() && options.labels.len() != classes {
+            let what = std::format!("{} labels for {classes} classes", options.labels.len());
+            return Err(ConvertError::Preprocess { what, help: "give a file with one label a line, one for each class" });
+        }
+        let (mut clock, spent) = (Clock(Instant::now()), Spent::default());
+        let mut quantized = self.quantize(options.quantize, pictures, &spent, progress)?;
+        let whole = clock.lap();
+        progress(Stage::Emit, 0, 1);
+        let about = About {
+            name: network.name.clone(),
+            parameters: parameters(network),
+            preprocess: options.preprocess,
+            labels: options.labels.clone(),
+            sha256: self.source.sha256,
+            pictures: n,
+            method: options.quantize.to_string(),
+            check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
+        };
+        if n < FEW {
+            quantized.notes.push(std::format!(
+                "calibrated on {n} pictures only: take 100 or more like those that the network will see; what is measured on these few flatters"
+            ));
+        }
+        if walked.len() < n {
+            let note = std::format!("weights and biases were fitted on {} of the {n} pictures, evenly spaced: more do not fit into memory", walked.len());
+            quantized.notes.push(note);
+        }
+        let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
+        let parts = [(Stage::Scales, spent.scales.get()), (Stage::Moments, spent.moments.get()), (Stage::Round, spent.rounding.get())];
+        let rest = whole - parts.iter().map(|p| p.1).sum::<f64>();
+        let seconds = self.seconds.into_iter().chain(parts).chain([(Stage::Quantize, rest), (Stage::Emit, clock.lap())]).collect();
+        Ok(Converted { file, quantized, float_scores: self.statistics.scores.clone(), walked: walked.clone(), pictures: n, seconds })
+    }
+}
+
 /// Converts an ONNX file with the help of pictures. The first picture of `check` becomes the file's check input instead of the one that a seed makes.
 ///
 /// # Errors
@@ -150,48 +248,7 @@ pub fn convert(
     check: Option<&dyn Pictures>,
     progress: &Progress<'_>,
 ) -> Result<Converted, ConvertError> {
-    let mut clock = Clock(Instant::now());
-    progress(Stage::Import, 0, 1);
-    let source = Source::open(path, &options.preprocess)?;
-    let network = &source.network;
-    let classes = network.steps.last().map_or(0, |s| network.tensors[s.output].shape[2] as usize);
-    if !options.labels.is_empty() && options.labels.len() != classes {
-        let what = std::format!("{} labels for {classes} classes", options.labels.len());
-        return Err(ConvertError::Preprocess { what, help: "give a file with one label a line, one for each class" });
-    }
-    let float = source.float(&source.values())?;
-    let import = clock.lap();
-    let (n, walked) = (pictures.len(), walked(network, pictures.len()));
-    let run = |picture: &[u8]| float.run(&source.feed(picture));
-    let statistics = calibrate(network, &run, pictures, &walked, options.quantize.threads, &|done| progress(Stage::Calibrate, done, n))?;
-    drop(float);
-    let calibrated = clock.lap();
-    let inputs = walked.iter().map(|&i| pictures.load(i, network.input.shape)).collect::<Result<_, _>>()?;
-    let mut quantized = quantize(network, &statistics, inputs, options.quantize, &|done| progress(Stage::Quantize, done, network.steps.len()))?;
-    let seconds = clock.lap();
-    progress(Stage::Emit, 0, 1);
-    let about = About {
-        name: network.name.clone(),
-        parameters: parameters(network),
-        preprocess: options.preprocess,
-        labels: options.labels.clone(),
-        sha256: source.sha256,
-        pictures: n,
-        method: options.quantize.method.to_string(),
-        check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
-    };
-    if n < FEW {
-        quantized.notes.push(std::format!(
-            "calibrated on {n} pictures only: take 100 or more like those that the network will see; what is measured on these few flatters"
-        ));
-    }
-    if walked.len() < n {
-        let note = std::format!("weights and biases were fitted on {} of the {n} pictures, evenly spaced: more do not fit into memory", walked.len());
-        quantized.notes.push(note);
-    }
-    let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
-    let seconds = [(Stage::Import, import), (Stage::Calibrate, calibrated), (Stage::Quantize, seconds), (Stage::Emit, clock.lap())];
-    Ok(Converted { file, quantized, float_scores: statistics.scores, walked, pictures: n, seconds })
+    Calibrated::new(path, &options.preprocess, options.quantize.threads, pictures, progress)?.convert(options, pictures, check, progress)
 }
 
 struct Clock(Instant);

@@ -13,6 +13,8 @@ use crate::kernels::Kernels;
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use crate::shape::{View, Window};
 use std::string::{String, ToString};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 use std::vec::Vec;
 
 pub use super::choices::Options;
@@ -44,10 +46,42 @@ pub fn walked(network: &Network, pictures: usize) -> Vec<usize> {
     (0..n).map(|i| i * pictures / n).collect()
 }
 
+/// Seconds that parts of the work took.
+#[derive(Debug, Default)]
+pub struct Spent {
+    /// Ranges and scales.
+    pub scales: Seconds,
+    /// Moments of the layers' inputs.
+    pub moments: Seconds,
+    /// Rounding of weights.
+    pub rounding: Seconds,
+}
+
+/// A sum of times.
+#[derive(Debug, Default)]
+pub struct Seconds(Mutex<f64>);
+
+impl Seconds {
+    /// The sum.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the time that `work` takes.
+    pub(super) fn of<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += start.elapsed().as_secs_f64();
+        result
+    }
+}
+
 /// The walk over the steps.
 pub(super) struct Walk<'a> {
     pub network: &'a Network,
     pub options: Options,
+    pub spent: &'a Spent,
     pub kernels: Kernels,
     pub made: Quantized,
     /// Scales of the channels of each tensor of the network as the statistics want them.
@@ -69,12 +103,27 @@ pub fn quantize(
     options: Options,
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
-    let scales = scales(network, statistics, options);
+    timed(network, statistics, pictures, options, &Spent::default(), progress)
+}
+
+/// [`quantize`], with the time that parts of it took.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn timed(
+    network: &Network,
+    statistics: &Statistics,
+    pictures: Vec<Vec<u8>>,
+    options: Options,
+    spent: &Spent,
+    progress: &dyn Fn(usize),
+) -> Result<Quantized, ConvertError> {
+    let scales = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
     let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, picture: true };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
-    let mut walk = Walk { network, options, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for };
+    let mut walk = Walk { network, options, spent, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for };
     for (i, step) in network.steps.iter().enumerate() {
         walk.step(i, step, &statistics.means[i])?;
         for tensor in core::iter::once(0).chain(network.steps[..=i].iter().map(|s| s.output)) {

@@ -137,26 +137,26 @@ pub fn largest(tensor: &TensorStatistics, levels: f64, method: Method) -> f64 {
 #[must_use]
 pub fn bounds(tensor: &TensorStatistics, levels: f64, method: Method, weights: &[f64]) -> Vec<f64> {
     let channels = &tensor.channels;
-    let of = |groups: &[usize]| -> Vec<Magnitudes> { (0..channels.len()).map(|c| Magnitudes::channel(channels, groups, c)).collect() };
-    let points = |all: &[Magnitudes]| -> Vec<f64> { all.iter().map(|m| m.largest(levels, method)).collect() };
-    let all = points(&of(&ALL));
+    let point = |groups: &[usize], c: usize| Magnitudes::channel(channels, groups, c).largest(levels, method);
+    let points: Vec<f64> = (0..channels.len()).map(|c| point(&ALL, c)).collect();
     if method != Method::CrossValidated {
-        return all;
+        return points;
     }
-    let others = |g: usize| -> Vec<usize> { ALL.into_iter().filter(|&other| other != g).collect() };
-    let folds: Vec<(Vec<f64>, Vec<Magnitudes>)> = ALL.into_iter().map(|g| (points(&of(&others(g))), of(&[g]))).collect();
     let whole = Magnitudes::of(&tensor.histogram, f64::from(tensor.max)).clipping_point(levels);
-    let cost = |&(margin, share): &(f64, f64)| -> f64 {
-        let fold = |(points, unseen): &(Vec<f64>, Vec<Magnitudes>)| -> f64 {
-            let channel =
-                |((weight, unseen), point): ((&f64, &Magnitudes), &f64)| weight * unseen.error(margin * point.max(share * whole), levels, CORRELATION);
-            weights.iter().zip(unseen).zip(points).map(channel).sum()
-        };
-        folds.iter().map(fold).sum()
-    };
-    let choices = MARGINS.into_iter().flat_map(|m| SHARES.into_iter().map(move |s| (m, s)));
-    let (margin, share) = least(choices, cost).unwrap_or((1.0, 1.0));
-    all.iter().map(|point| margin * point.max(share * whole)).collect()
+    let choices: Vec<(f64, f64)> = MARGINS.into_iter().flat_map(|m| SHARES.into_iter().map(move |s| (m, s))).collect();
+    let bound = |(margin, share): (f64, f64), point: f64| margin * point.max(share * whole);
+    let mut costs = std::vec![0.0; choices.len()];
+    for (c, weight) in weights.iter().enumerate() {
+        for group in ALL {
+            let others: Vec<usize> = ALL.into_iter().filter(|&g| g != group).collect();
+            let (point, unseen) = (point(&others, c), Magnitudes::channel(channels, &[group], c));
+            for (cost, &choice) in costs.iter_mut().zip(&choices) {
+                *cost += weight * unseen.error(bound(choice, point), levels, CORRELATION);
+            }
+        }
+    }
+    let choice = least(choices.iter().zip(&costs), |(_, cost)| **cost).map_or((1.0, 1.0), |(choice, _)| *choice);
+    points.into_iter().map(|point| bound(choice, point)).collect()
 }
 
 /// Linear bins in which distributions are compared, and in how many of them quantization merges them.
