@@ -1,10 +1,11 @@
 //! One convolution in integers: grid steps and factors, then weights, then the bias in closed form.
 
 use super::ConvertError;
+use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
 use super::graph::{self, Second};
 use super::parallel::in_order;
-use super::quantize::{ONE, ROOM, Walk, derived, levels, statistics_of};
+use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step, params};
 use super::round::{fraction, integer, unit};
 use super::rounding::{Rows, integers};
@@ -276,12 +277,12 @@ fn fused(
             });
             let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, output: probe, block: None, macs: 0, factors: None };
-            let outputs = walk.run(&probing)?;
+            let (channels, mut seen) = (mean.len().next_multiple_of(4), TensorStatistics::default());
+            walk.each(&probing, |bytes| observe(&mut seen, &in_common_unit(&bytes, channels, &grid.unit, largest), 2.0 * largest))?;
             walk.made.tensors.pop();
             walk.data.pop();
-            let channels = mean.len().next_multiple_of(4);
-            let scaled: Vec<Vec<u8>> = outputs.iter().map(|bytes| in_common_unit(bytes, channels, &grid.unit, largest)).collect();
-            std::vec![(range::largest(&statistics_of(&scaled, 2.0 * largest), levels(kind), walk.options.method) / levels(kind)).max(largest); mean.len()]
+            let scale = range::largest(&seen, levels(kind), walk.options.method) / levels(kind);
+            std::vec![scale.max(largest); mean.len()]
         }
     };
     let multiplier: Vec<i32> = grid.unit.iter().zip(&scales).map(|(g, scale)| integer((ONE * g / scale + 0.5).floor())).collect();

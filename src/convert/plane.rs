@@ -52,39 +52,36 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
     let mut rank: Vec<usize> = std::vec![usize::MAX; order.iter().max().map_or(0, |m| m + 2)];
     order.iter().enumerate().for_each(|(k, &p)| rank[p] = k);
     let partners: Vec<Option<usize>> = order.iter().map(|p| Some(rank[p ^ 1]).filter(|&k| grid.pair_safe && k < n)).collect();
-    // What the finished columns add to the others, and the errors of the block's columns, row by row.
+    // Row by row: what finished columns add to a column that is to come, and the integer of one that is finished.
     let outputs = grid.rows.len();
-    let mut sums = std::vec![0.0; outputs * n];
-    let mut integers = std::vec![0.0; outputs * n];
+    let mut state = std::vec![0.0; outputs * n];
     let blocks: Vec<usize> = (0..n).step_by(BLOCK).rev().collect();
     for from in blocks {
         let to = n.min(from + BLOCK);
         let strips = strips(&r, n, from, to);
-        let mut work: Vec<_> = sums.chunks_mut(ROWS * n).zip(integers.chunks_mut(ROWS * n)).collect();
-        chunks(&mut work, 1, threads, |chunk, work| {
-            let (sums, integers) = &mut work[0];
+        chunks(&mut state, ROWS * n, threads, |chunk, state| {
             let mut errors = std::vec![Strip::default(); (to - from) * ROWS / TILE];
-            for (i, (sums, integers)) in sums.chunks_mut(n).zip(integers.chunks_mut(n)).enumerate() {
+            for (i, state) in state.chunks_mut(n).enumerate() {
                 let o = chunk * ROWS + i;
                 let row = Row { weights: &grid.rows[o], steps: grid.steps[o] };
                 let errors = &mut errors[i / TILE * (to - from)..][..to - from];
                 for k in (from..to).rev() {
                     let position = order[k];
                     let step = row.steps[usize::from(position >= grid.split)];
-                    let (low, high) = partners[k].map_or((-LARGEST, LARGEST), |p| room(&row, integers, (k, p), (order[p], step)));
+                    let (low, high) = partners[k].map_or((-LARGEST, LARGEST), |p| room(&row, state, (k, p), (order[p], step)));
                     let weight = row.weights[position];
-                    integers[k] = ((weight + sums[k]) / step + 0.5).floor().clamp(low, high);
-                    let error = weight - step * integers[k];
+                    state[k] = ((weight + state[k]) / step + 0.5).floor().clamp(low, high);
+                    let error = weight - step * state[k];
                     errors[k - from][i % TILE] = error;
                     let below = strips[k - from..].iter().step_by(to - from).take((k - from).div_ceil(TILE));
-                    for (sums, factors) in sums[from..].as_chunks_mut::<TILE>().0.iter_mut().zip(below) {
+                    for (sums, factors) in state[from..].as_chunks_mut::<TILE>().0.iter_mut().zip(below) {
                         sums.iter_mut().zip(factors).for_each(|(s, f)| *s += error * f);
                     }
                 }
             }
             for (i, factors) in strips[..].chunks(to - from).enumerate().skip((to - from).div_ceil(TILE)) {
                 let at = (i - (to - from) / TILE) * TILE;
-                for (errors, rows) in errors.chunks(to - from).zip(sums.chunks_mut(TILE * n)) {
+                for (errors, rows) in errors.chunks(to - from).zip(state.chunks_mut(TILE * n)) {
                     let mut tile = Tile::default();
                     multiply_add(&mut tile, errors, factors);
                     for (tile, row) in tile.iter().zip(rows.chunks_mut(n)) {
@@ -95,7 +92,7 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
         });
     }
     for (o, row) in rounded.iter_mut().enumerate() {
-        order.iter().zip(&integers[o * n..]).for_each(|(&p, &q)| row[p] = i8::try_from(integer(q)).unwrap_or_default());
+        order.iter().zip(&state[o * n..]).for_each(|(&p, &q)| row[p] = i8::try_from(integer(q)).unwrap_or_default());
     }
 }
 

@@ -240,18 +240,23 @@ impl Walk<'_> {
 
     /// Runs a step on all pictures.
     pub fn run(&self, step: &Step) -> Result<Vec<Vec<u8>>, ConvertError> {
+        let mut outputs = Vec::with_capacity(self.data[step.input].len());
+        self.each(step, |bytes| outputs.push(bytes))?;
+        Ok(outputs)
+    }
+
+    /// Runs a step on all pictures, without keeping what it makes.
+    pub fn each(&self, step: &Step, mut sink: impl FnMut(Vec<u8>)) -> Result<(), ConvertError> {
         let views = self.views();
         let operation = step.operation(&views, 4);
-        let mut outputs = Vec::with_capacity(self.data[step.input].len());
         let work = |i: usize| {
             let second = step.second.map_or(&[][..], |t| &self.data[t][i][..]);
             Ok(run_operation(&operation, self.kernels, &self.data[step.input][i], second, &views[step.output]))
         };
         in_order(self.data[step.input].len(), self.options.threads, work, |_, bytes| {
-            outputs.push(bytes);
+            sink(bytes);
             Ok(())
-        })?;
-        Ok(outputs)
+        })
     }
 }
 
@@ -301,17 +306,13 @@ fn averages(window: &Window, input: &View, output: &View, include_pad: bool, rat
     ((1..=taps).map(|n| multiplier(n).to_le_bytes()).collect(), p)
 }
 
-/// Statistics of integers in units of `unit`, as calibration would have them.
-pub(super) fn statistics_of(pictures: &[Vec<u8>], unit: f64) -> TensorStatistics {
-    let mut statistics = TensorStatistics::default();
-    for bytes in pictures {
-        for word in bytes.as_chunks::<4>().0 {
-            let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
-            statistics.histogram.add(value);
-            statistics.max = statistics.max.max(value.abs());
-        }
+/// Counts integers in units of `unit`, as calibration would.
+pub(super) fn observe(statistics: &mut TensorStatistics, bytes: &[u8], unit: f64) {
+    for word in bytes.as_chunks::<4>().0 {
+        let value = narrow(f64::from(i32::from_le_bytes(*word)) * unit);
+        statistics.histogram.add(value);
+        statistics.max = statistics.max.max(value.abs());
     }
-    statistics
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a histogram needs no more than f32")]
