@@ -180,7 +180,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let calibrated = calibrated.map_err(|e| in_file(&args.onnx, e))?;
     let mut best: Option<(Outcome, f64)> = None;
     for quantize in rungs {
-        let outcome = Outcome::new(args, &calibrated, Options { preprocess, quantize, labels: labels.clone() }, &calibration, output)?;
+        let outcome = Outcome::new(args, &calibrated, &Options { preprocess, quantize, labels: labels.clone() }, &calibration, output)?;
         let tally = match &test {
             Some(set) => {
                 let job = Job { engine: &outcome.engine, set, geometry, skip_bad: args.choice.skip_bad, threads: args.threads.threads, output };
@@ -290,10 +290,10 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn new(args: &ConvertArgs, calibrated: &Calibrated, options: Options, calibration: &Calibration, output: Output) -> Result<Self> {
+    fn new(args: &ConvertArgs, calibrated: &Calibrated, options: &Options, calibration: &Calibration, output: Output) -> Result<Self> {
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
         let check = check.as_ref().map(|c| c as &dyn Pictures);
-        let converted = with_progress(output, |progress| calibrated.convert(&options, calibration, check, progress));
+        let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
         let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
         // The model lives as long as the program, as a mapped file does.
         let bytes: &'static [u8] = Box::leak(converted.file.clone().into_boxed_slice());
