@@ -12,6 +12,7 @@ use crate::format::proof::FACTOR_LIMIT;
 use crate::kernels::Kernels;
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use crate::shape::{View, Window};
+use std::borrow::Cow;
 use std::string::{String, ToString};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -284,9 +285,20 @@ impl Walk<'_> {
             return Ok(());
         };
         let work = |i: usize| {
-            let operands = [Some(step.input), step.second, step.third].map(|t| t.map_or(&[][..], |t| &self.data[t][i][..]));
+            // The walk keeps the definition's bytes, whatever the kernel set stores.
+            let stored = |t: TensorId| {
+                let bytes = &self.data[t][i];
+                if self.kernels.flip() == 0 {
+                    return Cow::Borrowed(&bytes[..]);
+                }
+                let mut bytes = bytes.clone();
+                self.kernels.flip_tensor(self.made.tensors[t].kind, &mut bytes);
+                Cow::Owned(bytes)
+            };
+            let operands = [Some(step.input), step.second, step.third].map(|t| t.map_or(Cow::Borrowed(&[][..]), stored));
             let (mut out, mut scratch) = (std::vec![0; operation.output().bytes()], std::vec![0; operation.scratch()]);
-            operation.run(self.kernels, operands, &mut out, 0..operation.units().count, &mut scratch);
+            operation.run(self.kernels, operands.each_ref().map(|o| &**o), &mut out, 0..operation.units().count, &mut scratch);
+            self.kernels.flip_tensor(operation.output().kind, &mut out);
             Ok(out)
         };
         in_order(self.data[step.input].len(), self.options.threads, work, |_, bytes| {
