@@ -34,11 +34,11 @@ impl Zeros {
         Self(Quantized { tensors: vec![picture], ..Default::default() })
     }
 
-    fn step(&mut self, op: quantized::Op, input: usize, second: Option<usize>, shape: [u32; 3], kind: DataType, block: Option<u32>, macs: u64) -> usize {
+    fn step(&mut self, op: quantized::Op, input: usize, second: Option<usize>, shape: [u32; 3], kind: DataType, block: Option<u32>) -> usize {
         let output = self.0.tensors.len();
         let scales = vec![1.0; shape[2] as usize];
         self.0.tensors.push(Tensor { name: format!("t{output}"), shape, kind, scales, picture: false, part: None });
-        self.0.steps.push(Step { name: format!("s{output}"), op, input, second, third: None, output, block, macs, factors: None });
+        self.0.steps.push(Step { name: format!("s{output}"), op, input, second, third: None, output, block, macs: 0, factors: None });
         output
     }
 
@@ -71,7 +71,9 @@ impl Zeros {
         let macs = u64::from(shape[0] * shape[1] * channels) * u64::from(k * k * self.0.tensors[input].shape[2]);
         let conv = Conv { window, groups: 1, weights: bytes(input, &window), params, padding: Vec::new(), second, pair_safe: false };
         let kind = if shape[0] == 1 { DataType::I32 } else { DataType::U8 };
-        self.step(quantized::Op::Conv(conv), input, shortcut, shape, kind, block, macs)
+        let output = self.step(quantized::Op::Conv(conv), input, shortcut, shape, kind, block);
+        self.0.steps[output - 1].macs = macs;
+        output
     }
 
     /// ResNet of these numbers of blocks; `wide` is 4 with bottlenecks, 1 with basic blocks.
@@ -80,7 +82,7 @@ impl Zeros {
         let stem = net.conv(0, 7, 2, 64, None, None);
         let window = Window { kernel: [3, 3], stride: [2, 2], dilation: [1, 1], pads: [1; 4] };
         let shape = net.sized(&window, stem, 64);
-        let mut x = net.step(quantized::Op::MaxPool(window), stem, None, shape, DataType::U8, None, 0);
+        let mut x = net.step(quantized::Op::MaxPool(window), stem, None, shape, DataType::U8, None);
         let mut block = 0;
         for (stage, depth) in (0..4).zip(depths) {
             for i in 0..depth {
@@ -99,7 +101,7 @@ impl Zeros {
         let [h, w, c] = net.0.tensors[x].shape;
         let window = Window { kernel: [h, w], stride: [1, 1], dilation: [1, 1], pads: [0; 4] };
         let multipliers = vec![[0; 4]; (h * w) as usize];
-        let mean = net.step(quantized::Op::AveragePool { window, include_pad: false, multipliers, p: 0 }, x, None, [1, 1, c], DataType::U8, None, 0);
+        let mean = net.step(quantized::Op::AveragePool { window, include_pad: false, multipliers, p: 0 }, x, None, [1, 1, c], DataType::U8, None);
         net.conv(mean, 1, 1, 1000, None, None);
         net.0
     }

@@ -103,6 +103,10 @@ fn bad_arguments_and_inputs() {
         (3, "verify notes.jpg", &["notes.jpg"]),
         (2, "verify net.stone --isa every", &["every"]),
         (3, "profile nowhere.stone", &["nowhere.stone"]),
+        (2, "profile net.stone --energy", &["--data"]),
+        (2, "profile net.stone --data one", &["--energy"]),
+        (3, "profile net.stone --energy --data empty", &["empty"]),
+        (2, "report net.onnx net.stone --data one", &["--output"]),
     ];
     for (code, args, names) in table {
         let ran = folder.run(args);
@@ -133,7 +137,7 @@ fn damaged_files_are_refused() {
 fn help_and_version() {
     let folder = Folder::new("help");
     let all = folder.run("--help").expect(0).out;
-    for command in ["convert", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "devices", "demo"] {
+    for command in ["convert", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "report", "devices", "demo"] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&format!("{command} --help")).expect(0).out;
         assert!(help.contains("Example") && help.contains(&format!("skipstone {command}")) && help.contains("--json"), "{help}");
@@ -143,7 +147,7 @@ fn help_and_version() {
     assert!(Kernels::all().all(|k| isa.contains(k.set().name())) && isa.contains("all takes every set"), "{isa}");
     assert!(!all.contains("small") && !folder.run("bench --help").expect(0).out.contains("small"), "no file that the converter makes has that plan");
     let needing = |text: &str| text.lines().filter(|l| l.contains("(needs the program with the converter)")).count();
-    let (commands, options) = if cfg!(feature = "convert") { (0, 0) } else { (3, 1) };
+    let (commands, options) = if cfg!(feature = "convert") { (0, 0) } else { (4, 1) };
     assert_eq!((needing(&all), needing(&folder.run("eval --help").expect(0).out)), (commands, options), "{all}");
     assert_eq!(folder.run("--version").expect(0).out, format!("skipstone {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -393,6 +397,35 @@ fn what_is_in_a_file() {
     assert!(text.contains("plan small") && text.contains("iiii") && text.contains("block1.conv2"), "{text}");
 }
 
+#[test]
+fn steps_by_residual_block() {
+    let folder = folder("blocks");
+    let json = folder.run("inspect net.stone --blocks --json").json(0, "inspect");
+    assert!(json["skipped"].as_array().is_some_and(Vec::is_empty) && folder.run("inspect net.stone --json").json(0, "inspect").get("blocks").is_none());
+    let blocks = json["blocks"].as_array().expect("an array");
+    assert_eq!(blocks.iter().map(|b| b["block"].clone()).collect::<Vec<_>>(), [Value::Null, 0.into(), Value::Null, 1.into(), Value::Null]);
+    for block in blocks {
+        has(block, "kind traits first last steps in_channels channels stride shortcut convolutions weights biases parameters macs arena_bytes arena_percent");
+    }
+    let [first, second] = [&blocks[1], &blocks[3]];
+    assert_eq!((&first["kind"], &first["shortcut"], number(first, "weights")), (&"basic".into(), &"identity".into(), 9.0 * 256.0));
+    assert_eq!((&second["shortcut"], &second["stride"], &second["convolutions"]), (&"projection".into(), &1.into(), &vec!["3x3"].into()));
+    assert_eq!(number(second, "weights"), f64::from(9 * 22 * 22 + 16 * 22));
+    assert_eq!(blocks.iter().map(|b| number(b, "steps")).sum::<f64>(), 21.0);
+    folder.write("set.bin", &cifar(3));
+    let profile = folder.run("profile net.stone --runs 5 --energy --data set.bin --limit 2 --json").json(0, "profile");
+    assert_eq!(profile["pictures"], 2);
+    for (i, block) in profile["blocks"].as_array().expect("an array").iter().enumerate() {
+        assert!(number(block, "ms") >= 0.0 && block.get("energy").is_some() == (i == 1), "{block}");
+    }
+    for kernels in Kernels::all() {
+        let other = folder.run(&format!("profile net.stone --runs 5 --energy --data set.bin --limit 2 --isa {} --json", kernels.set())).json(0, "profile");
+        assert_eq!(other["blocks"][1]["energy"], profile["blocks"][1]["energy"], "the same on every kernel set");
+    }
+    let text = folder.run("profile net.stone --runs 5 --blocks").expect(0).out;
+    assert!(text.contains("basic") && !text.contains("|F|/|x|") && text.contains("block1.conv2"), "{text}");
+}
+
 /// Changes a file and makes its checksum right again.
 fn changed(file: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut file = file.to_vec();
@@ -459,9 +492,12 @@ fn a_build_without_the_converter_says_so() {
     let folder = folder("small");
     folder.png("one/a.png", 12, 10, 0);
     folder.write("net.onnx", b"");
-    for args in
-        ["convert net.onnx -o y.stone --calib one --preprocess unit", "compare net.onnx net.stone --data one", "eval net.stone --data one --against net.onnx"]
-    {
+    for args in [
+        "convert net.onnx -o y.stone --calib one --preprocess unit",
+        "compare net.onnx net.stone --data one",
+        "report net.onnx net.stone --data one -o y.html",
+        "eval net.stone --data one --against net.onnx",
+    ] {
         let ran = folder.run(args);
         assert!(ran.err.contains("cargo build"), "{}", ran.err);
         ran.error(4, &["net.onnx", "not built into"]);

@@ -19,8 +19,10 @@ use crate::picture::Geometry;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Pictures on which networks without blocks are compared with the whole one.
+/// Pictures on which networks without blocks are compared with the whole one: at least, and more of small ones, as many as take so many multiply-accumulates.
 const PICTURES: usize = 64;
+const MOST_PICTURES: usize = 256;
+const MACS: u64 = 10_000_000_000;
 /// Blocks that are tried one by one, those that add least.
 const CANDIDATES: usize = 24;
 
@@ -32,17 +34,18 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Some pictures, evenly spaced, without their classes.
-    fn of(pictures: &dyn Pictures, shape: [u32; 3]) -> Result<Self> {
-        let inputs: Vec<_> = spaced(pictures.len()).map(|i| pictures.load(i, shape)).collect::<core::result::Result<_, _>>()?;
+    fn of(pictures: &dyn Pictures, shape: [u32; 3], macs: u64) -> Result<Self> {
+        let inputs: Vec<_> = spaced(pictures.len(), macs).map(|i| pictures.load(i, shape)).collect::<core::result::Result<_, _>>()?;
         Ok(Self { truth: vec![None; inputs.len()], inputs })
     }
 
     /// Some pictures of a data set, evenly spaced, with their classes.
-    pub(super) fn of_set(set: &DataSet, shape: [u32; 3], geometry: Geometry, skip_bad: bool) -> Result<Self> {
+    pub(super) fn of_set(set: &DataSet, engine: &Engine, geometry: Geometry, skip_bad: bool) -> Result<Self> {
+        let shape = engine.model.input_shape();
         let mut preparer = Preparer::with_shape(shape, geometry);
         let (mut inputs, mut truth) = (Vec::new(), Vec::new());
         let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
-        for i in spaced(set.len()) {
+        for i in spaced(set.len(), engine.model.macs()) {
             if load(set, i, skip_bad, &mut preparer, &mut input)? {
                 inputs.push(input.clone());
                 truth.push(set.label(i));
@@ -56,9 +59,9 @@ impl Inputs {
     }
 }
 
-/// At most [`PICTURES`] numbers below `all`.
-fn spaced(all: usize) -> impl Iterator<Item = usize> {
-    let n = all.min(PICTURES);
+/// Some numbers below `all` for a network of so many multiply-accumulates.
+fn spaced(all: usize, macs: u64) -> impl Iterator<Item = usize> {
+    let n = usize::try_from(MACS / macs.max(1)).unwrap_or(MOST_PICTURES).clamp(PICTURES, MOST_PICTURES).min(all);
     (0..n).map(move |i| i * all / n)
 }
 
@@ -242,11 +245,11 @@ impl Skip {
             quantize::Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..Default::default() };
         let options = convert::Options { preprocess: *preprocess, quantize, labels: Vec::new() };
         let whole = convert::convert(&args.onnx, &options, &Few(calibration), None, &|_, _, _| {})?;
-        let costs = Costs::measure(&in_memory(whole.file, &args.output)?)?;
-        let shape = source.network.input.shape;
+        let engine = in_memory(whole.file, &args.output)?;
+        let costs = Costs::measure(&engine)?;
         let inputs = match test {
-            Some((set, geometry)) => Inputs::of_set(set, shape, geometry, args.choice.skip_bad)?,
-            None => Inputs::of(calibration, shape)?,
+            Some((set, geometry)) => Inputs::of_set(set, &engine, geometry, args.choice.skip_bad)?,
+            None => Inputs::of(calibration, engine.model.input_shape(), costs.macs)?,
         };
         let ensemble = choose(choice, &source, &inputs, &costs, args.threads.threads, output)?;
         Ok(Self { full_ms: costs.ms, ms: costs.ms, saved_percent: 0.0, full_macs: costs.macs, macs: costs.macs, ensemble })

@@ -111,7 +111,7 @@ fn measure(args: &ReportArgs, engine: Engine, set: &DataSet, source: &Source, ou
     let ensemble = if args.quick || source.bypasses.is_empty() || engine.model.skipped().next().is_some() {
         None
     } else {
-        let inputs = Inputs::of_set(set, engine.model.input_shape(), geometry, skip_bad)?;
+        let inputs = Inputs::of_set(set, &engine, geometry, skip_bad)?;
         let order = ensemble::order(source, &inputs, threads, output)?;
         Some(ensemble::curve(source, &inputs, &order, &Costs::of(&engine, &times), threads, output)?)
     };
