@@ -27,9 +27,9 @@ const CASES: [Case; 5] = [
         input: "input",
         relu: "/blocks/blocks.2/Relu_1_output_0",
         output: "logits",
-        scores: [-2.742113, -1.064703, 4.330464, 2.868679, 2.260208, -1.520646, 0.7298557, -1.321628, -1.355233, -2.306064],
-        mean: 0.2294571,
-        weighted: 11.41109,
+        scores: [-2.743197, -1.0655, 4.330215, 2.870208, 2.260787, -1.519741, 0.7274942, -1.321525, -1.355627, -2.306656],
+        mean: 0.2294446,
+        weighted: 11.4106,
     },
     Case {
         path: "../shared/data/models/resnet8-cifar10.onnx",

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Writes any network of the residual family as ONNX, with random weights that behave like trained ones.
+
+usage: models/recipe.py NAME -o NET.onnx --pictures DATA [--size 224] [--opset 13] ...
+example: models/recipe.py cifar-resnet56 -o resnet56.onnx --pictures models/calibration.bin
+         models/recipe.py resnext50 --groups 32 --group-width 4 -o resnext50.onnx --pictures photos/
+
+NAME is [cifar-]FAMILY and the depth: resnet50, wide50, seresnet101, cifar-resnet1202, cifar-preact110. cifar- means a stem for small pictures, three stages, ten classes.
+Weights are drawn after He. The statistics of every batch normalization come from one forward pass over 64 real pictures, no branch is silent (scales lie in 0.5 to 1.5), and
+the mean score of each class is taken away. A random network counts only if it tells pictures apart: over 100 pictures its first class must take 20 values or more, or half of the
+classes where there are fewer than 40; where it does not, nothing is written and the exit code is 1. Batch normalization stays a node of its own.
+
+The environment: pip install -r models/requirements.txt (PyTorch for CPUs is enough).
+"""
+import argparse, os
+from common import COUNTED, PRESETS, STATISTICS, Problem, export, halve, normalized, pictures, randomize, say, script, settle, variety
+
+
+def arguments():
+    from networks import ACTIVATIONS, FAMILIES
+    families = "\n".join(f"  {name:10} {what}" for name, what in FAMILIES.items())
+    parser = argparse.ArgumentParser(description=__doc__, epilog=f"families:\n{families}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("-o", "--output", required=True)
+    parser.add_argument("--pictures", required=True, help="a CIFAR-10 .bin file, or a folder of JPEG and PNG files; 64 at least")
+    parser.add_argument("--preprocess", choices=PRESETS, help="default: cifar10 for cifar- networks, imagenet for others")
+    parser.add_argument("--size", type=int, help="pixels a side of the input (32 or 224)")
+    parser.add_argument("--opset", type=int, default=13, choices=(13, 17))
+    parser.add_argument("--half", action="store_true", help="weights as f16")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    shape = parser.add_argument_group("shape (what is not given is the family's own)")
+    shape.add_argument("--classes", type=int)
+    shape.add_argument("--width", type=int, help="channels of the first stage")
+    shape.add_argument("--stages", help="blocks a stage, as 3,4,6,3")
+    shape.add_argument("--groups", type=int)
+    shape.add_argument("--group-width", type=int, help="channels of a group (ResNeXt) or part (Res2Net) in the first stage")
+    shape.add_argument("--scales", type=int, default=4, help="parts of a Res2Net block")
+    shape.add_argument("--growth", type=int, help="channels that a DenseNet layer adds")
+    shape.add_argument("--widen", type=int, help="factor of a wide network")
+    shape.add_argument("--activation", choices=ACTIVATIONS, default="relu")
+    shape.add_argument("--shortcut", choices=("projection", "pad", "pool"), help="where a block changes the shape: 1x1 convolution, zeros for new channels, average pool before the 1x1")
+    shape.add_argument("--stride-in", choices=("1x1", "3x3"), default="3x3", help="which convolution of a bottleneck strides")
+    shape.add_argument("--squeeze", choices=("conv", "dense"), default="conv", help="layers of squeeze and excitation")
+    shape.add_argument("--gate", choices=("sigmoid", "hard"), default="sigmoid")
+    return parser.parse_args()
+
+
+def make(recipe, bytes_, preset, seed):
+    """the network with settled statistics; `bytes_` are pictures as u8"""
+    import torch
+    from networks import build
+    net = build(recipe)
+    randomize(net, seed)
+    x = torch.from_numpy(normalized(bytes_, preset))
+    settle(net, x[:STATISTICS])
+    return net, variety(net, x[-COUNTED:], recipe.classes)
+
+
+def main():
+    args = arguments()
+    import torch
+    from networks import Recipe, RecipeError
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        stages = [int(s) for s in args.stages.split(",")] if args.stages else None
+        fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
+        recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
+        size, preset = args.size or recipe.size, args.preprocess or ("cifar10" if recipe.cifar else "imagenet")
+        say(f"{args.name}: reading pictures")
+        bytes_ = pictures(args.pictures, size, STATISTICS + COUNTED)
+        if len(bytes_) < STATISTICS:
+            raise Problem(f"{args.pictures} has {len(bytes_)} pictures, {STATISTICS} are needed")
+        say(f"{args.name}: statistics from {STATISTICS} pictures of {size} x {size}")
+        net, (found, needed) = make(recipe, bytes_, preset, args.seed)
+    except RecipeError as error:
+        raise Problem(error) from error
+    except ValueError as error:
+        raise Problem(f"{args.name} cannot have this shape: {error}") from error
+    except RuntimeError as error:
+        raise Problem(f"{args.name} does not run on pictures of {size} x {size}: {error}") from error
+    shown = min(COUNTED, len(bytes_))
+    if found < needed:
+        raise Problem(f"over {shown} pictures the first class of {args.name} takes {found} values, {needed} are needed: try another --seed or more different pictures")
+    say(f"{args.name}: the first class takes {found} values over {shown} pictures (needed: {needed}); writing")
+    export(net, size, args.output, args.opset)
+    if args.half:
+        halve(args.output, args.output)
+    parameters = sum(p.numel() for p in net.parameters())
+    print(f"{args.output}: {parameters:,} parameters, {os.path.getsize(args.output):,} bytes, opset {args.opset}")
+
+
+if __name__ == "__main__":
+    script(main)
