@@ -171,11 +171,7 @@ fn numbers(path: &Path) -> Network {
 
 #[test]
 fn blocks_of_the_whole_family() {
-    let folder = Path::new("../shared/data/models/own");
-    if !folder.is_dir() {
-        eprintln!("skipped: no networks in {}", folder.display());
-        return;
-    }
+    let folder = Path::new("models");
     for (name, blocks, each) in
         [("resnet20", 9, 2), ("preact20", 9, 3), ("seresnet20", 9, 7), ("res2net29", 9, 5), ("resnext29", 9, 3), ("densenet22", 18, 2), ("plain20", 0, 0)]
     {

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 /// Pictures on which networks without blocks are compared with the whole one: at least, and more of small ones, as many as take so many multiply-accumulates.
 const PICTURES: usize = 64;
 const MOST_PICTURES: usize = 256;
-const MACS: u64 = 10_000_000_000;
+const MACS: u64 = 30_000_000_000;
 /// Blocks that are tried one by one, those that add least.
 const CANDIDATES: usize = 24;
 
