@@ -84,13 +84,12 @@ def randomize(net, seed):
     import torch
     from torch import nn
     torch.manual_seed(seed)
-    norms = tuple(kind for kind in (nn.BatchNorm1d, nn.BatchNorm2d))
     for module in net.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv1d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, norms):
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.2)
 
