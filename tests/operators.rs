@@ -1,9 +1,9 @@
 //! The operators against their definitions, on every kernel set: groups, gates, single operands and tables.
 
-#[path = "support/float.rs"]
-mod float;
+#[path = "support/random.rs"]
+mod random;
 
-use float::Random;
+use random::Random;
 use skipstone::Kernels;
 use skipstone::ops::conv::{Conv, Second};
 use skipstone::ops::gate::Gate;

@@ -101,7 +101,7 @@ fn moments_are_those_of_the_inputs() {
         let n = rows[0].len();
         let mean: Vec<f64> = (0..n).map(|i| rows.iter().map(|r| r[i]).sum::<f64>() / real(rows.len())).collect();
         let reads = [Reads { pictures: &pictures, view, window, padding }];
-        let [Moments { order, matrix }] = &moments(&reads, [4, 6], Kernels::detect(), 1)[..] else { panic!("one part") };
+        let [Moments { order, matrix, .. }] = &moments(&reads, [4, 6], Kernels::detect(), 1)[..] else { panic!("one part") };
         for (a, &i) in order.iter().enumerate() {
             for (b, &j) in order.iter().enumerate().skip(a) {
                 let expected = rows.iter().map(|r| (r[i] - mean[i]) * (r[j] - mean[j])).sum::<f64>() / real(rows.len());
@@ -151,7 +151,7 @@ fn rounding_together_makes_the_outputs_better() {
     for (n, outputs) in [(36, 5), (144, 18)] {
         let (a, rows) = (correlated(n, 21), weights(outputs, n, 4));
         let steps = vec![[step, step]; outputs];
-        let part = || vec![Moments { order: (0..n).collect(), matrix: a.clone() }];
+        let part = || vec![Moments { order: (0..n).collect(), matrix: a.clone(), samples: 100_000 }];
         let grid = Grid { rows: &rows, steps: &steps, split: n, pair_safe: false };
         let together = round(&grid, part(), 1);
         let (better, plain) = (error(&rows, step, &together, &a), error(&rows, step, &nearest(&rows, step), &a));
@@ -167,7 +167,7 @@ fn inputs_that_do_not_go_together_leave_every_weight_at_its_nearest() {
     (0..n).for_each(|i| diagonal[i * n + i] = 1.0 + real(i));
     let rows = weights(7, n, 9);
     let grid = Grid { rows: &rows, steps: &[[step, step]; 7], split: n, pair_safe: false };
-    assert_eq!(round(&grid, vec![Moments { order: (0..n).collect(), matrix: diagonal }], 1), nearest(&rows, step));
+    assert_eq!(round(&grid, vec![Moments { order: (0..n).collect(), matrix: diagonal, samples: 100_000 }], 1), nearest(&rows, step));
 }
 
 #[test]
@@ -179,7 +179,8 @@ fn pairs_stay_safe_and_no_weight_is_below_127() {
     let step = 1.006 / 128.0;
     let steps = vec![[step, 2.0 * step]; 9];
     let order: Vec<usize> = (0..n).rev().collect();
-    let rounded = round(&Grid { rows: &rows, steps: &steps, split: 40, pair_safe: true }, vec![Moments { order, matrix: correlated(n, 6) }], 1);
+    let rounded =
+        round(&Grid { rows: &rows, steps: &steps, split: 40, pair_safe: true }, vec![Moments { order, matrix: correlated(n, 6), samples: 100_000 }], 1);
     for pair in rounded.iter().flat_map(|row| row.chunks(2)) {
         let [a, b] = [i32::from(pair[0]), i32::from(pair[1])];
         assert!(a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128, "{a} {b}");
@@ -187,7 +188,7 @@ fn pairs_stay_safe_and_no_weight_is_below_127() {
     let wild = vec![vec![-3.0; n]];
     let rounded = round(
         &Grid { rows: &wild, steps: &[[0.01, 0.01]], split: n, pair_safe: false },
-        vec![Moments { order: (0..n).collect(), matrix: correlated(n, 6) }],
+        vec![Moments { order: (0..n).collect(), matrix: correlated(n, 6), samples: 100_000 }],
         1,
     );
     assert!(rounded[0].iter().all(|&q| q == -127));

@@ -41,6 +41,8 @@ pub struct Moments {
     pub order: Vec<usize>,
     /// The matrix, row by row; only its upper triangle is filled.
     pub matrix: Vec<f64>,
+    /// How many windows were looked at.
+    pub samples: usize,
 }
 
 /// Positions in depth whose moments are looked at together. Deeper layers are taken in parts.
@@ -108,7 +110,7 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
         }
     });
     order.iter_mut().for_each(|i| *i += positions.start);
-    Moments { order, matrix }
+    Moments { order, matrix, samples }
 }
 
 /// Sum and sum of squares.

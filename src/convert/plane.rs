@@ -3,12 +3,14 @@
 use super::hessian::Moments;
 use super::matrix::{BLOCK, Strip, TILE, Tile, cholesky, multiply_add};
 use super::parallel::chunks;
-use super::round::{LARGEST, integer};
+use super::round::{LARGEST, integer, nearest};
 use crate::format::proof::PAIR_LIMIT;
 use std::vec::Vec;
 
 /// What is added to all moments, as a share of their mean: inputs that hardly move leave their weights free otherwise.
 const DAMPING: f64 = 0.01;
+/// And more where few samples stand behind the moments: this times positions over samples, since what was seen says little of the rest then.
+const DAMPING_OF_FEW: f64 = 0.1;
 /// And at least this.
 const LEAST: f64 = 1e-9;
 /// Rows that a thread takes at a time, a multiple of [`TILE`].
@@ -44,24 +46,28 @@ pub fn round(grid: &Grid<'_>, moments: Vec<Moments>, threads: usize) -> Vec<Vec<
 }
 
 fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: usize) {
-    let Moments { order, matrix: mut r } = part;
+    let Moments { order, matrix: mut r, samples } = part;
     let n = order.len();
-    let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / super::sums::real(i64::try_from(n.max(1)).unwrap_or(1));
-    (0..n).for_each(|i| r[i * n + i] += DAMPING * mean + LEAST);
+    let real = |n: usize| super::sums::real(i64::try_from(n.max(1)).unwrap_or(1));
+    let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / real(n);
+    let damping = DAMPING + DAMPING_OF_FEW * real(n) / real(samples);
+    (0..n).for_each(|i| r[i * n + i] += damping * mean + LEAST);
+    let diagonal: Vec<f64> = (0..n).map(|i| r[i * n + i]).collect();
     cholesky(&mut r, n, threads);
     let mut rank: Vec<usize> = std::vec![usize::MAX; order.iter().max().map_or(0, |m| m + 2)];
     order.iter().enumerate().for_each(|(k, &p)| rank[p] = k);
     let partners: Vec<Option<usize>> = order.iter().map(|p| Some(rank[p ^ 1]).filter(|&k| grid.pair_safe && k < n)).collect();
     // Row by row: what finished columns add to a column that is to come, and the integer of one that is finished.
-    let outputs = grid.rows.len();
-    let mut state = std::vec![0.0; outputs * n];
+    // Behind them stands the error of the row's output so far.
+    let (outputs, stride) = (grid.rows.len(), n + TILE);
+    let mut state = std::vec![0.0; outputs * stride];
     let blocks: Vec<usize> = (0..n).step_by(BLOCK).rev().collect();
     for from in blocks {
         let to = n.min(from + BLOCK);
         let strips = strips(&r, n, from, to);
-        chunks(&mut state, ROWS * n, threads, |chunk, state| {
+        chunks(&mut state, ROWS * stride, threads, |chunk, state| {
             let mut errors = std::vec![Strip::default(); (to - from) * ROWS / TILE];
-            for (i, state) in state.chunks_mut(n).enumerate() {
+            for (i, state) in state.chunks_mut(stride).enumerate() {
                 let o = chunk * ROWS + i;
                 let row = Row { weights: &grid.rows[o], steps: grid.steps[o] };
                 let errors = &mut errors[i / TILE * (to - from)..][..to - from];
@@ -70,7 +76,9 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
                     let step = row.steps[usize::from(position >= grid.split)];
                     let (low, high) = partners[k].map_or((-LARGEST, LARGEST), |p| room(&row, state, (k, p), (order[p], step)));
                     let weight = row.weights[position];
-                    state[k] = ((weight + state[k]) / step + 0.5).floor().clamp(low, high);
+                    let wanted = weight + state[k];
+                    state[k] = (wanted / step + 0.5).floor().clamp(low, high);
+                    state[n] += (r[k * n + k] * (wanted - step * state[k])).powi(2);
                     let error = weight - step * state[k];
                     errors[k - from][i % TILE] = error;
                     let below = strips[k - from..].iter().step_by(to - from).take((k - from).div_ceil(TILE));
@@ -81,10 +89,10 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
             }
             for (i, factors) in strips[..].chunks(to - from).enumerate().skip((to - from).div_ceil(TILE)) {
                 let at = (i - (to - from) / TILE) * TILE;
-                for (errors, rows) in errors.chunks(to - from).zip(state.chunks_mut(TILE * n)) {
+                for (errors, rows) in errors.chunks(to - from).zip(state.chunks_mut(TILE * stride)) {
                     let mut tile = Tile::default();
                     multiply_add(&mut tile, errors, factors);
-                    for (tile, row) in tile.iter().zip(rows.chunks_mut(n)) {
+                    for (tile, row) in tile.iter().zip(rows.chunks_mut(stride)) {
                         row[at..].iter_mut().zip(tile).for_each(|(s, t)| *s += t);
                     }
                 }
@@ -92,8 +100,22 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
         });
     }
     for (o, row) in rounded.iter_mut().enumerate() {
-        order.iter().zip(&state[o * n..]).for_each(|(&p, &q)| row[p] = i8::try_from(integer(q)).unwrap_or_default());
+        let near = near(grid, o);
+        let step = |p: usize| grid.steps[o][usize::from(p >= grid.split)];
+        let error = |(&p, moment): (&usize, &f64)| moment * (grid.rows[o][p] - step(p) * f64::from(near[p])).powi(2);
+        // Where the limits of the integers stand in the way, errors pile up: each weight by itself does less harm.
+        if state[o * stride + n] > order.iter().zip(&diagonal).map(error).sum() {
+            order.iter().for_each(|&p| row[p] = near[p]);
+        } else {
+            order.iter().zip(&state[o * stride..]).for_each(|(&p, &q)| row[p] = i8::try_from(integer(q)).unwrap_or_default());
+        }
     }
+}
+
+/// The nearest integers of a row.
+fn near(grid: &Grid<'_>, o: usize) -> Vec<i8> {
+    let (first, second) = grid.rows[o].split_at(grid.split.min(grid.rows[o].len()));
+    [(first, grid.steps[o][0]), (second, grid.steps[o][1])].into_iter().flat_map(|(row, step)| nearest(row, step, grid.pair_safe)).collect()
 }
 
 /// R of some columns as strips of four rows, each divided by its diagonal: first those of the rows `from..to`, then those of all rows before.

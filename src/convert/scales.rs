@@ -115,8 +115,14 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     });
     search.arrange(&mut scales);
     search.raise_skips(&mut scales);
-    for (scales, tensor) in scales.iter_mut().zip(&network.tensors).filter(|(_, t)| t.nonnegative && t.limit > 0.0) {
-        scales.iter_mut().for_each(|s| *s = s.min(tensor.limit / 255.0));
+    for (step, ratio) in network.steps.iter().zip(&mut ratios) {
+        let (tensor, scales) = (&network.tensors[step.output], &mut scales[step.output]);
+        let most = tensor.limit / 255.0;
+        if tensor.nonnegative && tensor.limit > 0.0 && scales.iter().any(|s| *s > most) {
+            scales.iter_mut().for_each(|s| *s = s.min(most));
+            // It belonged to the scales that were found.
+            *ratio = None;
+        }
     }
     let uniform = search.uniform(&mut scales);
     search.hand_on(&mut scales, &ratios);
