@@ -232,8 +232,10 @@ def measure(core):
     program = [os.path.join(root, "usr", "bin", f"python{PYTHON}"), os.path.abspath(__file__), "--guest"]
     variables = ["-E", f"LD_LIBRARY_PATH={libraries}", "-E", f"PYTHONPATH={os.path.join(PEERS, 'site')}"]
     lines, counts = count(model, ["-L", root, *variables, *program])
-    result = {}
-    for entry, instructions in zip((json.loads(line) for line in lines if line.startswith("{")), counts[1::2]):
+    result, entries = {}, [json.loads(line) for line in lines if line.startswith("{")]
+    if len(counts) != 2 * len(entries) + 1:
+        sys.exit(f"error: {len(counts)} counts for {len(entries)} layers of {model}")
+    for entry, instructions in zip(entries, counts[1::2]):
         result.setdefault(entry["model"], {})[entry["kernels"]] = instructions
     return result
 

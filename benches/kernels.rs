@@ -215,7 +215,7 @@ fn peak(kernels: Kernels) -> (f64, f64) {
     let macs = kernels.peak_loop(2000);
     let peak = start.elapsed().as_secs_f64() / macs as f64;
     let start = Instant::now();
-    let cycles = cycles_loop(5000);
+    let cycles = cycles_loop(625);
     (peak, cycles as f64 / start.elapsed().as_secs_f64())
 }
 

@@ -16,6 +16,12 @@ import argparse, os
 from common import COUNTED, PRESETS, STATISTICS, Problem, export, halve, normalized, pictures, randomize, say, script, settle, variety
 
 
+def positive(text):
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number over 0")
+    return int(text)
+
+
 def arguments():
     from networks import ACTIVATIONS, FAMILIES
     families = "\n".join(f"  {name:10} {what}" for name, what in FAMILIES.items())
@@ -24,20 +30,20 @@ def arguments():
     parser.add_argument("-o", "--output", required=True)
     parser.add_argument("--pictures", required=True, help="a CIFAR-10 .bin file, or a folder of JPEG and PNG files; 64 at least")
     parser.add_argument("--preprocess", choices=PRESETS, help="default: cifar10 for cifar- networks, imagenet for others")
-    parser.add_argument("--size", type=int, help="pixels a side of the input (32 or 224)")
+    parser.add_argument("--size", type=positive, help="pixels a side of the input (32 or 224)")
     parser.add_argument("--opset", type=int, default=13, choices=(13, 17))
     parser.add_argument("--half", action="store_true", help="weights as f16")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     shape = parser.add_argument_group("shape (what is not given is the family's own)")
-    shape.add_argument("--classes", type=int)
-    shape.add_argument("--width", type=int, help="channels of the first stage")
+    shape.add_argument("--classes", type=positive)
+    shape.add_argument("--width", type=positive, help="channels of the first stage")
     shape.add_argument("--stages", help="blocks a stage, as 3,4,6,3")
-    shape.add_argument("--groups", type=int)
-    shape.add_argument("--group-width", type=int, help="channels of a group (ResNeXt) or part (Res2Net) in the first stage")
-    shape.add_argument("--scales", type=int, default=4, help="parts of a Res2Net block")
-    shape.add_argument("--growth", type=int, help="channels that a DenseNet layer adds")
-    shape.add_argument("--widen", type=int, help="factor of a wide network")
+    shape.add_argument("--groups", type=positive)
+    shape.add_argument("--group-width", type=positive, help="channels of a group (ResNeXt) or part (Res2Net) in the first stage")
+    shape.add_argument("--scales", type=positive, default=4, help="parts of a Res2Net block")
+    shape.add_argument("--growth", type=positive, help="channels that a DenseNet layer adds")
+    shape.add_argument("--widen", type=positive, help="factor of a wide network")
     shape.add_argument("--activation", choices=ACTIVATIONS, default="relu")
     shape.add_argument("--shortcut", choices=("projection", "pad", "pool"), help="where a block changes the shape: 1x1 convolution, zeros for new channels, average pool before the 1x1")
     shape.add_argument("--stride-in", choices=("1x1", "3x3"), default="3x3", help="which convolution of a bottleneck strides")
@@ -60,21 +66,22 @@ def make(recipe, bytes_, preset, seed):
 def main():
     args = arguments()
     import torch
-    from networks import Recipe, RecipeError
+    from networks import Recipe, RecipeError, build
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        stages = [int(s) for s in args.stages.split(",")] if args.stages else None
+        stages = [positive(s) for s in args.stages.split(",")] if args.stages else None
         fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
         recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
         size, preset = args.size or recipe.size, args.preprocess or ("cifar10" if recipe.cifar else "imagenet")
+        build(recipe)
         say(f"{args.name}: reading pictures")
         bytes_ = pictures(args.pictures, size, STATISTICS + COUNTED)
         if len(bytes_) < STATISTICS:
             raise Problem(f"{args.pictures} has {len(bytes_)} pictures, {STATISTICS} are needed")
         say(f"{args.name}: statistics from {STATISTICS} pictures of {size} x {size}")
         net, (found, needed) = make(recipe, bytes_, preset, args.seed)
-    except RecipeError as error:
+    except (RecipeError, argparse.ArgumentTypeError) as error:
         raise Problem(error) from error
     except ValueError as error:
         raise Problem(f"{args.name} cannot have this shape: {error}") from error

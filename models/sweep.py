@@ -58,6 +58,7 @@ def arguments():
     parser.add_argument("--again", choices=("failed", "all"), help="do again what has not passed, or all")
     parser.add_argument("--limit-s", type=int, default=1200, help="seconds for a command")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--convert", default="", metavar="OPTIONS", help="more options of skipstone convert, as '--rounding nearest'")
     parser.add_argument("--keep", action="store_true", help="keep the ONNX and .stone files")
     parser.add_argument("--work", default=os.path.join(os.path.dirname(HERE), "target", "sweep"))
     parser.add_argument("--skipstone", default=os.path.join(os.path.dirname(HERE), "target", "release", "skipstone"))
@@ -123,7 +124,7 @@ def called(command, limit):
 def tried(args, onnx, stone):
     """what became of one ONNX file"""
     data = lambda kind: os.path.join(args.work, f"{kind}-{args.size}.npy")
-    made, failed = called([args.skipstone, "convert", onnx, "-o", stone, "--calib", data("calibration"), *NORM, "--threads", str(args.threads), "--json", "--quiet"], args.limit_s)
+    made, failed = called([args.skipstone, "convert", onnx, "-o", stone, "--calib", data("calibration"), *NORM, *args.convert.split(), "--threads", str(args.threads), "--json", "--quiet"], args.limit_s)
     if failed:
         return {"state": "convert", "reason": failed}
     facts = {"convert_s": round(made["seconds"], 1), "notes": made["notes"]}

@@ -116,7 +116,7 @@ impl FromStr for Cores {
     fn from_str(text: &str) -> core::result::Result<Self, Self::Err> {
         let number = |t: &str| t.trim().parse().ok().filter(|&n: &usize| n < 4096);
         let range = |part: &str| match part.split_once('-') {
-            Some((a, b)) => Some(number(a)?..=number(b)?),
+            Some((a, b)) => Some(number(a)?..=number(b)?).filter(|r| !r.is_empty()),
             None => number(part).map(|n| n..=n),
         };
         let parts: Option<Vec<_>> = text.split(',').map(range).collect();

@@ -24,7 +24,10 @@ impl Foreign {
             return Some(Self::Folder);
         }
         let mut begin = Vec::new();
-        File::open(path).ok().filter(|_| path.is_file())?.take(4).read_to_end(&mut begin).ok()?;
+        if !path.is_file() {
+            return None;
+        }
+        File::open(path).ok()?.take(4).read_to_end(&mut begin).ok()?;
         match begin[..] {
             _ if is_picture(&begin) => Some(Self::Picture),
             // The fields of a protobuf in the order of their numbers: 1, the version of the format, then one of 2 to 8.

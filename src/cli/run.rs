@@ -129,7 +129,7 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
         }
     }
     let report = Report { schema: SCHEMA, pictures, bad };
-    if !report.pictures.is_empty() {
+    if output.json || !report.pictures.is_empty() {
         output.show(&report, || text(&report))?;
     }
     if errors.len() > 1 {

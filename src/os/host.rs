@@ -71,7 +71,10 @@ impl Host {
     #[must_use]
     pub fn read_by_arm(root: &Path) -> Self {
         let host = Self::read_from(root);
-        let emulated = Tree(root).text("proc/cpuinfo").is_some_and(|cpuinfo| cpu::is_x86(&cpuinfo));
+        // Some emulators make up a `cpuinfo` of the device; the kernel still says what it runs on.
+        let tree = Tree(root);
+        let foreign = tree.text("proc/sys/kernel/arch").is_some_and(|arch| !arch.starts_with("arm") && !arch.starts_with("aarch64"));
+        let emulated = foreign || tree.text("proc/cpuinfo").is_some_and(|cpuinfo| cpu::is_x86(&cpuinfo));
         if emulated { Self { emulated, core: host.core, memory_bytes: host.memory_bytes, os: host.os, ..Self::default() } } else { host }
     }
 
