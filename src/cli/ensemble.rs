@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Pictures on which networks without blocks are compared with the whole one: at least, and more of small ones, as many as take so many multiply-accumulates.
-const PICTURES: usize = 64;
+const PICTURES: usize = 32;
 const MOST_PICTURES: usize = 256;
 const MACS: u64 = 30_000_000_000;
 /// Blocks that are tried one by one, those that add least.

@@ -33,7 +33,7 @@ pub fn bypasses(graph: &Graph, network: &Network) -> Vec<Bypass> {
         }
         let leads = |from: &str, to: &str| leads(graph, &makers, from, to);
         let shortcut = if leads(a, b) { a } else { b };
-        if leads(shortcut, if shortcut == a { b } else { a }) {
+        if *shortcut != graph.input && leads(shortcut, if shortcut == a { b } else { a }) {
             found.push(Bypass { block, sum: step.value.clone(), shortcut: shortcut.clone() });
         }
     }
