@@ -88,7 +88,7 @@ impl Builder {
         let weights = self.weights(&window, input, channels);
         let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
         let shape = self.sized(&window, input, channels);
-        self.step(Op::Conv(Conv { window, groups: 1, weights, bias, second }), input, shape, relu, relu)
+        self.step(Op::Conv(Conv { window, groups: 1, weights, steps: Vec::new(), bias, second }), input, shape, relu, relu)
     }
 
     /// A convolution in groups.
