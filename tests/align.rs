@@ -58,7 +58,7 @@ impl Growth {
         let window = three(1);
         let weights = self.values(channels * 9 * self.channels(input) / groups);
         let bias = self.values(channels);
-        self.step(Op::Conv(Conv { window, groups, weights, bias, second: Second::None }), input, channels, false)
+        self.step(Op::Conv(Conv { window, groups, weights, steps: Vec::new(), bias, second: Second::None }), input, channels, false)
     }
 
     fn grow(&mut self) {

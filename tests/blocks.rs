@@ -30,14 +30,14 @@ struct Zeros(Quantized);
 
 impl Zeros {
     fn new(side: u32) -> Self {
-        let picture = Tensor { name: "picture".into(), shape: [side, side, 3], kind: DataType::U8, scales: vec![1.0; 3], picture: true, part: None };
+        let picture = Tensor { name: "picture".into(), shape: [side, side, 3], kind: DataType::U8, scales: vec![1.0; 3], zero: 0, picture: true, part: None };
         Self(Quantized { tensors: vec![picture], ..Default::default() })
     }
 
     fn step(&mut self, op: quantized::Op, input: usize, second: Option<usize>, shape: [u32; 3], kind: DataType, block: Option<u32>) -> usize {
         let output = self.0.tensors.len();
         let scales = vec![1.0; shape[2] as usize];
-        self.0.tensors.push(Tensor { name: format!("t{output}"), shape, kind, scales, picture: false, part: None });
+        self.0.tensors.push(Tensor { name: format!("t{output}"), shape, kind, scales, zero: 0, picture: false, part: None });
         self.0.steps.push(Step { name: format!("s{output}"), op, input, second, third: None, output, block, macs: 0, factors: None });
         output
     }

@@ -21,7 +21,18 @@ impl Build {
     fn new(dims: &[usize]) -> Self {
         let dims = HashMap::from([("x".to_owned(), dims.to_vec())]);
         let (name, input) = ("hand".into(), "x".into());
-        Self(Graph { name, sha256: [0; 32], opset: 17, input, bytes: false, operations: Vec::new(), constants: HashMap::new(), dims, output: String::new() })
+        Self(Graph {
+            name,
+            sha256: [0; 32],
+            opset: 17,
+            input,
+            bytes: false,
+            operations: Vec::new(),
+            constants: HashMap::new(),
+            dims,
+            output: String::new(),
+            grids: HashMap::new(),
+        })
     }
 
     fn constant(mut self, name: &str, dims: &[usize], data: &[f32]) -> Self {

@@ -12,7 +12,7 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 
 fn network(size: u32) -> Quantized {
-    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scales: vec![1.0; 3], picture: true, part: None };
+    let picture = Tensor { name: "input".into(), shape: [size, size, 3], kind: DataType::U8, scales: vec![1.0; 3], zero: 0, picture: true, part: None };
     Quantized { tensors: vec![picture], ..Quantized::default() }
 }
 
@@ -30,7 +30,7 @@ fn conv(network: &mut Quantized, input: usize, kernel: u32, channels: u32, skip:
 }
 
 fn tensor(shape: [u32; 3]) -> Tensor {
-    Tensor { name: "t".into(), shape, kind: DataType::U8, scales: vec![1.0; shape[2] as usize], picture: false, part: None }
+    Tensor { name: "t".into(), shape, kind: DataType::U8, scales: vec![1.0; shape[2] as usize], zero: 0, picture: false, part: None }
 }
 
 fn step(op: Op, input: usize, second: Option<usize>, output: usize) -> Step {

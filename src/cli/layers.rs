@@ -65,6 +65,8 @@ pub(super) struct Comparison<'a> {
     floats: Vec<Option<usize>>,
     /// For each tensor of the plan likewise.
     tensors: Vec<Option<usize>>,
+    /// The byte that stands for 0 in each.
+    zeros: Vec<f64>,
     cumulative: Vec<Sums>,
     isolated: Vec<Sums>,
 }
@@ -83,19 +85,21 @@ impl<'a> Comparison<'a> {
         };
         let tensors: Vec<_> = (0..plan.tensor_count()).map(step_of).collect();
         let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
+        let zero = |t: usize| if plan.tensor(t).view().kind == DataType::U8 { source.network.tensors[steps[tensors[t]?].output].foreign } else { None };
+        let zeros = (0..plan.tensor_count()).map(|t| zero(t).map_or(0.0, |q| f64::from(q.zero))).collect();
         let sums = vec![Sums::default(); floats.len()];
-        Self { engine, floats, tensors, cumulative: sums.clone(), isolated: sums }
+        Self { engine, floats, tensors, zeros, cumulative: sums.clone(), isolated: sums }
     }
 
     /// Adds a picture `[h][w][c]`: runs the session, and every step alone on the float values, which are as [`shown`] makes them.
     pub(super) fn add(&mut self, session: &mut Session<'_>, picture: &[u8], float: &[Vec<f32>]) {
         put(session, picture);
         let plan = self.engine.plan;
-        let (floats, sums, mut index) = (&self.floats, &mut self.cumulative, 0);
+        let (floats, zeros, sums, mut index) = (&self.floats, &self.zeros, &mut self.cumulative, 0);
         session.run_with(|step, session| {
             if let Some(real) = floats[index].map(|i| &float[i]) {
                 let record = plan.tensor(step.output());
-                add_tensor(&mut sums[index], real, session.tensor(&record), |c| f64::from(record.scale(c)));
+                add_tensor(&mut sums[index], real, session.tensor(&record), zeros[step.output()], |c| f64::from(record.scale(c)));
             }
             index += 1;
         });
@@ -107,7 +111,7 @@ impl<'a> Comparison<'a> {
             let record = plan.tensor(step.output());
             let (mut out, view) = alone(&step, self.engine.kernels, [x, y, z]);
             self.engine.kernels.flip_tensor(view.kind, &mut out);
-            add_tensor(&mut self.isolated[index], real, TensorBytes::new(&out, view), |c| f64::from(record.scale(c)));
+            add_tensor(&mut self.isolated[index], real, TensorBytes::new(&out, view), self.zeros[step.output()], |c| f64::from(record.scale(c)));
         }
     }
 
@@ -126,7 +130,7 @@ impl<'a> Comparison<'a> {
             for c in 0..view.c as usize {
                 let from = pixel * view.c as usize + c;
                 bytes[at + c] = match values {
-                    Some(values) if !is_input => byte(f64::from(values[from]) / f64::from(record.scale(c)), view.kind),
+                    Some(values) if !is_input => byte(f64::from(values[from]) / f64::from(record.scale(c)) + self.zeros[tensor], view.kind),
                     _ => picture[from],
                 };
             }
@@ -170,10 +174,10 @@ fn byte(value: f64, kind: DataType) -> u8 {
     nearest.to_le_bytes()[0]
 }
 
-fn add_tensor(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, scale: impl Fn(usize) -> f64) {
+fn add_tensor(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, zero: f64, scale: impl Fn(usize) -> f64) {
     let channels = made.view().c as usize;
     for (i, (&real, made)) in real.iter().zip(made.values()).enumerate() {
-        sums.add(f64::from(real), f64::from(made) * scale(i % channels));
+        sums.add(f64::from(real), (f64::from(made) - zero) * scale(i % channels));
     }
 }
 

@@ -18,12 +18,12 @@ const GATE_LEVELS: f64 = 255.0;
 impl Walk<'_> {
     /// Factor and shift of each channel, with factors of 15 bits.
     pub fn affine(&mut self, step: &graph::Step, scale: &[f64], shift: &[f64], kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
-        let shape = self.network.tensors[step.output].shape;
         // M must fit: the output is no finer than twice the unit.
         let least = scale.iter().zip(&self.made.tensors[self.stands_for[step.input]].scales).map(|(a, s)| 2.5 * (a * s).abs() / f64::from(FACTOR_LIMIT));
         let scales = self.scales[step.output].iter().zip(least).map(|(s, l)| s.max(l)).collect();
-        let output = self.add_tensor(&step.value, shape, kind, scales);
-        let means = if self.options.bias == Bias::Means { means } else { &[] };
+        let output = self.output(step, kind, scales);
+        let foreign = self.network.tensors[step.output].foreign.is_some();
+        let means = if self.options.bias == Bias::Means && !foreign { means } else { &[] };
         self.scaled(step, self.stands_for[step.input], scale, shift, means, output)
     }
 
@@ -32,11 +32,12 @@ impl Walk<'_> {
         let (input, outputs) = (&self.made.tensors[x].scales, &self.made.tensors[output].scales);
         let seen = channel_means(&self.data[x], &self.view(x));
         let limit = f64::from(FACTOR_LIMIT);
+        let [zero, shown] = [x, output].map(|t| f64::from(self.made.tensors[t].zero));
         let mut rows: [Vec<i32>; 3] = Default::default();
         for (c, (&s, &out)) in input.iter().zip(outputs).enumerate() {
             let unit = ((scale[c] * s).abs() / limit).max(out / limit).max(shift[c].abs() / SHIFT_LIMIT);
             let factor = (scale[c] * s / unit + 0.5).floor();
-            let wanted = means.get(c).map_or(shift[c], |m| m - factor * unit * seen[c]);
+            let wanted = shown * out + means.get(c).map_or(shift[c] - factor * unit * zero, |m| m - factor * unit * seen[c]);
             let words = [(wanted / unit + 0.5).floor().clamp(-2.0 * SHIFT_LIMIT, 2.0 * SHIFT_LIMIT), (ONE * unit / out + 0.5).floor(), factor];
             rows.iter_mut().zip(words).for_each(|(row, w)| row.push(integer(w.min(f64::from(MULTIPLIER_LIMIT - 1)))));
         }
@@ -73,6 +74,10 @@ impl Walk<'_> {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: what.into() });
         }
         let units: Vec<f64> = tensor.scales.iter().zip(&gates.scales).map(|(s, g)| s * g).collect();
+        if self.made.tensors[x].zero != 0 || self.made.tensors[gate].zero != 0 {
+            let what = "it gates a tensor in which another byte than 0 stands for zero";
+            return Err(ConvertError::Arithmetic { node: step.name.clone(), what: what.into() });
+        }
         let nearest = |v: f64| (v + 0.5).floor();
         let factors: Vec<f64> = match skip {
             Some(t) => self.made.tensors[t].scales.iter().zip(&units).map(|(s, u)| nearest(s / u)).collect(),
@@ -86,8 +91,10 @@ impl Walk<'_> {
         let multipliers: Vec<i32> = units.iter().zip(&scales).map(|(u, s)| integer(nearest(ONE * u / s))).collect();
         let k2: Vec<i32> = factors.iter().map(|&k| integer(k)).collect();
         let zeros = std::vec![0; units.len()];
-        let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
-        let params = params(&[&zeros, &zeros, &multipliers, &k2, &zeros], self.view(output).stored_channels());
+        let (added, shown) = (skip.map_or(0.0, |t| f64::from(self.made.tensors[t].zero)), f64::from(self.zero(step.output)));
+        let bias: Vec<i32> = (0..units.len()).map(|c| integer(nearest(shown * scales[c] / units[c] - added * factors[c]))).collect();
+        let output = self.output(step, kind, scales);
+        let params = params(&[&bias, &zeros, &multipliers, &k2, &zeros], self.view(output).stored_channels());
         self.finish(step, Op::Gate(Sum { params, p: 0 }), (x, Some(gate), skip), output)
     }
 
@@ -103,18 +110,20 @@ impl Walk<'_> {
             let scales = std::vec![scale; self.made.tensors[input].scales.len()];
             input = self.rescaled(step, input, from, scales)?;
         }
+        let zero = f64::from(self.made.tensors[input].zero);
         let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
+        let shown = f64::from(self.zero(step.output));
         if tensor.nonnegative && tensor.limit <= 1.0 {
             scales.fill(1.0 / GATE_LEVELS);
         }
         let (low, high) = kind.range();
         let entry = |byte: u8| {
             let x = if from == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) };
-            let y = (function.at(x * scale) / scales[0] + 0.5).floor().clamp(f64::from(low), f64::from(high));
+            let y = (function.at((x - zero) * scale) / scales[0] + shown + 0.5).floor().clamp(f64::from(low), f64::from(high));
             integer(y).to_le_bytes()[0]
         };
         let table = (0..=255).map(entry).collect();
-        let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
+        let output = self.output(step, kind, scales);
         self.finish(step, Op::Table(table), (input, None, None), output)
     }
 
@@ -123,11 +132,11 @@ impl Walk<'_> {
         let mut made = Vec::with_capacity(parts.len() + 1);
         for &part in core::iter::once(&step.input).chain(parts) {
             let tensor = self.stands_for[part];
-            let fits = self.made.tensors[tensor].kind == kind && !self.made.tensors[tensor].picture;
+            let fits = self.made.tensors[tensor].kind == kind && self.made.tensors[tensor].zero == self.zero(step.output) && !self.made.tensors[tensor].picture;
             made.push(if fits { tensor } else { self.converted(step, tensor, kind)? });
         }
         let scales = made.iter().flat_map(|&t| self.made.tensors[t].scales.clone()).collect();
-        let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
+        let output = self.output(step, kind, scales);
         self.finish(step, Op::Concat(made[1..].to_vec()), (made[0], None, None), output)
     }
 
@@ -138,8 +147,9 @@ impl Walk<'_> {
         if tensor.picture {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it takes channels of the picture".into() });
         }
-        let (kind, scales) = (tensor.kind, tensor.scales[first as usize..][..shape[2] as usize].to_vec());
+        let (kind, zero, scales) = (tensor.kind, tensor.zero, tensor.scales[first as usize..][..shape[2] as usize].to_vec());
         let output = self.add_tensor(&step.value, shape, kind, scales);
+        self.made.tensors[output].zero = zero;
         self.finish(step, Op::Slice(first), (input, None, None), output)
     }
 }

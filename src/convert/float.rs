@@ -1,8 +1,10 @@
-//! The float network, run by tract: one picture at a time, with every value that the converter wants to see.
+//! The float network, run by tract or, where it is quantized already, by loops of our own: one picture at a time, with every value that the converter wants to see.
 
 use super::ConvertError;
 use super::bypass::{Bypass, instead};
+use super::evaluate::Evaluator;
 use super::graph::Input;
+use super::import::Graph;
 use super::onnx::widen;
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
@@ -29,16 +31,23 @@ pub struct FloatInput {
 
 /// A float network that computes some of its values. Several threads may run it at once.
 #[derive(Clone)]
-pub struct FloatNet {
-    plan: Arc<TypedRunnableModel>,
-    input: FloatInput,
-    /// For each wanted value the output of the plan that holds it.
-    outputs: Vec<usize>,
+pub struct FloatNet(Engine);
+
+#[derive(Clone)]
+enum Engine {
+    Tract {
+        plan: Arc<TypedRunnableModel>,
+        input: FloatInput,
+        /// For each wanted value the output of the plan that holds it.
+        outputs: Vec<usize>,
+    },
+    Own(Arc<Evaluator>),
 }
 
 impl core::fmt::Debug for FloatNet {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("FloatNet").field("input", &self.input).field("outputs", &self.outputs).finish_non_exhaustive()
+        let name = if matches!(self.0, Engine::Tract { .. }) { "tract" } else { "own" };
+        f.debug_tuple("FloatNet").field(&name).finish()
     }
 }
 
@@ -88,19 +97,31 @@ impl FloatNet {
             model.set_input_fact(0, fact.into())?;
             model.into_optimized()?.into_runnable()
         })?;
-        Ok(Self { plan, input: input.clone(), outputs })
+        Ok(Self(Engine::Tract { plan, input: input.clone(), outputs }))
+    }
+
+    /// Prepares a network that is quantized already: it runs without tract, which knows not all of its operators and clamps nothing.
+    ///
+    /// # Errors
+    /// What [`Evaluator::new`] says.
+    pub fn own(graph: &Graph, values: &[String]) -> Result<Self, ConvertError> {
+        Ok(Self(Engine::Own(Arc::new(Evaluator::new(graph, values)?))))
     }
 
     /// Computes the wanted values for one network input, each in the order `[h][w][c]`.
     ///
     /// # Errors
-    /// If tract fails.
+    /// If the network fails.
     pub fn run(&self, x: &[f32]) -> Result<Vec<Vec<f32>>, ConvertError> {
+        let (plan, input, outputs) = match &self.0 {
+            Engine::Tract { plan, input, outputs } => (plan, input, outputs),
+            Engine::Own(evaluator) => return evaluator.run(x),
+        };
         guarded(|| {
-            let x = Tensor::from_shape(&self.input.dims, x)?;
-            let x = if self.input.bytes { x.cast_to::<u8>()?.into_owned() } else { x };
-            let outputs = self.plan.run(tvec!(x.into()))?;
-            self.outputs.iter().map(|&i| hwc(&outputs[i])).collect()
+            let x = Tensor::from_shape(&input.dims, x)?;
+            let x = if input.bytes { x.cast_to::<u8>()?.into_owned() } else { x };
+            let made = plan.run(tvec!(x.into()))?;
+            outputs.iter().map(|&i| hwc(&made[i])).collect()
         })
     }
 }

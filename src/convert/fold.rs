@@ -15,6 +15,7 @@ mod blocks;
 mod branches;
 mod concat;
 mod conv;
+mod foreign;
 mod function;
 mod gate;
 mod layout;
@@ -140,6 +141,7 @@ impl<'a> Folder<'a> {
             Op::Affine { kind, constant, left } => self.arithmetic(operation, *kind, constant, *left),
             Op::Cast => self.alias(operation),
             Op::Relu => self.rectify(operation, f64::INFINITY),
+            Op::Quantize(quantization) => self.quantize(operation, *quantization),
             Op::Function(function) => self.function(operation, *function),
             Op::Add => self.add(operation),
             Op::Product => self.product(operation),
@@ -159,7 +161,13 @@ impl<'a> Folder<'a> {
         let wrong = |what: String, help| ConvertError::Value { name: self.graph.output.clone(), what, help };
         let value = self.values.get(self.graph.output.as_str()).cloned();
         let value = value.ok_or_else(|| wrong("nothing computes the output".into(), "export the model again"))?;
-        let view = self.view(&value);
+        let mut view = self.view(&value);
+        // Scores are 32-bit integers: what a file stores as bytes is copied.
+        if self.tensors[view.tensor].foreign.is_some()
+            && let Some(tensor) = self.copied(format!("{}.scores", self.graph.output), &view, None, &self.graph.output)
+        {
+            view = View::whole(tensor);
+        }
         let output = view.tensor;
         let shape = self.tensors[output].shape;
         let wrong = |what: String, help| ConvertError::Value { name: self.graph.output.clone(), what, help };
@@ -260,8 +268,9 @@ impl<'a> Folder<'a> {
         if let Some(Draft { name, value, op, input, shape, nonnegative, limit, relu }) = self.drafts[d].take() {
             let computes = matches!(op, StepOp::Conv(_) | StepOp::Add(_) | StepOp::Affine { .. } | StepOp::Gate { .. });
             let relu = relu || computes && self.wanted.contains(value.as_str());
+            let (op, foreign) = self.inherited(op, input);
             let output = self.tensors.len();
-            self.tensors.push(Tensor { limit, ..Tensor::new(shape, nonnegative || relu) });
+            self.tensors.push(Tensor { limit, foreign, ..Tensor::new(shape, nonnegative || relu) });
             self.steps.push(Step { name, value, relu, op, input, output, block: None });
             self.made.insert(d, output);
         }

@@ -29,6 +29,8 @@ pub struct Tensor {
     pub nonnegative: bool,
     /// No value is larger than this: 6 behind a ReLU6, infinity as a rule.
     pub limit: f64,
+    /// How the ONNX file itself stores it, where it says so.
+    pub foreign: Option<Quantization>,
     /// The channel of the ONNX value that each channel shows, or [`GAP`] for a channel that only aligns the next one; empty where all are shown in order.
     pub channels: Vec<u32>,
 }
@@ -40,7 +42,39 @@ impl Tensor {
     /// A tensor that shows all channels in order and has no limit.
     #[must_use]
     pub const fn new(shape: [u32; 3], nonnegative: bool) -> Self {
-        Self { shape, nonnegative, limit: f64::INFINITY, channels: Vec::new() }
+        Self { shape, nonnegative, limit: f64::INFINITY, foreign: None, channels: Vec::new() }
+    }
+}
+
+/// How an ONNX file stores a tensor: `scale · (byte - zero)`, the byte from 0 to 255. Signed bytes are counted from -128.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    /// Real value of one step, positive.
+    pub scale: f32,
+    /// The byte that stands for 0.
+    pub zero: u8,
+}
+
+impl Quantization {
+    /// The byte for `x` as ONNX defines it: rounded half to even, then clamped.
+    #[must_use]
+    pub fn byte(self, x: f32) -> u8 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let byte = ((x / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, 255.0) as u8;
+        byte
+    }
+
+    /// The value of the byte for `x`.
+    #[must_use]
+    pub fn at(self, x: f32) -> f32 {
+        (f32::from(self.byte(x)) - f32::from(self.zero)) * self.scale
+    }
+
+    /// True if no byte stands for a value outside of `low` to `high`, but for the rounding of these two.
+    #[must_use]
+    pub fn within(self, low: f64, high: f64) -> bool {
+        let (scale, zero) = (f64::from(self.scale), f64::from(self.zero));
+        (low / scale + 0.5).floor() + zero <= 0.0 && (high / scale + 0.5).floor() + zero >= 255.0
     }
 }
 
@@ -177,6 +211,8 @@ pub struct Conv {
     pub groups: u32,
     /// Weights `[out][ky][kx][in]`, `in` being the input channels of a group.
     pub weights: Vec<f64>,
+    /// Where the ONNX file stores the weights as integers, the real value of one step for each output channel; else empty.
+    pub steps: Vec<f64>,
     /// One value an output channel.
     pub bias: Vec<f64>,
     /// What is added before the ReLU.

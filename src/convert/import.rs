@@ -1,7 +1,7 @@
 //! ONNX to a graph of typed operations over one picture: constants are folded, shapes are known, what is not supported is refused.
 
 use super::error::ConvertError;
-use super::graph::Function;
+use super::graph::{Function, Quantization};
 use super::onnx::{Node, Onnx, Tensor};
 use crate::shape::Window;
 use std::collections::{HashMap, HashSet};
@@ -13,6 +13,7 @@ mod lists;
 mod operators;
 mod order;
 mod parts;
+mod quantized;
 
 /// Bytes that one intermediate tensor may have at most, as f32.
 const LARGEST: usize = 1 << 30;
@@ -38,6 +39,17 @@ pub struct Graph {
     pub dims: HashMap<String, Vec<usize>>,
     /// Name of the value that holds the scores.
     pub output: String,
+    /// The constants that the file stores as integers.
+    pub grids: HashMap<String, Grid>,
+}
+
+/// The real value of one step of a constant that an ONNX file stores as integers from -128 to 128.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// One for all, or one for each index along an axis.
+    pub steps: Vec<f64>,
+    /// That axis.
+    pub axis: usize,
 }
 
 /// A node that computes something from the picture.
@@ -98,6 +110,8 @@ pub enum Op {
     Cast,
     /// `max(x, 0)`.
     Relu,
+    /// The values that bytes can stand for.
+    Quantize(Quantization),
     /// Another function of every value.
     Function(Function),
     /// Sum of two values of the same shape.
@@ -160,6 +174,9 @@ struct Importer {
     /// The batch that the file declares.
     batch: Option<usize>,
     constants: HashMap<String, Tensor>,
+    /// ONNX data types of constants.
+    types: HashMap<String, i32>,
+    grids: HashMap<String, Grid>,
     dims: HashMap<String, Vec<usize>>,
     /// Values that are another one under a new name.
     alias: HashMap<String, String>,
@@ -187,7 +204,7 @@ enum Meaning {
 /// # Errors
 /// A cyclic graph, a value that nobody makes, an operator or an attribute that is not supported, shapes that do not fit, a tensor over 1 GiB.
 pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
-    let Onnx { name, opset, inputs, outputs, nodes, tensors, sha256 } = onnx;
+    let Onnx { name, opset, inputs, outputs, nodes, tensors, types, sha256 } = onnx;
     let value = |name: &str, what: String, help| ConvertError::Value { name: name.to_owned(), what, help };
     let output = outputs.into_iter().next().ok_or_else(|| value("", "the graph has no output".into(), "export the model again"))?;
     let sorted = order::needed(&nodes, &inputs, &tensors, &output)?;
@@ -216,6 +233,8 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
         opset,
         batch,
         constants: tensors,
+        types,
+        grids: HashMap::new(),
         dims: HashMap::new(),
         alias: HashMap::new(),
         bytes: bytes.then(|| input.name.clone()).into_iter().collect(),
@@ -240,8 +259,8 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
         return Err(value(&output, "the output is a constant".into(), "export the model with its input"));
     }
     importer.prune();
-    let Importer { constants, dims, operations, .. } = importer;
-    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output })
+    let Importer { constants, dims, operations, grids, .. } = importer;
+    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output, grids })
 }
 
 impl Importer {
@@ -275,6 +294,9 @@ impl Importer {
                 self.record(part, output, meaning)?;
             }
             return Ok(());
+        }
+        if let Some(parts) = quantized::parts(&node)? {
+            return parts.into_iter().try_for_each(|part| self.node(part));
         }
         let output = node.outputs.first().filter(|s| !s.is_empty()).cloned().ok_or_else(|| node.wrong("it has no output"))?;
         let meaning = self.meaning(&node, &output, end)?;

@@ -3,6 +3,7 @@
 use super::ConvertError;
 use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
+use super::exact::{Exact, exact};
 use super::graph::{self, Second};
 use super::merge::Merged;
 use super::parallel::in_order;
@@ -25,11 +26,13 @@ const BIAS_LIMIT: f64 = 268_435_456.0;
 const ACCUMULATOR: f64 = 1_073_741_824.0;
 /// The largest magnitude of an integer that a convolution reads.
 const READ: f64 = 255.0;
+/// A byte for 0 that lies this far from the byte 0 is met exactly.
+const FAR: u8 = 32;
 /// A skip whose factors would enlarge the weights' noise power beyond this is added in a step of its own.
 const NOISE_LIMIT: f64 = 1.5;
 
 /// The weights of a convolution of some groups as rows in the order of a group's depth, in units of one step of the input.
-fn rows(weights: &[f64], window: &Window, view: &View, groups: u32, scale: impl Fn(usize) -> f64) -> Vec<Vec<f64>> {
+pub(super) fn rows(weights: &[f64], window: &Window, view: &View, groups: u32, scale: impl Fn(usize) -> f64) -> Vec<Vec<f64>> {
     let part = part(view, groups, 0);
     let depth = Depth::new(window, part.stored_channels());
     let (c, taps) = (part.c as usize, [window.kernel[0] as usize, window.kernel[1] as usize]);
@@ -46,7 +49,7 @@ fn rows(weights: &[f64], window: &Window, view: &View, groups: u32, scale: impl 
 }
 
 /// The channels of a tensor that a group reads.
-fn part(view: &View, groups: u32, group: u32) -> View {
+pub(super) fn part(view: &View, groups: u32, group: u32) -> View {
     if groups == 1 {
         return *view;
     }
@@ -73,7 +76,14 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         let source = walk.tensor(*tensor);
         if source.kind != DataType::U8 || source.picture {
             // The runtime projects from unsigned tensors only: the shortcut becomes a step of its own and is added as a skip.
-            let own = graph::Conv { window: *window, groups: 1, weights: weights.clone(), bias: std::vec![0.0; conv.bias.len()], second: Second::None };
+            let own = graph::Conv {
+                window: *window,
+                groups: 1,
+                weights: weights.clone(),
+                steps: Vec::new(),
+                bias: std::vec![0.0; conv.bias.len()],
+                second: Second::None,
+            };
             let name = derived(&step.name, "shortcut");
             let shortcut = graph::Step { name: name.clone(), value: name, relu: false, input: *tensor, ..step.clone() };
             let t = measured(walk, &shortcut, &own, shape, None)?;
@@ -122,7 +132,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let t = measured(walk, &before, &plain, shape, Some((means, tensor)))?;
         let name = derived(&step.name, "add");
         let sum = graph::Step { name, ..step.clone() };
-        let output = walk.add_tensor(&step.value, shape, kind, walk.scales[step.output].clone());
+        let output = walk.output(step, kind, walk.scales[step.output].clone());
         return walk.addition(&sum, t, tensor, output);
     }
     fused(walk, step, &plain, kind, means, Some(skip_of(tensor, stride, front)), None)
@@ -136,11 +146,11 @@ const fn skip_of(tensor: usize, stride: [u32; 2], front: u32) -> Skip {
 fn measured(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, shape: [u32; 3], means: Option<(&[f64], usize)>) -> Result<usize, ConvertError> {
     let stands_for = walk.stands_for[step.output];
     let means: Option<Vec<f64>> = means.map(|(means, skip)| {
-        let (view, scales) = (walk.view(skip), &walk.made.tensors[skip].scales);
+        let (view, scales, zero) = (walk.view(skip), &walk.made.tensors[skip].scales, f64::from(walk.made.tensors[skip].zero));
         let mut totals = std::vec![0i64; means.len()];
         walk.data[skip].iter().for_each(|x| sums::skip(&mut totals, x, &view, [1, 1], 0, [shape[0], shape[1]]));
         let n = count(view.pixels() * walk.data[skip].len());
-        means.iter().zip(&totals).zip(scales).map(|((m, &t), scale)| m - scale * sums::real(t) / n).collect()
+        means.iter().zip(&totals).zip(scales).map(|((m, &t), scale)| m - scale * (sums::real(t) / n - zero)).collect()
     });
     let bias = if means.is_some() { Bias::Means } else { Bias::Float };
     fused(walk, step, conv, DataType::S8, means.as_deref().unwrap_or(&[]), None, Some(bias))?;
@@ -163,11 +173,11 @@ fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
 }
 
 /// The sign of an input channel: a preprocessing may turn bytes around.
-fn input_sign(walk: &Walk<'_>, tensor: usize, c: usize) -> f64 {
+pub(super) fn input_sign(walk: &Walk<'_>, tensor: usize, c: usize) -> f64 {
     if walk.made.tensors[tensor].picture { walk.network.input.scale[c].signum() } else { 1.0 }
 }
 
-fn main_rows(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<Vec<f64>> {
+pub(super) fn main_rows(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<Vec<f64>> {
     let input = walk.stands_for[step.input];
     let scale = input_scale(walk, input);
     rows(&conv.weights, &conv.window, &walk.view(input), conv.groups, |c| scale(c) * input_sign(walk, input, c))
@@ -236,7 +246,15 @@ fn fused(
 ) -> Result<(), ConvertError> {
     let shape = walk.network.tensors[step.output].shape;
     let (input, size) = (walk.stands_for[step.input], [shape[0], shape[1]]);
-    let grid = grid(walk, step, conv, skip);
+    let foreign = walk.network.tensors[step.output].foreign.filter(|_| bias_from.is_none());
+    let mut exact = if bias_from.is_none() && skip.is_none() { exact(walk, step, conv) } else { None };
+    if exact.is_none() && !conv.steps.is_empty() {
+        walk.foreign.rounded.push(step.name.clone());
+    }
+    let grid = match &exact {
+        Some(Exact { unit, .. }) => Grid { k1: std::vec![1; unit.len()], k2: std::vec![0; unit.len()], unit: unit.clone() },
+        None => grid(walk, step, conv, skip),
+    };
     if let Some((tensor, _, front)) = skip {
         let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
         if let Some(o) = sources.find(|&o| grid.k2.get(o) == Some(&0)) {
@@ -255,13 +273,21 @@ fn fused(
     } else {
         None
     };
-    let [weights, projected] =
-        if groups == 1 { integers(walk, &grid.unit, main, projection, size) } else { [by_group(walk, &grid.unit, main, groups, size), Vec::new()] };
+    let [weights, projected] = if let Some(exact) = &mut exact {
+        if groups == 1 {
+            exact.make_up(walk, &main, size);
+        }
+        [exact.weights.clone(), Vec::new()]
+    } else if groups == 1 {
+        integers(walk, &grid.unit, main, projection, size)
+    } else {
+        [by_group(walk, &grid.unit, main, groups, size), Vec::new()]
+    };
     // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
     let whole = tap_means(walk, input, &view, &conv.window, size, &padding)?;
     let outputs = weights.len() / groups as usize;
-    let read = |group: u32| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group));
-    let mut mean: Vec<f64> = (0..groups).zip(weights.chunks_exact(outputs)).flat_map(|(group, weights)| weighted(weights, depth, &read(group))).collect();
+    let seen: Vec<Vec<f64>> = (0..groups).map(|group| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group))).collect();
+    let mut mean: Vec<f64> = seen.iter().zip(weights.chunks_exact(outputs)).flat_map(|(seen, weights)| weighted(weights, depth, seen)).collect();
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
     if let Some((tensor, stride, front)) = skip {
@@ -283,10 +309,21 @@ fn fused(
             (quantized::Second::Projection { window: *window, weights: packed(&projected, depth.len(), &depth, mean.len()) }, Some(other));
     }
     let float = float_bias(walk, step, conv);
-    let floating = means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
-    let value = |o: usize| if floating { float[o] } else { means[o] - grid.unit[o] * mean[o] };
-    let bias: Vec<i32> = (0..mean.len()).map(|o| integer((value(o) / grid.unit[o] + 0.5).floor().clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let sums = row_sums(&weights, depth);
+    // What zero points add to the accumulators.
+    let zero = |t: usize| f64::from(walk.made.tensors[t].zero);
+    let second_zero = second_tensor.map_or(0.0, zero);
+    let excess = |o: usize| {
+        let own = zero(input) * f64::from(sums[o]) * f64::from(grid.k1[o]) - exact.as_ref().map_or(0.0, |e| e.lost(o, &seen, zero(input)));
+        own + second_zero * f64::from(grid.k2[o]) * second_sums.get(o).map_or(1.0, |&s| f64::from(s))
+    };
+    let floating = exact.is_some() || foreign.is_some() || means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
+    let value = |o: usize| if floating { float[o] - grid.unit[o] * excess(o) } else { means[o] - grid.unit[o] * mean[o] };
+    let zero = foreign.filter(|_| kind != DataType::I32).map_or(0, |q| q.zero);
+    let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
+    let shown: Vec<f64> = walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s.max(largest) / u + 0.5).floor()).collect();
+    let bias: Vec<i32> =
+        (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX));
     let packed_weights = merged.packed(&weights, &layout, &conv.window, &view);
     let build = |multiplier: &[i32]| {
@@ -297,8 +334,8 @@ fn fused(
         };
         merged.params(&rows, mean.len())
     };
-    let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
     let scales = match (kind, bias_from) {
+        (_, None) if foreign.is_some() => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
         (DataType::I32, _) => std::vec![largest; mean.len()],
         (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
         (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
@@ -312,7 +349,7 @@ fn fused(
                 params: build(&half),
                 padding: padding.clone(),
                 second: second.clone(),
-                pair_safe: walk.options.pair_safe,
+                pair_safe: walk.options.pair_safe && exact.is_none(),
             });
             let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
@@ -324,7 +361,9 @@ fn fused(
             std::vec![scale.max(largest); mean.len()]
         }
     };
-    let multiplier: Vec<i32> = grid.unit.iter().zip(&scales).map(|(g, scale)| integer((ONE * g / scale + 0.5).floor())).collect();
+    // The byte that stands for 0 is met exactly, at the price of a tiny change of scale, where it is far from 0.
+    let ratio = |o: usize| if zero < FAR { grid.unit[o] / scales[o] } else { (f64::from(zero) / shown[o]).min(0.5 - 1e-9) };
+    let multiplier: Vec<i32> = (0..mean.len()).map(|o| integer((ONE * ratio(o) + 0.5).floor())).collect();
     let op = Op::Conv(Conv {
         window: conv.window,
         groups: merged.groups,
@@ -332,9 +371,10 @@ fn fused(
         params: build(&multiplier),
         padding,
         second,
-        pair_safe: walk.options.pair_safe,
+        pair_safe: walk.options.pair_safe && exact.is_none(),
     });
     let output = walk.add_tensor(&step.value, shape, kind, scales);
+    walk.made.tensors[output].zero = zero;
     let macs = conv.weights.len() as u64 * u64::from(size[0]) * u64::from(size[1]);
     walk.finish(step, op, (input, second_tensor, None), output)?;
     if let Some(made) = walk.made.steps.last_mut() {
@@ -353,6 +393,10 @@ fn in_common_unit(bytes: &[u8], channels: usize, units: &[f64], common: f64) -> 
 
 /// The padding bytes of the first layer: what stands for zero behind the preprocessing.
 fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
+    let zero = walk.made.tensors[input].zero;
+    if zero != 0 && !window.unpadded() {
+        return std::vec![zero; walk.made.tensors[input].shape[2] as usize];
+    }
     let network = walk.network;
     if !walk.made.tensors[input].picture || window.unpadded() || network.input.shift.iter().all(|&s| s == 0.0) {
         return Vec::new();

@@ -8,6 +8,8 @@ pub mod choices;
 mod elementwise;
 pub mod emit;
 pub mod error;
+pub mod evaluate;
+mod exact;
 pub mod explain;
 pub mod float;
 pub mod fold;

@@ -36,6 +36,8 @@ pub struct Onnx {
     pub nodes: Vec<Node>,
     /// The initializers by name.
     pub tensors: HashMap<String, Tensor>,
+    /// ONNX data types of the initializers and of what the Constant nodes make.
+    pub types: HashMap<String, i32>,
     /// SHA-256 of the file, followed by every external file in the order of their names.
     pub sha256: [u8; 32],
 }
@@ -117,8 +119,10 @@ impl Onnx {
         }
         let mut files = external::Files::new(folder);
         let mut tensors = HashMap::new();
+        let mut types = constant_types(&graph.node);
         for proto in graph.initializer {
             let name = proto.name.clone();
+            types.insert(name.clone(), proto.data_type);
             let tensor = tensor::decode(proto, &name, &mut files)?;
             if tensors.insert(name.clone(), tensor).is_some() {
                 return Err(ConvertError::Initializer { name, what: "two initializers have one name".into() });
@@ -131,8 +135,14 @@ impl Onnx {
         // Exporters that were given no name write one of these.
         let unnamed = matches!(graph.name.as_str(), "" | "main_graph" | "main" | "torch_jit" | "torch-jit-export" | "tf2onnx");
         let name = if unnamed { name.to_owned() } else { graph.name };
-        Ok(Self { name, opset, inputs, outputs, nodes, tensors, sha256: hash.finalize().into() })
+        Ok(Self { name, opset, inputs, outputs, nodes, tensors, types, sha256: hash.finalize().into() })
     }
+}
+
+/// The data types of what the Constant nodes make, by name.
+fn constant_types(nodes: &[pb::NodeProto]) -> HashMap<String, i32> {
+    let kind = |n: &pb::NodeProto| n.attribute.iter().find_map(|a| a.t.as_ref()).map(|t| t.data_type);
+    nodes.iter().filter(|n| n.op_type == "Constant").filter_map(|n| Some((n.output.first()?.clone(), kind(n)?))).collect()
 }
 
 /// A tensor of f16 or f64 as one of f32 that holds its own data; any other as it is.

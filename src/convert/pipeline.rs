@@ -5,7 +5,7 @@ use super::calibrate::{Statistics, calibrate};
 use super::emit::{About, emit};
 use super::float::{FloatInput, FloatNet, feed};
 use super::graph::{Input, Network, Op};
-use super::import::import;
+use super::import::{self, Graph, import};
 use super::onnx::Onnx;
 use super::quantize::{self, Spent, timed, walked};
 use super::quantized::Quantized;
@@ -100,6 +100,8 @@ pub struct Source {
     feed: FloatInput,
     /// The input as the ONNX file expects it, before any arithmetic of its own.
     fed: Input,
+    /// The graph, where it is quantized already.
+    quantized: Option<Graph>,
 }
 
 impl Source {
@@ -120,6 +122,8 @@ impl Source {
         let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
         let (sha256, (mut scale, mut shift)) = (graph.sha256, normalization(preprocess));
         let mut network = fold(&graph, &scale, &shift)?;
+        let quantized = graph.operations.iter().any(|o| matches!(o.op, import::Op::Quantize(_))) || !graph.grids.is_empty();
+        let quantized = quantized.then(|| graph.clone());
         let bypasses = bypass::bypasses(&graph, &network);
         let left_out = bypass::pick(&bypasses, skipped)?;
         if !left_out.is_empty() {
@@ -130,7 +134,7 @@ impl Source {
         scale.truncate(channels);
         shift.truncate(channels);
         let fed = Input { scale, shift, ..network.input.clone() };
-        let source = Self { network, sha256, bypasses, left_out, path: path.to_path_buf(), feed, fed };
+        let source = Self { quantized, network, sha256, bypasses, left_out, path: path.to_path_buf(), feed, fed };
         let shape = source.network.input.shape;
         if let Some(crop) = preprocess.crop.filter(|c| *c != [shape[0], shape[1]]) {
             let what = std::format!("the crop is {}x{}, the network reads {}x{}", crop[1], crop[0], shape[1], shape[0]);
@@ -152,6 +156,11 @@ impl Source {
     /// # Errors
     /// If tract cannot run it.
     pub fn float_without(&self, values: &[String], left_out: &[Bypass]) -> Result<FloatNet, ConvertError> {
+        if let Some(graph) = &self.quantized {
+            let mut graph = graph.clone();
+            bypass::apply(&mut graph, left_out);
+            return FloatNet::own(&graph, values);
+        }
         let bytes = std::fs::read(&self.path).map_err(|e| ConvertError::File { path: self.path.clone(), what: e.to_string() })?;
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         FloatNet::without(&bytes, folder, &self.feed, values, left_out)

@@ -1,6 +1,7 @@
 //! From the float network to integers: scales of all tensors from the statistics, then one step after the other, each with the integers that the device will see.
 
 use super::calibrate::{Statistics, TensorStatistics};
+use super::exact::{Kept, unit_of_sum};
 use super::graph::{self, Network, TensorId};
 use super::parallel::in_order;
 use super::place::place;
@@ -114,6 +115,8 @@ pub(super) struct Walk<'a> {
     pub stands_for: Vec<TensorId>,
     /// Whether all channels of a tensor must have one scale.
     pub uniform: Vec<bool>,
+    /// What became of the integers of the ONNX file.
+    pub foreign: Kept,
 }
 
 /// Quantizes. `pictures` are the inputs of the walked pictures, `statistics` those of [`super::calibrate`].
@@ -144,10 +147,11 @@ pub fn timed(
 ) -> Result<Quantized, ConvertError> {
     let (scales, uniform) = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
-    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, picture: true, part: None };
+    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, zero: 0, picture: true, part: None };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
-    let mut walk = Walk { network, options, spent, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for, uniform };
+    let foreign = Kept::default();
+    let mut walk = Walk { network, options, spent, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for, uniform, foreign };
     let last = last_reads(network);
     for (i, step) in network.steps.iter().enumerate() {
         let before = walk.made.tensors.len();
@@ -160,6 +164,7 @@ pub fn timed(
         }
         progress(i + 1);
     }
+    walk.foreign.note(network, &mut walk.made.notes);
     Ok(place(walk.made))
 }
 
@@ -180,9 +185,21 @@ impl Walk<'_> {
 
     /// Adds a tensor without bytes.
     pub fn add_tensor(&mut self, name: &str, shape: [u32; 3], kind: DataType, scales: Vec<f64>) -> TensorId {
-        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scales, picture: false, part: None });
+        self.made.tensors.push(Tensor { name: name.to_string(), shape, kind, scales, zero: 0, picture: false, part: None });
         self.data.push(Vec::new());
         self.made.tensors.len() - 1
+    }
+
+    /// The byte that stands for 0 in a tensor of the network, where the ONNX file says so.
+    pub fn zero(&self, t: TensorId) -> u8 {
+        self.network.tensors[t].foreign.map_or(0, |q| q.zero)
+    }
+
+    /// The tensor that a step makes, without bytes.
+    pub fn output(&mut self, step: &graph::Step, kind: DataType, scales: Vec<f64>) -> TensorId {
+        let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
+        self.made.tensors[output].zero = self.zero(step.output);
+        output
     }
 
     fn step(&mut self, index: usize, step: &graph::Step, means: &[f64]) -> Result<(), ConvertError> {
@@ -190,7 +207,7 @@ impl Walk<'_> {
         let last = index + 1 == self.network.steps.len();
         let kind = if last {
             DataType::I32
-        } else if tensor.nonnegative {
+        } else if tensor.nonnegative || tensor.foreign.is_some() {
             DataType::U8
         } else {
             DataType::S8
@@ -202,21 +219,23 @@ impl Walk<'_> {
         match &step.op {
             graph::Op::Conv(conv) => layer::conv(self, step, conv, kind, means),
             graph::Op::MaxPool(window) => {
-                let Tensor { kind, scales, .. } = self.made.tensors[input].clone();
-                let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
+                let Tensor { kind, scales, zero, .. } = self.made.tensors[input].clone();
+                let output = self.output(step, kind, scales);
+                self.made.tensors[output].zero = zero;
                 self.finish(step, Op::MaxPool(*window), (input, None, None), output)
             }
             graph::Op::AveragePool { window, include_pad } => {
-                let Tensor { kind, mut scales, .. } = self.made.tensors[input].clone();
+                let Tensor { kind, mut scales, zero, .. } = self.made.tensors[input].clone();
                 let ratio = self.scales[step.output][0] / self.scales[step.input][0];
                 scales.iter_mut().for_each(|s| *s *= ratio);
-                let output = self.add_tensor(&step.value, tensor.shape, kind, scales);
+                let output = self.output(step, kind, scales);
+                self.made.tensors[output].zero = zero;
                 let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, 1.0 / ratio);
                 self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, (input, None, None), output)
             }
             graph::Op::Add(other) => {
                 let other = self.stands_for[*other];
-                let output = self.add_tensor(&step.value, tensor.shape, kind, self.scales[step.output].clone());
+                let output = self.output(step, kind, self.scales[step.output].clone());
                 self.addition(step, input, other, output)
             }
             graph::Op::Affine { scale, shift } => self.affine(step, scale, shift, kind, means),
@@ -249,13 +268,23 @@ impl Walk<'_> {
     /// An addition as a step of its own: both factors in 15 bits.
     pub fn addition(&mut self, step: &graph::Step, x: TensorId, y: TensorId, output: TensorId) -> Result<(), ConvertError> {
         let scales = |t: TensorId| &self.made.tensors[t].scales;
-        let unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(FACTOR_LIMIT)).collect();
+        let mut unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(FACTOR_LIMIT)).collect();
+        if let Some(q) = self.network.tensors[step.output].foreign {
+            let same = |t: TensorId| scales(t).iter().all(|s| *s == scales(t)[0]);
+            if same(x) && same(y) {
+                unit.fill(unit_of_sum([x, y, output].map(|t| scales(t)[0]), f64::from(q.zero)));
+            }
+        }
         let rounded = |v: f64| integer((v + 0.5).floor());
         let over = |t: TensorId| -> Vec<i32> { scales(t).iter().zip(&unit).map(|(s, u)| rounded(s / u)).collect() };
         let multiplier = |(s, u): (&f64, &f64)| rounded((ONE * u / s).min(f64::from(MULTIPLIER_LIMIT - 1)));
         let multipliers: Vec<i32> = scales(output).iter().zip(&unit).map(multiplier).collect();
         let zeros = std::vec![0; unit.len()];
-        let rows = [&zeros[..], &zeros, &multipliers, &over(y), &over(x)];
+        let (kx, ky) = (over(x), over(y));
+        let [zx, zy, zero] = [x, y, output].map(|t| f64::from(self.made.tensors[t].zero));
+        let bias = |c: usize| rounded(zero * scales(output)[c] / unit[c] - zx * f64::from(kx[c]) - zy * f64::from(ky[c]));
+        let bias: Vec<i32> = (0..unit.len()).map(bias).collect();
+        let rows = [&bias[..], &zeros, &multipliers, &ky, &kx];
         let params = params(&rows, self.view(output).stored_channels());
         self.finish(step, Op::Add(Sum { params, p: 0 }), (x, Some(y), None), output)
     }

@@ -21,6 +21,8 @@ pub struct Tensor {
     pub kind: DataType,
     /// Real value of one step of each channel.
     pub scales: Vec<f64>,
+    /// The byte that stands for 0: none but 0 in tensors of our own.
+    pub zero: u8,
     /// True for the picture that is fed in.
     pub picture: bool,
     /// The tensor whose channels it is, and from which channel on; nothing where it has a buffer of its own.

@@ -108,6 +108,8 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
     let find = |i: usize| Ok::<_, core::convert::Infallible>(if options.scales == Scales::Tensor { (search.whole(i), None) } else { search.step(i) });
     let find = |i: usize| if arranges(&network.steps[i].op) { Ok((std::vec![1.0; channels(network.steps[i].output)], None)) } else { find(i) };
+    let stored = |i: usize| network.tensors[network.steps[i].output].foreign.map(|q| std::vec![f64::from(q.scale); channels(network.steps[i].output)]);
+    let find = |i: usize| stored(i).map_or_else(|| find(i), |scales| Ok((scales, None)));
     let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
         scales[network.steps[i].output] = found;
         ratios[i] = ratio;
@@ -126,6 +128,9 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     }
     let uniform = search.uniform(&mut scales);
     search.hand_on(&mut scales, &ratios);
+    for (scales, q) in scales.iter_mut().zip(&network.tensors).filter_map(|(s, t)| Some((s, t.foreign?))) {
+        scales.fill(f64::from(q.scale));
+    }
     (scales, uniform)
 }
 

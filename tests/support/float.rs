@@ -61,7 +61,7 @@ impl Builder {
         let weights = self.weights(&window, input, channels);
         let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
         let shape = self.sized(&window, input, channels);
-        self.step(Op::Conv(Conv { window, groups: 1, weights, bias, second }), input, shape, relu, relu)
+        self.step(Op::Conv(Conv { window, groups: 1, weights, steps: Vec::new(), bias, second }), input, shape, relu, relu)
     }
 
     /// A convolution in groups.
@@ -72,7 +72,7 @@ impl Builder {
         let weights = (0..depth * channels).map(|_| size * self.random.signed()).collect();
         let bias = (0..channels).map(|_| 0.2 * self.random.signed()).collect();
         let shape = self.sized(&window, input, channels);
-        self.step(Op::Conv(Conv { window, groups, weights, bias, second }), input, shape, true, true)
+        self.step(Op::Conv(Conv { window, groups, weights, steps: Vec::new(), bias, second }), input, shape, true, true)
     }
 
     /// A factor and a shift for each channel, behind a ReLU if `relu`.

@@ -63,6 +63,9 @@ fn convolution(conv: &mut Conv, from: &Layout, to: &Layout) {
     } else {
         spread(&conv.weights, from, to, groups, kept)
     };
+    if !conv.steps.is_empty() {
+        conv.steps = to.iter().map(|&c| conv.steps.get(c as usize).copied().unwrap_or(1.0)).collect();
+    }
     conv.bias = to.iter().map(|&c| conv.bias.get(c as usize).copied().unwrap_or(0.0)).collect();
     conv.groups = u32::try_from(kept).unwrap_or(1);
 }

@@ -109,9 +109,16 @@ impl<'a> Folder<'a> {
 
     /// The sum of two tensors, a step of its own.
     fn plain(&mut self, operation: &'a Operation, left: &Value, right: &Value) -> Result<Value, ConvertError> {
-        let (a, b) = (self.view(left), self.view(right));
-        let shape = self.tensors[a.tensor].shape;
+        let (mut a, mut b) = (self.view(left), self.view(right));
         let whole = |v: &View| v.stride == [1, 1] && v.channels == [0, 0];
+        for (view, read) in [&mut a, &mut b].into_iter().zip(&operation.reads) {
+            if let Some(q) = self.tensors[view.tensor].foreign.filter(|_| !whole(view))
+                && let Some(tensor) = self.copied(format!("{}.{read}", operation.node.name), view, Some(q), read)
+            {
+                *view = View::whole(tensor);
+            }
+        }
+        let shape = self.tensors[a.tensor].shape;
         if !whole(&a) || !whole(&b) || !self.fits(&a, shape) || !self.fits(&b, shape) {
             return Err(operation.node.unsupported(
                 "a shortcut without a convolution beside it",

@@ -76,8 +76,9 @@ impl<'a> Folder<'a> {
         let shape = self.shape(&value);
         self.channels_first(operation, &operation.output, value.order, shape)?;
         if let Some((_, draft)) = self.own_conv(operation, 0) {
-            if let StepOp::Conv(Conv { weights, bias, second: Second::None, .. }) = &mut draft.op {
+            if let StepOp::Conv(Conv { weights, steps, bias, second: Second::None, .. }) = &mut draft.op {
                 let depth = weights.len() / bias.len();
+                steps.clear();
                 for (c, row) in weights.chunks_exact_mut(depth).enumerate() {
                     row.iter_mut().for_each(|w| *w *= factor[c]);
                     bias[c] = bias[c] * factor[c] + term[c];

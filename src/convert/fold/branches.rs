@@ -31,7 +31,7 @@ impl<'a> Folder<'a> {
             StepOp::Conv(conv @ Conv { second: Second::None, .. }) => Some(conv.clone()),
             StepOp::Affine { scale, shift } if !draft.relu => {
                 let groups = self.tensors[draft.input].shape[2];
-                Some(Conv { window: Window::point([1, 1]), groups, weights: scale.clone(), bias: shift.clone(), second: Second::None })
+                Some(Conv { window: Window::point([1, 1]), groups, weights: scale.clone(), steps: Vec::new(), bias: shift.clone(), second: Second::None })
             }
             _ => None,
         }
@@ -63,7 +63,7 @@ fn embedded(large: &Conv, small: &Conv) -> Option<Conv> {
             places.push((place(0, ky)? * wide.kernel[1] + place(1, kx)?) as usize);
         }
     }
-    let mut sum = large.clone();
+    let mut sum = Conv { steps: Vec::new(), ..large.clone() };
     for (o, bias) in sum.bias.iter_mut().enumerate() {
         *bias += small.bias[o];
         for (tap, &place) in places.iter().enumerate() {

@@ -31,13 +31,15 @@ impl<'a> Folder<'a> {
                 turned.extend((0..depth).map(|i| filter[i * kh * kw + pixel]));
             }
         }
+        let mut steps = self.steps(weights, 0, out);
         if let Some((scale, shift)) = before {
+            steps.clear();
             absorb(&mut turned, &mut bias, groups, &scale, &shift);
         }
         let [oh, ow] = window.output(h, w).ok_or_else(|| operation.node.wrong("the window does not fit the input"))?;
         let number = |n: usize| u32::try_from(n).map_err(|_| operation.node.wrong("too many channels"));
         let (oc, groups) = (number(out)?, number(groups)?);
-        let conv = Conv { window, groups, weights: turned, bias, second: Second::None };
+        let conv = Conv { window, groups, weights: turned, steps, bias, second: Second::None };
         Ok(self.draft(operation, StepOp::Conv(conv), view.tensor, [oh, ow, oc], false))
     }
 
@@ -65,7 +67,7 @@ impl<'a> Folder<'a> {
                 }
             }
         }
-        let conv = Conv { window: Window::point([1, 1]), groups: 1, weights: band, bias: vec![term[0]; out as usize], second: Second::None };
+        let conv = Conv { window: Window::point([1, 1]), groups: 1, weights: band, steps: Vec::new(), bias: vec![term[0]; out as usize], second: Second::None };
         Ok(Some(self.draft(operation, StepOp::Conv(conv), tensor, [1, 1, out], false)))
     }
 
@@ -127,12 +129,15 @@ impl<'a> Folder<'a> {
                 }
             }
         };
+        let mut steps = self.steps(weights, usize::from(!transposed), out);
+        steps.iter_mut().for_each(|s| *s *= alpha);
         if let Some((scale, shift)) = before {
+            steps.clear();
             absorb(&mut turned, &mut bias, 1, &scale, &shift);
         }
         let oc = u32::try_from(out).map_err(|_| operation.node.wrong("too many channels"))?;
         let window = Window { kernel: [h, w], ..Window::point([1, 1]) };
-        let conv = Conv { window, groups: 1, weights: turned, bias, second: Second::None };
+        let conv = Conv { window, groups: 1, weights: turned, steps, bias, second: Second::None };
         Ok(self.draft(operation, StepOp::Conv(conv), input, [1, 1, oc], false))
     }
 }

@@ -80,7 +80,7 @@ fn becomes_picture<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operati
 /// The first operation on the input that is more than arithmetic with constants, if it is the only one.
 fn first<'a>(readers: &HashMap<&'a str, Vec<&'a Operation>>, mut name: &'a str) -> Option<&'a Operation> {
     while let Some([only]) = readers.get(name).map(Vec::as_slice) {
-        if !matches!(only.op, Op::Cast | Op::Affine { .. }) {
+        if !matches!(only.op, Op::Cast | Op::Quantize(_) | Op::Affine { .. }) {
             return Some(only);
         }
         name = &only.output;

@@ -61,7 +61,7 @@ impl<'a> Folder<'a> {
         let share = 1.0 / area as f64;
         let spread = |row: &[f64]| row.iter().map(|w| w * share).collect::<Vec<_>>().repeat(area);
         let weights = conv.weights.chunks_exact(depth).flat_map(spread).collect();
-        *conv = Conv { window, groups: conv.groups, weights, bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
+        *conv = Conv { window, groups: conv.groups, weights, steps: Vec::new(), bias: core::mem::take(&mut conv.bias), second: conv.second.clone() };
         draft.shape[0] = oh;
         draft.shape[1] = ow;
         draft.value.clone_from(&operation.output);

@@ -113,7 +113,11 @@ impl<'a> Folder<'a> {
             value.clone_from(&operation.reads[0]);
         }
         let mut relu = true;
-        let (op, input) = if parts.is_empty() || parts.contains(&0) {
+        let (op, input) = if let Some(operation) = operation.filter(|_| self.tensors[tensor].foreign.is_some()) {
+            value.clone_from(&operation.output);
+            relu = false;
+            (StepOp::Function(Function::Clip { low: 0.0, high: limit }), tensor)
+        } else if parts.is_empty() || parts.contains(&0) {
             let channels = shape[2] as usize;
             (StepOp::Affine { scale: vec![1.0; channels], shift: vec![0.0; channels] }, tensor)
         } else {

@@ -13,7 +13,20 @@ impl Importer {
     /// # Errors
     /// An operator or an attribute that is not supported, inputs that do not fit.
     pub(super) fn meaning(&mut self, node: &Node, output: &str, end: Option<String>) -> Result<Meaning, ConvertError> {
-        const HARMLESS: [&str; 10] = ["Identity", "Dropout", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Softmax", "LogSoftmax", "ArgMax"];
+        const HARMLESS: [&str; 12] = [
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "Identity",
+            "Dropout",
+            "Cast",
+            "Reshape",
+            "Flatten",
+            "Squeeze",
+            "Unsqueeze",
+            "Softmax",
+            "LogSoftmax",
+            "ArgMax",
+        ];
         if let Some(end) = end {
             if !HARMLESS.contains(&node.op.as_str()) {
                 return Err(
@@ -26,7 +39,11 @@ impl Importer {
         if matches!(node.op.as_str(), "Identity" | "Dropout") {
             return self.identity(node);
         }
+        if let Some(meaning) = self.quantized(node, output)? {
+            return Ok(meaning);
+        }
         if let Some(tensor) = self.evaluate(node)? {
+            self.hand_on_grid(node, output);
             return Ok(Meaning::Constant(tensor));
         }
         let reads_bytes = node.inputs.iter().any(|n| self.bytes.contains(n));
