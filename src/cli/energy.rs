@@ -1,5 +1,6 @@
 //! How much each residual block adds to what it is given: |F(x)| / |x|, as in "Residual Networks Behave Like Ensembles of Relatively Shallow Networks" (Veit et al. 2016).
 
+use super::args::{ChoiceArgs, GeometryArgs};
 use super::blocks::{Block, Members, Sum};
 use super::dataset::DataSet;
 use super::engine::{Engine, input_bytes, put};
@@ -17,6 +18,40 @@ use crate::picture::Geometry;
 use crate::quant::DataType;
 use crate::session::{Session, TensorBytes};
 use crate::shape::View;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Whether the energy of the blocks is measured, and on which pictures.
+#[derive(Args, Debug)]
+pub struct EnergyArgs {
+    /// How much each residual block adds to its input, |F(x)| / |x|, on the pictures of --data: a block that adds little can be left out with little loss
+    #[arg(long, requires = "data")]
+    energy: bool,
+    /// Pictures for --energy
+    #[arg(long, value_name = "DATA", requires = "energy")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    geometry: GeometryArgs,
+}
+
+impl EnergyArgs {
+    /// True if it is.
+    pub const fn wanted(&self) -> bool {
+        self.energy
+    }
+
+    /// Measures it if it is wanted; gives the number of pictures.
+    ///
+    /// # Errors
+    /// If a picture cannot be read.
+    pub fn measure(&self, engine: &Engine, blocks: &mut [Block], output: Output) -> Result<Option<usize>> {
+        let Some(data) = &self.data else { return Ok(None) };
+        let set = self.choice.open(data, None)?;
+        measure(engine, blocks, &set, self.geometry.of(&engine.model), self.choice.skip_bad, output).map(Some)
+    }
+}
 
 /// A block whose sum is computed once more without its shortcut.
 struct Probe<'a> {

@@ -11,7 +11,6 @@ pub mod dataset;
 pub mod decode;
 pub mod demo;
 pub mod devices;
-pub mod energy;
 pub mod engine;
 pub mod error;
 pub mod eval;
@@ -35,6 +34,12 @@ pub mod stream;
 mod timer;
 pub mod truth;
 pub mod verify;
+
+#[cfg(feature = "convert")]
+mod energy;
+#[cfg(not(feature = "convert"))]
+#[path = "no_energy.rs"]
+mod energy;
 
 #[cfg(feature = "convert")]
 mod converter;

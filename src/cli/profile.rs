@@ -1,8 +1,8 @@
 //! `skipstone profile`: the time of every step, against the peak of this core.
 
-use super::args::{ChoiceArgs, EngineArgs, GeometryArgs, ThreadArgs};
+use super::args::{EngineArgs, ThreadArgs};
 use super::blocks::{self, Block};
-use super::energy;
+use super::energy::EnergyArgs;
 use super::engine::{Engine, input_bytes, put};
 use super::error::Result;
 use super::host::{Binding, Host, Watch};
@@ -34,16 +34,8 @@ pub struct ProfileArgs {
     /// Residual block by residual block
     #[arg(long)]
     blocks: bool,
-    /// How much each residual block adds to its input, |F(x)| / |x|, on the pictures of --data: a block that adds little can be left out with little loss
-    #[arg(long, requires = "data")]
-    energy: bool,
-    /// Pictures for --energy
-    #[arg(long, value_name = "DATA", requires = "energy")]
-    data: Option<PathBuf>,
     #[command(flatten)]
-    choice: ChoiceArgs,
-    #[command(flatten)]
-    geometry: GeometryArgs,
+    energy: EnergyArgs,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -108,17 +100,11 @@ pub fn run(args: &ProfileArgs, output: Output) -> Result {
     let host = watch.end();
     let total: f64 = times.iter().sum();
     let (steps, peak) = steps(&engine, &times, threads);
-    let mut found = (args.blocks || args.energy).then(|| blocks::of(&engine.plan));
+    let mut found = (args.blocks || args.energy.wanted()).then(|| blocks::of(&engine.plan));
     if let Some(blocks) = &mut found {
         blocks::time(blocks, &times);
     }
-    let pictures = match (&args.data, &mut found) {
-        (Some(data), Some(blocks)) => {
-            let set = args.choice.open(data, None)?;
-            Some(energy::measure(&engine, blocks, &set, args.geometry.of(&engine.model), args.choice.skip_bad, output)?)
-        }
-        _ => None,
-    };
+    let pictures = found.as_mut().map_or(Ok(None), |blocks| args.energy.measure(&engine, blocks, output))?;
     let report = Report {
         schema: "skipstone.profile/1",
         isa: engine.kernels.set().name(),
