@@ -148,8 +148,7 @@ impl Walk<'_> {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it takes channels of the picture".into() });
         }
         let (kind, zero, scales) = (tensor.kind, tensor.zero, tensor.scales[first as usize..][..shape[2] as usize].to_vec());
-        let output = self.add_tensor(&step.value, shape, kind, scales);
-        self.made.tensors[output].zero = zero;
+        let output = self.output_around(step, kind, scales, zero);
         self.finish(step, Op::Slice(first), (input, None, None), output)
     }
 }

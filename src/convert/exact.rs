@@ -1,7 +1,7 @@
 //! Convolutions whose weights an ONNX file stores as integers: the same integers, where they fit the device.
 
 use super::graph::{self, Network, Second};
-use super::layer::{input_sign, main_rows, part, rows};
+use super::layer::{input_sign, part, rows};
 use super::quantize::{ONE as TWO_31, ROOM, Walk};
 use super::round::{LARGEST, integer};
 use super::rounding::{Rows, integers};
@@ -100,19 +100,18 @@ pub(super) fn unit_of_sum([x, y, output]: [f64; 3], zero: f64) -> f64 {
     best.map_or(larger / f64::from(FACTOR_LIMIT), |(_, unit)| unit)
 }
 
-/// The integers of a convolution that adds nothing, if the file has them and the device can take them.
-pub(super) fn exact(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Option<Exact> {
+/// The integers of a convolution that adds nothing, if the file has them and the device can take them. `scaled` are its rows in units of one step of the input.
+pub(super) fn exact(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, scaled: &[Vec<f64>]) -> Option<Exact> {
     if conv.steps.is_empty() || conv.second != Second::None {
         return None;
     }
     let input = walk.stands_for[step.input];
     let view = walk.view(input);
     let plain = rows(&conv.weights, &conv.window, &view, conv.groups, |c| input_sign(walk, input, c));
-    let scaled = main_rows(walk, step, conv);
     let depth = Depth::new(&conv.window, part(&view, conv.groups, 0).stored_channels()).len();
     let foreign = walk.network.tensors[step.output].foreign;
     let mut exact = Exact { unit: Vec::new(), weights: Vec::with_capacity(plain.len() * depth), wanted: Vec::new(), clamped: Vec::new() };
-    for ((plain, scaled), &grid) in plain.iter().zip(&scaled).zip(&conv.steps) {
+    for ((plain, scaled), &grid) in plain.iter().zip(scaled).zip(&conv.steps) {
         let mut ratios = plain.iter().zip(scaled).filter(|(w, _)| **w != 0.0).map(|(w, s)| s / w);
         let first = ratios.next();
         let scale = first.unwrap_or_else(|| walk.made.tensors[input].scales[0]);

@@ -1,12 +1,10 @@
 //! What each part of the quantizer brings: it is fitted without every fifth picture, and measured on those.
 
 use super::choices::{Bias, Options, Rounding, Scales};
-use super::emit::{About, emit};
 use super::parallel::in_order;
-use super::pipeline::{Calibrated, Progress};
-use super::quantize::Spent;
+use super::pipeline::{self, Calibrated, Progress};
 use super::range::Method;
-use super::{ConvertError, Pictures, plan};
+use super::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
 use crate::format::{Model, PlanKind};
 use crate::kernels::Kernels;
@@ -85,19 +83,8 @@ pub fn explain(
     })?;
     let mut rungs = Vec::new();
     for options in ladder(options) {
-        let quantized = calibrated.quantize(options, &seen, &Spent::default(), progress)?;
-        let about = About {
-            name: String::new(),
-            parameters: 0,
-            preprocess: *preprocess,
-            labels: Vec::new(),
-            sha256: [0; 32],
-            pictures: seen.len(),
-            method: String::new(),
-            skipped: Vec::new(),
-            check_picture: Vec::new(),
-        };
-        let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
+        let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
+        let file = calibrated.convert(&conversion, &seen, None, progress)?.file;
         rungs.push(Rung { options, sqnr_db: sqnr(&file, &inputs, &expected, options.threads)? });
     }
     Ok((rungs, inputs.len()))

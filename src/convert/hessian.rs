@@ -4,7 +4,7 @@
 
 use super::parallel::chunks;
 use super::quantized::params;
-use super::sums::{real, value};
+use super::sums::{count, real, value};
 use crate::kernels::Kernels;
 use crate::ops::conv::{Conv, Second};
 use crate::pack::{Depth, LANES, panels};
@@ -87,7 +87,7 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
         gather(reads, from..from + rows.len() / samples, &pixels, size[1], samples, rows);
     });
     let totals: Vec<[f64; 2]> = rows.chunks_exact(samples).map(sums).collect();
-    let count = real(i64::try_from(samples).unwrap_or(i64::MAX));
+    let count = count(samples);
     let moment = |i: usize| totals[i][1] / count - (totals[i][0] / count).powi(2);
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| moment(a).total_cmp(&moment(b)));

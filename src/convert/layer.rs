@@ -119,8 +119,9 @@ type Skip = (usize, [u32; 2], u32);
 fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64], skip: Option<Skip>) -> Result<(), ConvertError> {
     let Some((tensor, stride, front)) = skip else { return fused(walk, step, conv, kind, means, None, None) };
     let plain = graph::Conv { second: Second::None, ..conv.clone() };
-    let grid = grid(walk, step, &plain, Some(skip_of(tensor, stride, front)));
-    let alone = self::grid(walk, step, &plain, None);
+    let rows = main_rows(walk, step, &plain);
+    let grid = grid(walk, step, &plain, &rows, skip);
+    let alone = self::grid(walk, step, &plain, &rows, None);
     let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
     let coarse = kind != DataType::I32 && grid.unit.iter().zip(&walk.scales[step.output]).any(|(u, s)| u * ROOM > 1.3 * s);
     let splittable = stride == [1, 1] && front == 0 && kind != DataType::I32;
@@ -135,11 +136,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let output = walk.output(step, kind, walk.scales[step.output].clone());
         return walk.addition(&sum, t, tensor, output);
     }
-    fused(walk, step, &plain, kind, means, Some(skip_of(tensor, stride, front)), None)
-}
-
-const fn skip_of(tensor: usize, stride: [u32; 2], front: u32) -> Skip {
-    (tensor, stride, front)
+    fused(walk, step, &plain, kind, means, skip, None)
 }
 
 /// A convolution by itself into a tensor that the float network does not have: its range is measured on its own integers.
@@ -147,10 +144,9 @@ fn measured(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, shape: 
     let stands_for = walk.stands_for[step.output];
     let means: Option<Vec<f64>> = means.map(|(means, skip)| {
         let (view, scales, zero) = (walk.view(skip), &walk.made.tensors[skip].scales, f64::from(walk.made.tensors[skip].zero));
-        let mut totals = std::vec![0i64; means.len()];
-        walk.data[skip].iter().for_each(|x| sums::skip(&mut totals, x, &view, [1, 1], 0, [shape[0], shape[1]]));
+        let totals = sums::skips(&walk.data[skip], &view, [1, 1], 0, [shape[0], shape[1]], means.len());
         let n = count(view.pixels() * walk.data[skip].len());
-        means.iter().zip(&totals).zip(scales).map(|((m, &t), scale)| m - scale * (sums::real(t) / n - zero)).collect()
+        means.iter().zip(totals).zip(scales).map(|((m, t), scale)| m - scale * (t / n - zero)).collect()
     });
     let bias = if means.is_some() { Bias::Means } else { Bias::Float };
     fused(walk, step, conv, DataType::S8, means.as_deref().unwrap_or(&[]), None, Some(bias))?;
@@ -184,7 +180,7 @@ pub(super) fn main_rows(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv)
 }
 
 fn count(n: usize) -> f64 {
-    sums::real(i64::try_from(n).unwrap_or(i64::MAX)).max(1.0)
+    sums::count(n).max(1.0)
 }
 
 /// The float bias of each channel, with what the input's shift adds.
@@ -200,15 +196,15 @@ fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f6
     bias
 }
 
-fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, skip: Option<Skip>) -> Grid {
+/// The grid for the rows `main` of the convolution's own weights.
+fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, main: &[Vec<f64>], skip: Option<Skip>) -> Grid {
     let bias = float_bias(walk, step, conv);
     // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
     let reach = |row: &[f64]| READ * row.iter().map(|w| w.max(0.0)).sum::<f64>().max(row.iter().map(|w| -w.min(0.0)).sum());
     let units =
         |rows: &[Vec<f64>]| -> Vec<f64> { rows.iter().zip(&bias).map(|(r, b)| unit(r, walk.options.pair_safe).max(b.abs() / BIAS_LIMIT).max(EMPTY)).collect() };
-    let main = main_rows(walk, step, conv);
     let least: Vec<f64> = main.iter().zip(&bias).map(|(row, b)| (reach(row) + b.abs()) / ACCUMULATOR).collect();
-    let u: Vec<f64> = units(&main).iter().zip(&least).map(|(u, l)| u.max(*l)).collect();
+    let u: Vec<f64> = units(main).iter().zip(&least).map(|(u, l)| u.max(*l)).collect();
     let ones = std::vec![1; u.len()];
     if let Second::Projection { tensor, window, weights } = &conv.second {
         let (input, other) = (walk.stands_for[step.input], walk.stands_for[*tensor]);
@@ -247,13 +243,14 @@ fn fused(
     let shape = walk.network.tensors[step.output].shape;
     let (input, size) = (walk.stands_for[step.input], [shape[0], shape[1]]);
     let foreign = walk.network.tensors[step.output].foreign.filter(|_| bias_from.is_none());
-    let mut exact = if bias_from.is_none() && skip.is_none() { exact(walk, step, conv) } else { None };
+    let own = main_rows(walk, step, conv);
+    let mut exact = if bias_from.is_none() && skip.is_none() { exact(walk, step, conv, &own) } else { None };
     if exact.is_none() && !conv.steps.is_empty() {
         walk.foreign.rounded.push(step.name.clone());
     }
     let grid = match &exact {
         Some(Exact { unit, .. }) => Grid { k1: std::vec![1; unit.len()], k2: std::vec![0; unit.len()], unit: unit.clone() },
-        None => grid(walk, step, conv, skip),
+        None => grid(walk, step, conv, &own, skip),
     };
     if let Some((tensor, _, front)) = skip {
         let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
@@ -265,7 +262,7 @@ fn fused(
     let layout = Depth::new(&conv.window, part(&view, groups, 0).stored_channels());
     let depth = layout.len();
     let padding = padding(walk, input, &conv.window);
-    let main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: main_rows(walk, step, conv), factors: &grid.k1 };
+    let main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: own, factors: &grid.k1 };
     let projection = if let Second::Projection { tensor, window, weights } = &conv.second {
         let tensor = walk.stands_for[*tensor];
         let rows = rows(weights, window, &walk.view(tensor), 1, input_scale(walk, tensor));
@@ -292,10 +289,9 @@ fn fused(
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
     if let Some((tensor, stride, front)) = skip {
         let other = walk.view(tensor);
-        let mut totals = std::vec![0i64; mean.len()];
-        walk.data[tensor].iter().for_each(|x| sums::skip(&mut totals, x, &other, stride, front, size));
+        let totals = sums::skips(&walk.data[tensor], &other, stride, front, size, mean.len());
         let n = count(walk.data[tensor].len() * (size[0] * size[1]) as usize);
-        mean.iter_mut().zip(&totals).zip(&grid.k2).for_each(|((m, &t), &k)| *m += f64::from(k) * sums::real(t) / n);
+        mean.iter_mut().zip(totals).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t / n);
         let live = || grid.k2.iter().copied().filter(|&k| k > 0);
         factors = live().min().zip(live().max());
         (second, second_tensor) = (quantized::Second::Skip { stride, front }, Some(tensor));
@@ -325,12 +321,21 @@ fn fused(
     let bias: Vec<i32> =
         (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX));
-    let packed_weights = merged.packed(&weights, &layout, &conv.window, &view);
+    let made = Conv {
+        window: conv.window,
+        groups: merged.groups,
+        weights: merged.packed(&weights, &layout, &conv.window, &view),
+        params: Vec::new(),
+        padding,
+        second,
+        pair_safe: walk.options.pair_safe && exact.is_none(),
+    };
+    let with = [matches!(made.second, quantized::Second::Skip { .. }), matches!(made.second, quantized::Second::Projection { .. })];
     let build = |multiplier: &[i32]| {
-        let rows: Vec<&[i32]> = match second {
-            quantized::Second::None => std::vec![&bias, &sums, multiplier],
-            quantized::Second::Skip { .. } => std::vec![&bias, &sums, multiplier, &grid.k2],
-            quantized::Second::Projection { .. } => std::vec![&bias, &sums, multiplier, &grid.k2, &grid.k1, &second_sums],
+        let rows: Vec<&[i32]> = match with {
+            [false, false] => std::vec![&bias, &sums, multiplier],
+            [true, _] => std::vec![&bias, &sums, multiplier, &grid.k2],
+            [_, true] => std::vec![&bias, &sums, multiplier, &grid.k2, &grid.k1, &second_sums],
         };
         merged.params(&rows, mean.len())
     };
@@ -342,15 +347,7 @@ fn fused(
         (_, Some(_)) => {
             // Half of the accumulator in 32 bits, to see its range.
             let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
-            let op = Op::Conv(Conv {
-                window: conv.window,
-                groups: merged.groups,
-                weights: packed_weights.clone(),
-                params: build(&half),
-                padding: padding.clone(),
-                second: second.clone(),
-                pair_safe: walk.options.pair_safe && exact.is_none(),
-            });
+            let op = Op::Conv(Conv { params: build(&half), ..made.clone() });
             let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
             let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
             let (channels, mut seen) = (mean.len().next_multiple_of(4), TensorStatistics::default());
@@ -364,17 +361,8 @@ fn fused(
     // The byte that stands for 0 is met exactly, at the price of a tiny change of scale, where it is far from 0.
     let ratio = |o: usize| if zero < FAR { grid.unit[o] / scales[o] } else { (f64::from(zero) / shown[o]).min(0.5 - 1e-9) };
     let multiplier: Vec<i32> = (0..mean.len()).map(|o| integer((ONE * ratio(o) + 0.5).floor())).collect();
-    let op = Op::Conv(Conv {
-        window: conv.window,
-        groups: merged.groups,
-        weights: packed_weights,
-        params: build(&multiplier),
-        padding,
-        second,
-        pair_safe: walk.options.pair_safe && exact.is_none(),
-    });
-    let output = walk.add_tensor(&step.value, shape, kind, scales);
-    walk.made.tensors[output].zero = zero;
+    let op = Op::Conv(Conv { params: build(&multiplier), ..made });
+    let output = walk.output_around(step, kind, scales, zero);
     let macs = conv.weights.len() as u64 * u64::from(size[0]) * u64::from(size[1]);
     walk.finish(step, op, (input, second_tensor, None), output)?;
     if let Some(made) = walk.made.steps.last_mut() {

@@ -4,6 +4,7 @@ use super::hessian::Moments;
 use super::matrix::{BLOCK, Strip, TILE, Tile, cholesky, multiply_add};
 use super::parallel::chunks;
 use super::round::{LARGEST, integer, nearest};
+use super::sums::count;
 use crate::format::proof::PAIR_LIMIT;
 use std::vec::Vec;
 
@@ -48,9 +49,8 @@ pub fn round(grid: &Grid<'_>, moments: Vec<Moments>, threads: usize) -> Vec<Vec<
 fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: usize) {
     let Moments { order, matrix: mut r, samples } = part;
     let n = order.len();
-    let real = |n: usize| super::sums::real(i64::try_from(n.max(1)).unwrap_or(1));
-    let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / real(n);
-    let damping = DAMPING + DAMPING_OF_FEW * real(n) / real(samples);
+    let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / count(n.max(1));
+    let damping = DAMPING + DAMPING_OF_FEW * count(n.max(1)) / count(samples.max(1));
     (0..n).for_each(|i| r[i * n + i] += damping * mean + LEAST);
     let diagonal: Vec<f64> = (0..n).map(|i| r[i * n + i]).collect();
     cholesky(&mut r, n, threads);

@@ -197,8 +197,13 @@ impl Walk<'_> {
 
     /// The tensor that a step makes, without bytes.
     pub fn output(&mut self, step: &graph::Step, kind: DataType, scales: Vec<f64>) -> TensorId {
+        self.output_around(step, kind, scales, self.zero(step.output))
+    }
+
+    /// The same, the byte `zero` standing for 0.
+    pub fn output_around(&mut self, step: &graph::Step, kind: DataType, scales: Vec<f64>, zero: u8) -> TensorId {
         let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
-        self.made.tensors[output].zero = self.zero(step.output);
+        self.made.tensors[output].zero = zero;
         output
     }
 
@@ -220,16 +225,14 @@ impl Walk<'_> {
             graph::Op::Conv(conv) => layer::conv(self, step, conv, kind, means),
             graph::Op::MaxPool(window) => {
                 let Tensor { kind, scales, zero, .. } = self.made.tensors[input].clone();
-                let output = self.output(step, kind, scales);
-                self.made.tensors[output].zero = zero;
+                let output = self.output_around(step, kind, scales, zero);
                 self.finish(step, Op::MaxPool(*window), (input, None, None), output)
             }
             graph::Op::AveragePool { window, include_pad } => {
                 let Tensor { kind, mut scales, zero, .. } = self.made.tensors[input].clone();
                 let ratio = self.scales[step.output][0] / self.scales[step.input][0];
                 scales.iter_mut().for_each(|s| *s *= ratio);
-                let output = self.output(step, kind, scales);
-                self.made.tensors[output].zero = zero;
+                let output = self.output_around(step, kind, scales, zero);
                 let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, 1.0 / ratio);
                 self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, (input, None, None), output)
             }
@@ -367,10 +370,8 @@ fn macs(op: &Op, input: &View, second: Option<View>, output: &View) -> u64 {
 
 /// Mean of each channel over the pixels of some pictures.
 pub(super) fn channel_means(pictures: &[Vec<u8>], view: &View) -> Vec<f64> {
-    let mut totals = std::vec![0i64; view.c as usize];
-    pictures.iter().for_each(|x| sums::skip(&mut totals, x, view, [1, 1], 0, [view.h, view.w]));
-    let n = sums::real(i64::try_from(view.pixels() * pictures.len()).unwrap_or(i64::MAX)).max(1.0);
-    totals.iter().map(|&t| sums::real(t) / n).collect()
+    let n = sums::count(view.pixels() * pictures.len()).max(1.0);
+    sums::skips(pictures, view, [1, 1], 0, [view.h, view.w], view.c as usize).iter().map(|t| t / n).collect()
 }
 
 /// M for every number of pixels that a window of an average pool can count, and p; `ratio` is the input's scale over the output's.

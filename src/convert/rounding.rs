@@ -2,6 +2,7 @@
 
 use super::choices::Rounding;
 use super::hessian::{Reads, moments};
+use super::layer::part;
 use super::plane;
 use super::quantize::Walk;
 use super::round::nearest;
@@ -54,13 +55,13 @@ pub(super) fn by_group(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, groups: u3
         return main.rows.iter().zip(unit).flat_map(|(row, unit)| nearest(row, *unit, walk.options.pair_safe)).collect();
     }
     let mut rows = main.rows.into_iter();
-    let group = |g: usize| {
-        let first = u32::try_from(g).unwrap_or(u32::MAX) * channels;
-        let view = View { c: channels, offset: main.view.offset + first as usize, ..main.view };
-        let padding = main.padding.get(first as usize..(first + channels) as usize).unwrap_or_default();
+    let group = |g: u32| {
+        let first = (g * channels) as usize;
+        let padding = main.padding.get(first..first + channels as usize).unwrap_or_default();
+        let view = part(&main.view, groups, g);
         let part = Rows { tensor: main.tensor, view, window: main.window, padding, rows: rows.by_ref().take(outputs).collect(), factors: main.factors };
-        let [weights, _] = integers(walk, &unit[g * outputs..][..outputs], part, None, size);
+        let [weights, _] = integers(walk, &unit[g as usize * outputs..][..outputs], part, None, size);
         weights
     };
-    (0..groups as usize).flat_map(group).collect()
+    (0..groups).flat_map(group).collect()
 }

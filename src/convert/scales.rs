@@ -10,7 +10,7 @@ use super::graph::{Conv, Network, Op, Second, Step, TensorId};
 use super::parallel::in_order;
 use super::range;
 use super::round::LARGEST;
-use super::sums::real;
+use super::sums::count;
 use std::vec::Vec;
 
 /// Energies and variances count as at least this share of the largest.
@@ -106,10 +106,15 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
     let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
-    let find = |i: usize| Ok::<_, core::convert::Infallible>(if options.scales == Scales::Tensor { (search.whole(i), None) } else { search.step(i) });
-    let find = |i: usize| if arranges(&network.steps[i].op) { Ok((std::vec![1.0; channels(network.steps[i].output)], None)) } else { find(i) };
-    let stored = |i: usize| network.tensors[network.steps[i].output].foreign.map(|q| std::vec![f64::from(q.scale); channels(network.steps[i].output)]);
-    let find = |i: usize| stored(i).map_or_else(|| find(i), |scales| Ok((scales, None)));
+    let find = |i: usize| {
+        let step = &network.steps[i];
+        Ok::<_, core::convert::Infallible>(match network.tensors[step.output].foreign {
+            Some(q) => (std::vec![f64::from(q.scale); channels(step.output)], None),
+            None if arranges(&step.op) => (std::vec![1.0; channels(step.output)], None),
+            None if options.scales == Scales::Tensor => (search.whole(i), None),
+            None => search.step(i),
+        })
+    };
     let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
         scales[network.steps[i].output] = found;
         ratios[i] = ratio;
@@ -148,7 +153,6 @@ impl Search<'_> {
     /// The scales of a step's output; where nothing but a mean reads it, the mean's scale over them.
     fn step(&self, i: usize) -> (Vec<f64>, Option<f64>) {
         let t = self.network.steps[i].output;
-        let readers = self.readers(t);
         if let Some((pool, pixels)) = self.mean_of(t) {
             let mean = self.network.steps[pool].output;
             let readers = self.readers(mean);
@@ -167,6 +171,7 @@ impl Search<'_> {
                 return (scales.iter().map(|s| s / ratio).collect(), Some(ratio));
             }
         }
+        let readers = self.readers(t);
         let energy = readers.energy();
         (balance(&self.bounds(i, &energy), &self.variances(i), &readers, &energy, 1.0).0, None)
     }
@@ -383,8 +388,4 @@ fn largest(a: &[f64], b: &[f64]) -> f64 {
 
 fn taps(kernel: &[u32; 2]) -> usize {
     (kernel[0] * kernel[1]) as usize
-}
-
-fn count(n: usize) -> f64 {
-    real(i64::try_from(n).unwrap_or(i64::MAX))
 }

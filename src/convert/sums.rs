@@ -41,7 +41,7 @@ pub fn taps(sums: &mut [i64], x: &[u8], view: &View, window: &Window, [oh, ow]: 
 }
 
 /// Adds to `sums`, one for each output channel, what a skip contributes over all output pixels.
-pub fn skip(sums: &mut [i64], x: &[u8], view: &View, stride: [u32; 2], front: u32, [oh, ow]: [u32; 2]) {
+fn skip(sums: &mut [i64], x: &[u8], view: &View, stride: [u32; 2], front: u32, [oh, ow]: [u32; 2]) {
     let front = front as usize;
     for y in 0..oh {
         for column in 0..ow {
@@ -50,6 +50,14 @@ pub fn skip(sums: &mut [i64], x: &[u8], view: &View, stride: [u32; 2], front: u3
             sums.iter_mut().skip(front).zip(bytes).for_each(|(s, &b)| *s += i64::from(value(b, view.kind)));
         }
     }
+}
+
+/// The sums of [`skip`] over some pictures, for `outputs` channels.
+#[must_use]
+pub fn skips(pictures: &[Vec<u8>], view: &View, stride: [u32; 2], front: u32, size: [u32; 2], outputs: usize) -> Vec<f64> {
+    let mut sums = std::vec![0; outputs];
+    pictures.iter().for_each(|x| skip(&mut sums, x, view, stride, front, size));
+    sums.into_iter().map(real).collect()
 }
 
 /// Mean over the pixels of the sum of squares of a pixel's channels, less the squares of the channel means: the energy that weight noise meets.
@@ -69,8 +77,14 @@ pub fn energy(pictures: &[&[u8]], view: &View) -> f64 {
             }
         }
     }
-    let n = real(i64::try_from(view.pixels() * pictures.len()).unwrap_or(i64::MAX)).max(1.0);
+    let n = count(view.pixels() * pictures.len()).max(1.0);
     sums.iter().zip(&squares).map(|(&s, &q)| real(q) / n - (real(s) / n).powi(2)).sum()
+}
+
+/// A number of things, below 2^53, as a float.
+#[must_use]
+pub fn count(n: usize) -> f64 {
+    real(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 /// An integer below 2^53 as a float.
