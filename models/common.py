@@ -80,7 +80,8 @@ def normalized(bytes_, preset):
 
 
 def randomize(net, seed):
-    """He's weights; scales of the normalizations in 0.5 to 1.5, so that no branch is silent"""
+    """He's weights; scales of the normalizations in 0.5 to 1.5, of those that begin at 0, the last ones of residual branches, in 0.2 to 0.5: no branch is silent, and the stream
+    outweighs each branch, as it does in trained networks"""
     import torch
     from torch import nn
     torch.manual_seed(seed)
@@ -90,7 +91,7 @@ def randomize(net, seed):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.weight, *((0.5, 1.5) if module.weight.any() else (0.2, 0.5)))
             nn.init.normal_(module.bias, 0, 0.2)
 
 

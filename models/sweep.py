@@ -79,8 +79,11 @@ def every():
 def settled(name, bytes_):
     """the network with weights that behave; its parameters alone where they are too many"""
     import timm, torch, torchvision
-    make = (lambda: torchvision.models.get_model(name[3:], weights=None, num_classes=100)) if name.startswith("tv:") else (
-        lambda: timm.create_model(name, pretrained=False, num_classes=100))
+    if name.startswith("tv:"):
+        first = {} if "regnet" in name or "densenet" in name else {"zero_init_residual": True}
+        make = lambda: torchvision.models.get_model(name[3:], weights=None, num_classes=100, **first)
+    else:
+        make = lambda: timm.create_model(name, pretrained=False, num_classes=100)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in make().parameters())
     if parameters > LARGEST:

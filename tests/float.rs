@@ -151,3 +151,55 @@ fn bytes_are_normalised_into_the_layout_of_the_network() {
     input.bytes = true;
     assert_eq!(feed(&picture, &input), [0.0, 10.0, 20.0, 30.0, 40.0, 255.0]);
 }
+
+/// A protobuf field of bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut len = bytes.len();
+    while len >= 128 {
+        out.push(u8::try_from(len % 128 + 128).unwrap());
+        len /= 128;
+    }
+    out.push(u8::try_from(len).unwrap());
+    out.extend(bytes);
+    out
+}
+
+fn node(op: &str, inputs: &[String], output: &str) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|i| field(1, i.as_bytes()));
+    field(1, &inputs.chain(field(2, output.as_bytes())).chain(field(4, op.as_bytes())).collect::<Vec<u8>>())
+}
+
+/// `x[i + 1] = x[i] + relu(x[i] · k)`, k being +1/64 and -1/64 in turn, as ONNX: values `x0` to `x{blocks}`.
+fn stream(blocks: usize) -> Vec<u8> {
+    let tensor = |name: &str, value: f32| field(5, &[vec![16, 1], field(9, &value.to_le_bytes()), field(8, name.as_bytes())].concat());
+    let float = field(2, &field(1, &[8, 1]));
+    let mut graph = [tensor("k0", 1.0 / 64.0), tensor("k1", -1.0 / 64.0), field(11, &[field(1, b"x0"), float].concat())].concat();
+    for i in 0..blocks {
+        let [x, scaled, made, next] = [format!("x{i}"), format!("m{i}"), format!("r{i}"), format!("x{}", i + 1)];
+        graph.extend(node("Mul", &[x.clone(), format!("k{}", i % 2)], &scaled));
+        graph.extend(node("Relu", &[scaled], &made));
+        graph.extend(node("Add", &[x, made], &next));
+    }
+    [vec![8, 8], field(8, &[16, 13]), field(7, &graph)].concat()
+}
+
+#[test]
+fn a_long_network_runs_in_parts() {
+    let names = ["x7", "x100", "r101", "x250", "x500"].map(String::from);
+    let input = FloatInput { name: "x0".into(), dims: vec![1, 2, 2, 1], bytes: false };
+    let made = FloatNet::new(&stream(500), Path::new("."), &input, &names).unwrap().run(&[-1.0, 0.5, 2.0, 0.0]).unwrap();
+    let mut x = [-1.0f32, 2.0, 0.5, 0.0];
+    let mut wanted = std::collections::HashMap::new();
+    for i in 0..500u16 {
+        let k = if i % 2 == 0 { 1.0 / 64.0 } else { -1.0 / 64.0 };
+        let relu = x.map(|v| (v * k).max(0.0));
+        x = core::array::from_fn(|j| x[j] + relu[j]);
+        wanted.insert(format!("r{i}"), relu);
+        wanted.insert(format!("x{}", i + 1), x);
+    }
+    for (name, values) in names.iter().zip(made) {
+        let wanted = wanted[name];
+        assert!(values.iter().zip(wanted).all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs()), "{name}: {values:?}, not {wanted:?}");
+    }
+}

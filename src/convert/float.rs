@@ -6,6 +6,7 @@ use super::evaluate::Evaluator;
 use super::graph::Input;
 use super::import::Graph;
 use super::onnx::widen;
+use super::split::split;
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
 use std::collections::{HashMap, HashSet};
@@ -36,10 +37,11 @@ pub struct FloatNet(Engine);
 #[derive(Clone)]
 enum Engine {
     Tract {
-        plan: Arc<TypedRunnableModel>,
+        /// One after another: the last output of a part is the input of the next one.
+        parts: Vec<Arc<TypedRunnableModel>>,
         input: FloatInput,
-        /// For each wanted value the output of the plan that holds it.
-        outputs: Vec<usize>,
+        /// For each wanted value the part and the output that holds it.
+        outputs: Vec<(usize, usize)>,
     },
     Own(Arc<Evaluator>),
 }
@@ -65,39 +67,39 @@ impl FloatNet {
     /// # Errors
     /// If tract cannot run it.
     pub fn without(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String], left_out: &[Bypass]) -> Result<Self, ConvertError> {
-        let mut names: Vec<String> = Vec::new();
-        let mut outputs = Vec::new();
-        for value in values {
-            let known = names.iter().position(|n| n == value);
-            outputs.push(known.unwrap_or(names.len()));
-            if known.is_none() {
-                names.push(value.clone());
-            }
-        }
-        let plan = guarded(|| {
+        let (parts, outputs) = guarded(|| {
             let mut proto = onnx().proto_model_for_read(&mut &*bytes)?;
-            if let Some(graph) = &mut proto.graph {
-                if !graph.input.iter().any(|i| i.name == input.name) {
-                    return Err(TractError::msg(std::format!("it has no input `{}`", input.name)));
-                }
-                if let Some(missing) = names.iter().find(|v| !graph.node.iter().any(|n| n.output.contains(*v))) {
-                    return Err(TractError::msg(std::format!("no node computes value `{missing}`")));
-                }
-                for read in graph.node.iter_mut().flat_map(|n| &mut n.input) {
-                    if let Some(other) = instead(left_out, read) {
-                        *read = other.into();
-                    }
-                }
-                prepare(graph, input, folder, &names)?;
+            let mut graph = proto.graph.take().ok_or_else(|| TractError::msg("it has no graph"))?;
+            if !graph.input.iter().any(|i| i.name == input.name) {
+                return Err(TractError::msg(std::format!("it has no input `{}`", input.name)));
             }
+            if let Some(missing) = values.iter().find(|v| !graph.node.iter().any(|n| n.output.contains(*v))) {
+                return Err(TractError::msg(std::format!("no node computes value `{missing}`")));
+            }
+            for read in graph.node.iter_mut().flat_map(|n| &mut n.input) {
+                if let Some(other) = instead(left_out, read) {
+                    *read = other.into();
+                }
+            }
+            prepare(&mut graph, input, folder, values)?;
             let reader = onnx().with_ignore_output_shapes(true).with_ignore_output_types(true).with_ignore_value_info(true);
-            let mut model = reader.parse(&proto, folder.to_str())?.model;
-            drop(proto);
-            let fact = if input.bytes { u8::fact(&input.dims) } else { f32::fact(&input.dims) };
-            model.set_input_fact(0, fact.into())?;
-            model.into_optimized()?.into_runnable()
+            let mut fact = if input.bytes { u8::fact(&input.dims) } else { f32::fact(&input.dims) };
+            let (mut parts, mut outputs) = (Vec::new(), std::vec![None; values.len()]);
+            for part in split(graph, values) {
+                for (output, made) in part.output.iter().enumerate() {
+                    values.iter().zip(&mut outputs).filter(|(value, _)| **value == made.name).for_each(|(_, o)| *o = o.or(Some((parts.len(), output))));
+                }
+                proto.graph = Some(part);
+                let mut model = reader.parse(&proto, folder.to_str())?.model;
+                model.set_input_fact(0, fact.into())?;
+                let model = model.into_optimized()?;
+                fact = model.output_fact(model.outputs.len() - 1)?.without_value();
+                parts.push(model.into_runnable()?);
+            }
+            let outputs = outputs.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| TractError::msg("a value is in no part"))?;
+            Ok((parts, outputs))
         })?;
-        Ok(Self(Engine::Tract { plan, input: input.clone(), outputs }))
+        Ok(Self(Engine::Tract { parts, input: input.clone(), outputs }))
     }
 
     /// Prepares a network that is quantized already: it runs without tract, which knows not all of its operators and clamps nothing.
@@ -113,15 +115,21 @@ impl FloatNet {
     /// # Errors
     /// If the network fails.
     pub fn run(&self, x: &[f32]) -> Result<Vec<Vec<f32>>, ConvertError> {
-        let (plan, input, outputs) = match &self.0 {
-            Engine::Tract { plan, input, outputs } => (plan, input, outputs),
+        let (parts, input, outputs) = match &self.0 {
+            Engine::Tract { parts, input, outputs } => (parts, input, outputs),
             Engine::Own(evaluator) => return evaluator.run(x),
         };
         guarded(|| {
             let x = Tensor::from_shape(&input.dims, x)?;
             let x = if input.bytes { x.cast_to::<u8>()?.into_owned() } else { x };
-            let made = plan.run(tvec!(x.into()))?;
-            outputs.iter().map(|&i| hwc(&made[i])).collect()
+            let mut carried: TValue = x.into();
+            let mut made = Vec::with_capacity(parts.len());
+            for part in parts {
+                let values = part.run(tvec!(carried))?;
+                carried = values.last().cloned().ok_or_else(|| TractError::msg("a part makes nothing"))?;
+                made.push(values);
+            }
+            outputs.iter().map(|&(part, output)| hwc(&made[part][output])).collect()
         })
     }
 }
@@ -170,7 +178,7 @@ fn normalized(byte: usize, scale: f64, shift: f64) -> f32 {
     (byte as f64 * scale + shift) as f32
 }
 
-/// Makes the wanted values the outputs, the batch 1, and mends what tract reads more strictly than the standard.
+/// Keeps what the wanted values need, makes the batch 1, and mends what tract reads more strictly than the standard.
 fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, folder: &Path, values: &[String]) -> TractResult<()> {
     let initializers: HashSet<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
     graph.input.retain(|i| i.name == input.name && !initializers.contains(&i.name));
@@ -212,7 +220,6 @@ fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, folder: &Path, values
         node.attribute.iter_mut().filter_map(|a| a.t.as_mut()).try_for_each(|t| mend(&name, t))?;
     }
     graph.value_info.clear();
-    graph.output = values.iter().map(|name| pb::ValueInfoProto { name: name.clone(), ..Default::default() }).collect();
     Ok(())
 }
 

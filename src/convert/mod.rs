@@ -32,6 +32,7 @@ pub mod range;
 mod round;
 mod rounding;
 mod scales;
+mod split;
 mod sums;
 
 pub use error::ConvertError;
