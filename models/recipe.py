@@ -55,11 +55,13 @@ def arguments():
 def make(recipe, bytes_, preset, seed):
     """the network with settled statistics; `bytes_` are pictures as u8"""
     import torch
-    from networks import Block, build
+    from networks import Block, PreBlock, build
     net = build(recipe)
     for block in net.modules():
         if isinstance(block, Block) and block.shortcut is not None:
             torch.nn.init.zeros_(block.branch[-1][1].weight)
+        if isinstance(block, PreBlock) and block.shortcut is not None:
+            torch.nn.init.zeros_(block.branch[-1].weight)
     randomize(net, seed)
     x = torch.from_numpy(normalized(bytes_, preset))
     settle(net, x[:STATISTICS])

@@ -89,6 +89,8 @@ def settled(name, bytes_):
     if parameters > LARGEST:
         return None, parameters
     net = make()
+    for module in net.modules():
+        getattr(module, "zero_init_last", lambda: None)()
     randomize(net, 1)
     settle(net, torch.from_numpy(normalized(bytes_[:CALIBRATION], "imagenet")))
     return net, parameters
