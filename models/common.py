@@ -48,6 +48,14 @@ def cifar(path, limit=None):
     return raw[:, 1:].reshape(-1, 3, 32, 32), raw[:, 0].astype(np.int64)
 
 
+def array(path):
+    """what an .npy file holds"""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise Problem(f"cannot read {path}: {error}") from error
+
+
 def pictures(path, size, limit):
     """u8 [n][3][size][size] of a CIFAR-10 .bin file or a folder of pictures: shorter side to 8/7 of the size, centre crop (a square of the size itself stays as it is)"""
     from PIL import Image
@@ -94,8 +102,9 @@ def randomize(net, seed):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(module.weight, *((0.2, 0.5) if last else (0.5, 1.5)))
-            nn.init.normal_(module.bias, 1, 0.2)
+            if module.affine:
+                nn.init.uniform_(module.weight, *((0.2, 0.5) if last else (0.5, 1.5)))
+                nn.init.normal_(module.bias, 1, 0.2)
 
 
 def settle(net, x):
@@ -124,9 +133,9 @@ def variety(net, x, classes):
 
 
 def export(net, size, path, opset=13, dynamo=False):
-    """Writes ONNX, by PyTorch's exporter to TorchScript with normalizations as nodes of their own, or by the new one."""
+    """Writes ONNX for colour pictures of `size` pixels a side, or for inputs of that shape, by PyTorch's exporter to TorchScript with normalizations as nodes of their own, or by the new one."""
     import torch
-    x = torch.zeros(1, 3, size, size)
+    x = torch.zeros(1, *((3, size, size) if isinstance(size, int) else size))
     names = {"input_names": ["input"], "output_names": ["logits"]}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), replacing(path) as partial:
         warnings.simplefilter("ignore")

@@ -4,8 +4,12 @@
 usage: models/recipe.py NAME -o NET.onnx --pictures DATA [--size 224] [--opset 13] ...
 example: models/recipe.py cifar-resnet56 -o resnet56.onnx --pictures models/calibration.bin
          models/recipe.py resnext50 --groups 32 --group-width 4 -o resnext50.onnx --pictures photos/
+         models/recipe.py kws-res8 -o res8.onnx
+         models/recipe.py signal-resnet20 --shape 9,1000 -o ecg.onnx
 
 NAME is [cifar-]FAMILY and the depth: resnet50, wide50, seresnet101, cifar-resnet1202, cifar-preact110. cifar- means a stem for small pictures, three stages, ten classes.
+Networks that read no pictures are kws-res8, kws-res15, kws-res26 (Tang and Lin; -narrow for 19 channels) over one channel of 101 x 40 features, and signal-resnet8, 14, 20 ...
+over 12 channels of 1,000 values. Their statistics come from --signals, or else from generated patterns, which stand for no real data.
 Weights are drawn after He. The statistics of every batch normalization come from one forward pass over 64 real pictures, no branch is silent (scales lie in 0.5 to 1.5), and
 the mean score of each class is taken away. A random network counts only if it tells pictures apart: over 100 pictures its first class must take 20 values or more, or half of the
 classes where there are fewer than 40; where it does not, nothing is written and the exit code is 1. Batch normalization stays a node of its own.
@@ -13,7 +17,7 @@ classes where there are fewer than 40; where it does not, nothing is written and
 The environment: pip install -r models/requirements.txt (PyTorch for CPUs is enough).
 """
 import argparse, os
-from common import COUNTED, PRESETS, STATISTICS, Problem, export, halve, normalized, pictures, randomize, say, script, settle, variety
+from common import COUNTED, PRESETS, STATISTICS, Problem, array, export, halve, normalized, pictures, randomize, say, script, settle, variety
 
 
 def positive(text):
@@ -28,7 +32,9 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, epilog=f"families:\n{families}", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("-o", "--output", required=True)
-    parser.add_argument("--pictures", required=True, help="a CIFAR-10 .bin file, or a folder of JPEG and PNG files; 64 at least")
+    parser.add_argument("--pictures", help="a CIFAR-10 .bin file, or a folder of JPEG and PNG files; 64 at least")
+    parser.add_argument("--signals", help="for a network that reads no pictures: an .npy of f32 with the shape [n, ...], n 64 or more")
+    parser.add_argument("--shape", help="its input, as 1,101,40 or 12,1000")
     parser.add_argument("--preprocess", choices=PRESETS, help="default: cifar10 for cifar- networks, imagenet for others")
     parser.add_argument("--size", type=positive, help="pixels a side of the input (32 or 224)")
     parser.add_argument("--opset", type=int, default=13, choices=(13, 17))
@@ -68,35 +74,62 @@ def make(recipe, bytes_, preset, seed):
     return net, variety(net, x[-COUNTED:], recipe.classes)
 
 
+def picture_network(args):
+    """a network that reads pictures, their size, and what it tells apart"""
+    from networks import Recipe, build
+    if not args.pictures:
+        raise Problem(f"{args.name} needs --pictures")
+    stages = [positive(s) for s in args.stages.split(",")] if args.stages else None
+    fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
+    recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
+    size, preset = args.size or recipe.size, args.preprocess or ("cifar10" if recipe.cifar else "imagenet")
+    build(recipe)
+    say(f"{args.name}: reading pictures")
+    bytes_ = pictures(args.pictures, size, STATISTICS + COUNTED)
+    if len(bytes_) < STATISTICS:
+        raise Problem(f"{args.pictures} has {len(bytes_)} pictures, {STATISTICS} are needed")
+    say(f"{args.name}: statistics from {STATISTICS} pictures of {size} x {size}")
+    net, counts = make(recipe, bytes_, preset, args.seed)
+    return net, size, counts, min(COUNTED, len(bytes_))
+
+
+def signal_network(args):
+    """a network that reads no pictures, its input's shape, and what it tells apart"""
+    import torch
+    from signals import build, patterns, shape_of
+    shape = tuple(positive(n) for n in args.shape.split(",")) if args.shape else shape_of(args.name)
+    classes = args.classes or 12
+    x = array(args.signals)[:STATISTICS + COUNTED] if args.signals else patterns(shape, STATISTICS + COUNTED, classes, args.seed)[0]
+    if x.dtype != "float32" or len(x) < STATISTICS:
+        raise Problem(f"{args.signals} is no f32 of {STATISTICS} inputs or more, but {x.dtype} {x.shape}")
+    shape = x.shape[1:]
+    net = build(args.name, shape, classes, args.width)
+    say(f"{args.name}: statistics from {STATISTICS} {'inputs' if args.signals else 'generated patterns'} of {shape}")
+    randomize(net, args.seed)
+    x = torch.from_numpy(x)
+    settle(net, x[:STATISTICS])
+    return net, shape, variety(net, x[-COUNTED:], classes), min(COUNTED, len(x))
+
+
 def main():
     args = arguments()
     import torch
-    from networks import Recipe, RecipeError, build
+    import signals
+    from networks import RecipeError
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        stages = [positive(s) for s in args.stages.split(",")] if args.stages else None
-        fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
-        recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
-        size, preset = args.size or recipe.size, args.preprocess or ("cifar10" if recipe.cifar else "imagenet")
-        build(recipe)
-        say(f"{args.name}: reading pictures")
-        bytes_ = pictures(args.pictures, size, STATISTICS + COUNTED)
-        if len(bytes_) < STATISTICS:
-            raise Problem(f"{args.pictures} has {len(bytes_)} pictures, {STATISTICS} are needed")
-        say(f"{args.name}: statistics from {STATISTICS} pictures of {size} x {size}")
-        net, (found, needed) = make(recipe, bytes_, preset, args.seed)
+        net, shape, (found, needed), shown = signal_network(args) if signals.known(args.name) else picture_network(args)
     except (RecipeError, argparse.ArgumentTypeError) as error:
         raise Problem(error) from error
     except ValueError as error:
         raise Problem(f"{args.name} cannot have this shape: {error}") from error
     except RuntimeError as error:
-        raise Problem(f"{args.name} does not run on pictures of {size} x {size}: {error}") from error
-    shown = min(COUNTED, len(bytes_))
+        raise Problem(f"{args.name} does not run on inputs of this size: {error}") from error
     if found < needed:
-        raise Problem(f"over {shown} pictures the first class of {args.name} takes {found} values, {needed} are needed: try another --seed or more different pictures")
-    say(f"{args.name}: the first class takes {found} values over {shown} pictures (needed: {needed}); writing")
-    export(net, size, args.output, args.opset)
+        raise Problem(f"over {shown} inputs the first class of {args.name} takes {found} values, {needed} are needed: try another --seed or more different inputs")
+    say(f"{args.name}: the first class takes {found} values over {shown} inputs (needed: {needed}); writing")
+    export(net, shape, args.output, args.opset)
     if args.half:
         halve(args.output, args.output)
     parameters = sum(p.numel() for p in net.parameters())

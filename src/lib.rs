@@ -32,7 +32,7 @@
 //! | 8 | [`cli`] | the program (feature `cli`) |
 //! | 7 | [`convert`] | ONNX to `.stone` (feature `convert`) |
 //! | 6 | [`threads`], [`os`], [`count`] | worker pool, mapped files, the machine, counted allocations (feature `std`) |
-//! | 5 | [`session`], [`picture`], [`classify`] | run a plan, fill its input, read its scores |
+//! | 5 | [`session`], [`picture`], [`tensor`], [`classify`] | run a plan, fill its input, read its scores |
 //! | 4 | [`mod@format`] | the file |
 //! | 3 | [`ops`] | operators: safe and portable |
 //! | 2 | [`kernels`] | one file per instruction set, all with the same bits |
@@ -59,6 +59,7 @@ pub mod session;
 pub mod shape;
 
 pub mod picture;
+pub mod tensor;
 
 #[cfg(feature = "std")]
 pub mod count;

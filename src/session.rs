@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         self.kernels
     }
 
-    /// The input, `[h][w][c]` bytes. [`run`](Self::run) may overwrite it: fill it before every run.
+    /// The input, `[h][w][c]` bytes: of a picture, or the S8 that [`crate::tensor`] makes. [`run`](Self::run) may overwrite it: fill it before every run.
     pub fn input(&mut self) -> &mut [u8] {
         let range = self.plan.input().view().range();
         &mut self.tensors[range]

@@ -89,7 +89,7 @@ impl View {
         Self { h, w, c, kind, offset, pixel, row: pixel * w as usize }
     }
 
-    /// A picture as a camera gives it: `[h][w][c]` bytes without padding channels.
+    /// A picture as a camera gives it: `[h][w][c]` bytes without padding channels. The input of another network is the same in S8.
     #[must_use]
     pub const fn picture(h: u32, w: u32, c: u32, offset: usize) -> Self {
         let pixel = c as usize;

@@ -22,8 +22,15 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use std::path::Path;
 
-const PREPROCESS: Preprocess =
-    Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.4914, 0.4822, 0.4465, 0.0], deviation: [0.247, 0.2435, 0.2616, 1.0] };
+const PREPROCESS: Preprocess = Preprocess {
+    resize: Resize::ToInput,
+    crop: None,
+    bgr: false,
+    scale: 255.0,
+    mean: [0.4914, 0.4822, 0.4465, 0.0],
+    deviation: [0.247, 0.2435, 0.2616, 1.0],
+    tensor: None,
+};
 
 /// A network of zeros: only its shapes count.
 struct Zeros(Quantized);

@@ -29,7 +29,7 @@ fn preprocess(path: &Path) -> Preprocess {
     let text = std::fs::read_to_string(path.with_extension("txt")).unwrap();
     let row = |i: usize| -> Vec<f64> { text.lines().nth(i).unwrap().split_whitespace().map(|v| v.parse().unwrap()).collect() };
     let (scale, shift) = (row(0), row(1));
-    let mut preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 1.0, mean: [0.0; 4], deviation: [1.0; 4] };
+    let mut preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 1.0, mean: [0.0; 4], deviation: [1.0; 4], tensor: None };
     for c in 0..scale.len().min(4) {
         (preprocess.mean[c], preprocess.deviation[c]) = ((-shift[c] / scale[c]) as f32, (1.0 / scale[c]) as f32);
     }

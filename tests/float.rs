@@ -144,7 +144,7 @@ fn what_does_not_fit_is_an_error() {
 #[test]
 fn bytes_are_normalised_into_the_layout_of_the_network() {
     let picture = [0, 10, 20, 30, 40, 255];
-    let mut input = Input { shape: [1, 2, 3], nhwc: false, bytes: false, scale: vec![1.0, 0.5, 0.1], shift: vec![0.0, -1.0, 0.25] };
+    let mut input = Input { shape: [1, 2, 3], nhwc: false, bytes: false, scale: vec![1.0, 0.5, 0.1], shift: vec![0.0, -1.0, 0.25], tensor: None };
     assert_eq!(feed(&picture, &input), [0.0, 30.0, 4.0, 19.0, 2.25, 25.75]);
     input.nhwc = true;
     assert_eq!(feed(&picture, &input), [0.0, 4.0, 2.25, 30.0, 19.0, 25.75]);

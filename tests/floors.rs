@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 13] = [
     &["kernels"],
     &["ops"],
     &["format"],
-    &["session", "picture"],
+    &["session", "picture", "tensor"],
     &["classify"],
     &["os", "count"],
     &["threads"],

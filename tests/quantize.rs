@@ -33,7 +33,7 @@ fn make(network: &Network, pictures: &Noise, options: quantize::Options) -> Resu
     let walked = walked(network, pictures.0.len());
     let statistics = calibrate(network, &run(network), pictures, &walked, options.threads, &|_| {})?;
     let quantized = quantize(network, &statistics, pictures.0.clone(), options, &|_| {})?;
-    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4] };
+    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
     let about = About {
         name: network.name.clone(),
         parameters: 1,

@@ -21,8 +21,8 @@ impl Pictures for Shown {
         24
     }
 
-    fn load(&self, i: usize, shape: [u32; 3]) -> Result<Vec<u8>, ConvertError> {
-        Ok(picture(i, shape))
+    fn load(&self, i: usize, input: &Input) -> Result<Vec<u8>, ConvertError> {
+        Ok(picture(i, input.shape))
     }
 }
 
@@ -42,8 +42,15 @@ impl Case {
         let scores = rows.split_off(2);
         // `byte · scale + shift` is `(byte / 255 - mean) / deviation`, or the byte itself.
         let raw = rows[0][0] == 1.0;
-        let mut preprocess =
-            Preprocess { resize: Resize::Never, crop: None, bgr: false, scale: if raw { 1.0 } else { 255.0 }, mean: [0.0; 4], deviation: [1.0; 4] };
+        let mut preprocess = Preprocess {
+            resize: Resize::Never,
+            crop: None,
+            bgr: false,
+            scale: if raw { 1.0 } else { 255.0 },
+            mean: [0.0; 4],
+            deviation: [1.0; 4],
+            tensor: None,
+        };
         if !raw {
             preprocess.mean = [0.485, 0.456, 0.406, 0.0];
             preprocess.deviation = [0.229, 0.224, 0.225, 1.0];

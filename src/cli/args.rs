@@ -40,7 +40,7 @@ pub struct ThreadArgs {
 /// Pictures to measure with.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Pictures: a JPEG or PNG, a folder (also one sub-folder a class), a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]
+    /// Pictures: a JPEG or PNG, a folder (also one sub-folder a class), a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]; tensors: an .npy of f32 or i8
     #[arg(long, value_name = "DATA")]
     pub data: PathBuf,
     /// Where their classes stand.
@@ -57,7 +57,7 @@ pub struct DataArgs {
 /// Where the classes of pictures stand.
 #[derive(Args, Clone, Debug)]
 pub struct LabelArgs {
-    /// Classes of the pictures: a CSV of file,class
+    /// Classes of the pictures: a CSV of file,class (index,class for .npy and .bin), or an .npy of integers
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
 }
@@ -191,10 +191,15 @@ impl ChoiceArgs {
 
 impl GeometryArgs {
     /// The geometry of a file, with what is overridden here.
-    #[must_use]
-    pub fn of(&self, model: &Model<'_>) -> Geometry {
+    ///
+    /// # Errors
+    /// If something is, but the network reads no pictures.
+    pub fn of(&self, model: &Model<'_>) -> Result<Geometry> {
+        if model.tensor().is_some() && (self.resize.is_some() || self.crop.is_some()) {
+            return Err(CliError::usage("the network reads no pictures, --resize or --crop", "leave them out"));
+        }
         let kept = geometry(model);
-        Geometry { resize: self.resize.map_or(kept.resize, |r| r.0), crop: self.crop.map_or(kept.crop, |n| Some([n, n])), bgr: kept.bgr }
+        Ok(Geometry { resize: self.resize.map_or(kept.resize, |r| r.0), crop: self.crop.map_or(kept.crop, |n| Some([n, n])), bgr: kept.bgr })
     }
 }
 

@@ -14,6 +14,7 @@ use super::timer::Timer;
 use crate::count;
 use crate::os;
 use crate::picture::{Format, Geometry, Picture, Resize};
+use crate::tensor;
 use clap::Args;
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -83,7 +84,7 @@ pub struct Measured {
     #[serde(flatten)]
     pub latency: Latency,
     fill_ms: f64,
-    /// The picture from which the input was filled, width by height.
+    /// The picture from which the input was filled, width by height, or the values.
     fill_from: String,
     runs: u64,
     warmup: usize,
@@ -211,9 +212,15 @@ fn expected_runs(time: Duration, fastest: Duration) -> usize {
     usize::try_from(runs + runs / 4).unwrap_or(MAX_RUNS).saturating_add(1000)
 }
 
-/// How long it takes to fill the input from a decoded picture: 640x480 where the network's preprocessing resizes to a fixed side, else of the input's own size.
+/// How long it takes to fill the input from a decoded picture: 640x480 where the network's preprocessing resizes to a fixed side, else of the input's own size;
+/// where the network reads no pictures, from values in f32.
 fn fill_time(engine: &Engine, input: &mut [u8]) -> Result<(f64, String)> {
     let [h, w, c] = engine.model.input_shape();
+    if let Some(layout) = engine.model.tensor() {
+        let values = vec![layout.scale; input.len()];
+        let ms = median_fill(|| tensor::fill(input, &values, &layout)).map_err(|e| CliError::input(e.to_string(), "convert the network again"))?;
+        return Ok((ms, format!("f32 {:?}", layout.dimensions())));
+    }
     let geometry = super::args::geometry(&engine.model);
     let resizes = matches!(geometry.resize, Resize::Shorter(_));
     let (width, height) = if resizes { (640, 480) } else { (w, h) };
@@ -222,15 +229,21 @@ fn fill_time(engine: &Engine, input: &mut [u8]) -> Result<(f64, String)> {
     let bytes: Vec<u8> = (0..format.bytes(width, height)).map(|i| (i * 7 + (i >> 9)).to_le_bytes()[0]).collect();
     let picture = Picture { bytes: &bytes, width, height, format };
     let mut preparer = Preparer::new(&engine.model, geometry);
+    let ms = median_fill(|| preparer.fill(input, &picture)).map_err(|e| CliError::picture("a picture to measure with", &e))?;
+    Ok((ms, format!("{width}x{height}")))
+}
+
+/// Milliseconds that filling takes, in the median of some.
+fn median_fill<E>(mut fill: impl FnMut() -> core::result::Result<(), E>) -> core::result::Result<f64, E> {
     let mut times = Vec::new();
     let start = Instant::now();
     while times.len() < 5 || times.len() < 200 && start.elapsed() < Duration::from_millis(50) {
         let start = Instant::now();
-        preparer.fill(input, &picture).map_err(|e| CliError::picture("a picture to measure with", &e))?;
+        fill()?;
         times.push(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
     times.sort_unstable();
-    Ok((millis(percentile(&times, 500)), format!("{width}x{height}")))
+    Ok(millis(percentile(&times, 500)))
 }
 
 fn text(engine: &Engine, results: &[Measured]) -> String {
@@ -278,7 +291,7 @@ fn text(engine: &Engine, results: &[Measured]) -> String {
         }
     }
     if let Some(r) = results.first() {
-        let _ = writeln!(text, "filling the input from a picture of {}: {} ms", r.fill_from, ms(r.fill_ms));
+        let _ = writeln!(text, "filling the input from {}: {} ms", r.fill_from, ms(r.fill_ms));
         let _ = writeln!(text, "{}", r.host.line());
     }
     text

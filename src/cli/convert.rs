@@ -15,7 +15,8 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  skipstone convert resnet18.onnx -o resnet18.stone --calib pictures --preprocess imagenet --labels labels.txt\n  \
                         skipstone convert net.onnx -o net.stone --calib data_batch_1.bin --limit 500 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n  \
                         skipstone convert net.onnx -o net.stone --calib train --preprocess unit --eval validation --max-drop 0.5\n  \
-                        skipstone convert net.onnx -o faster.stone --calib train --preprocess unit --eval validation --skip-blocks auto:10")]
+                        skipstone convert net.onnx -o faster.stone --calib train --preprocess unit --eval validation --skip-blocks auto:10\n  \
+                        skipstone convert words.onnx -o words.stone --calib features.npy --preprocess tensor")]
 pub struct ConvertArgs {
     /// The float network
     #[arg(value_name = "NET.onnx")]
@@ -23,7 +24,7 @@ pub struct ConvertArgs {
     /// Where the file goes
     #[arg(short, long, value_name = "NET.stone")]
     pub output: PathBuf,
-    /// Pictures to calibrate with, 100 or more, like those it will see: a folder, a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]
+    /// Pictures to calibrate with, 100 or more, like those it will see: a folder, a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]; tensors: an .npy of f32
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
     /// Which of them.
@@ -56,7 +57,7 @@ pub struct ConvertArgs {
     /// Labelled pictures to measure the accuracy on
     #[arg(long, value_name = "DATA")]
     pub eval: Option<PathBuf>,
-    /// Classes of the pictures of --eval: a CSV of file,class
+    /// Classes of the pictures of --eval: a CSV of file,class (index,class for .npy and .bin), or an .npy of integers
     #[arg(long, value_name = "FILE", requires = "eval")]
     pub truth: Option<PathBuf>,
     /// Take the first N pictures of --eval

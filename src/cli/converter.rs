@@ -2,13 +2,14 @@
 
 use super::args::{EngineArgs, kernels};
 use super::convert::ConvertArgs;
-use super::dataset::DataSet;
-use super::engine::{Engine, Preparer, put};
+use super::dataset::{DataError, DataSet};
+use super::engine::{Engine, Preparer, load, put};
 use super::ensemble::Skip;
 use super::error::{CliError, Result};
 use super::eval::{Job, Tally};
 pub(super) use super::layers::compare;
 use super::layers::{Layer, compare_layers};
+use super::npy::Values;
 use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
@@ -17,11 +18,13 @@ use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::choices::{Rounding, Scales};
 use crate::convert::float::FloatNet;
+use crate::convert::graph::Input;
+use crate::convert::input;
 use crate::convert::quantize;
 use crate::convert::range::Method;
 use crate::convert::{self, Calibrated, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
-use crate::format::view::Preprocess;
+use crate::format::view::{Preprocess, TensorInput};
 use crate::format::{Model, PlanKind};
 use crate::picture::Geometry;
 use core::cell::RefCell;
@@ -61,15 +64,26 @@ pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
 }
 
 impl Float {
-    /// The scores of inputs `[h][w][c]`, each computed alone, on some threads.
-    pub(super) fn scores(&self, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
-        scores(&self.net, &self.source, inputs, threads)
+    /// The scores of members of a set whose inputs are these, `[h][w][c]`, each computed alone, on some threads.
+    pub(super) fn scores(&self, set: &DataSet, indices: &[usize], inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
+        let fed: Vec<_> = indices.iter().zip(inputs).map(|(&i, input)| fed(&self.source, set, i, input)).collect::<Result<_>>()?;
+        scores(&self.net, &fed, threads)
     }
 }
 
-/// The last value of a float network for inputs `[h][w][c]`, each computed alone, on some threads.
-pub(super) fn scores(net: &FloatNet, source: &Source, inputs: &[&[u8]], threads: usize) -> Result<Vec<Vec<f32>>> {
-    let one = |input: &&[u8]| Ok(net.run(&source.feed(input))?.pop().unwrap_or_default());
+/// What the float network reads for member `i` of a set, whose input is this: the values themselves where the set has them.
+pub(super) fn fed(source: &Source, set: &DataSet, i: usize, input: &[u8]) -> Result<Vec<f32>> {
+    Ok(source.fed(input, floats(set, i)?))
+}
+
+/// The real values of tensor `i`.
+pub(super) fn floats(set: &DataSet, i: usize) -> core::result::Result<Option<Vec<f32>>, DataError> {
+    Ok(set.values(i)?.and_then(|values| if let Values::Floats(floats) = values { Some(floats) } else { None }))
+}
+
+/// The last value of a float network for what it reads, each computed alone, on some threads.
+pub(super) fn scores(net: &FloatNet, inputs: &[Vec<f32>], threads: usize) -> Result<Vec<Vec<f32>>> {
+    let one = |input: &Vec<f32>| Ok(net.run(input)?.pop().unwrap_or_default());
     let share = inputs.len().div_ceil(threads).max(1);
     std::thread::scope(|scope| {
         let parts: Vec<_> = inputs.chunks(share).map(|part| scope.spawn(move || part.iter().map(one).collect::<Result<Vec<_>>>())).collect();
@@ -99,13 +113,46 @@ impl Calibration {
         let set = args.choice.open(&args.calib, None)?;
         let mut good: Vec<usize> = (0..set.len()).collect();
         if args.choice.skip_bad {
-            good.retain(|&i| matches!(set.load_unless_bad(i, true), Ok(Some(_))));
+            good.retain(|&i| match set.dimensions() {
+                None => matches!(DataSet::unless_bad(true, || set.load(i)), Ok(Some(_))),
+                Some(_) => matches!(DataSet::unless_bad(true, || set.values(i)), Ok(Some(_))),
+            });
         }
         if good.is_empty() {
             return Err(CliError::input(format!("no picture of {} could be read", args.calib.display()), "leave out --skip-bad to see why"));
         }
         Ok(Self { set, good, geometry })
     }
+
+    /// The scale of an input that is no picture.
+    fn scale(&self, method: Method) -> Result<f32> {
+        let wrong = |what: String, help: &str| CliError::input(what, help);
+        let mut values = input::Values::default();
+        for &i in &self.good {
+            let name = || self.set.name(i);
+            match self.set.values(i)? {
+                Some(Values::Floats(floats)) if floats.iter().all(|v| v.is_finite()) => values.add(&floats),
+                Some(Values::Floats(_)) => return Err(wrong(format!("{}: a value is infinite, --calib", name()), "leave it out")),
+                Some(Values::Integers(_)) => {
+                    return Err(wrong(format!("{}: integers, --calib", name()), "calibrate with f32: the scale of the input is chosen from its values"));
+                }
+                None => return Err(wrong(format!("{}: a picture, --preprocess tensor", name()), "give an .npy of f32, or say how the pictures are prepared")),
+            }
+        }
+        Ok(values.scale(method))
+    }
+
+    /// The input of one of them.
+    fn input(&self, i: usize, shape: [u32; 3], tensor: Option<TensorInput>) -> Result<Vec<u8>> {
+        let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
+        load(&self.set, self.good[i], false, &mut Preparer::with_shape(shape, tensor, self.geometry), &mut input)?;
+        Ok(input)
+    }
+}
+
+/// The error of a picture, for the converter.
+fn bad(error: CliError) -> ConvertError {
+    ConvertError::Picture { what: error.what, help: error.help }
 }
 
 impl Pictures for Calibration {
@@ -113,14 +160,12 @@ impl Pictures for Calibration {
         self.good.len()
     }
 
-    fn load(&self, i: usize, shape: [u32; 3]) -> core::result::Result<Vec<u8>, ConvertError> {
-        let i = self.good[i];
-        let picture = |what: String, help: &str| ConvertError::Picture { what, help: help.to_owned() };
-        let decoded = self.set.load(i).map_err(|e| picture(e.to_string(), e.help()))?;
-        let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
-        let mut preparer = Preparer::with_shape(shape, self.geometry);
-        preparer.fill(&mut input, &decoded.picture()).map_err(|e| picture(format!("{}: {e}", self.set.name(i)), e.help()))?;
-        Ok(input)
+    fn load(&self, i: usize, input: &Input) -> core::result::Result<Vec<u8>, ConvertError> {
+        self.input(i, input.shape, input.tensor).map_err(bad)
+    }
+
+    fn floats(&self, i: usize) -> core::result::Result<Option<Vec<f32>>, ConvertError> {
+        floats(&self.set, self.good[i]).map_err(|e| bad(e.into()))
     }
 }
 
@@ -174,7 +219,7 @@ struct Report {
 /// Runs `convert`.
 pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let start = Instant::now();
-    let preprocess = args.preprocess.get()?;
+    let mut preprocess = args.preprocess.get()?;
     let rungs = rungs(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
@@ -185,6 +230,9 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     }
     let geometry = Geometry::from(preprocess);
     let calibration = Calibration::open(args, geometry)?;
+    if let Some(scale) = &mut preprocess.tensor {
+        *scale = calibration.scale(rungs[0].method)?;
+    }
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();
     let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
@@ -324,12 +372,12 @@ impl Outcome {
         let mut session = self.engine.session(&mut arena, &pool)?;
         let mut tally = Tally::default();
         for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
-            let input = calibration.load(i, self.engine.model.input_shape())?;
+            let input = calibration.input(i, self.engine.model.input_shape(), self.engine.model.tensor())?;
             put(&mut session, &input);
             let scores = session.run();
             let row = tally.add(None, scores);
             match whole {
-                Some(whole) => tally.add_float(row, scores, &whole.scores(&[&input], 1)?.concat())?,
+                Some(whole) => tally.add_float(row, scores, &whole.scores(&calibration.set, &[calibration.good[i]], &[&input], 1)?.concat())?,
                 None => tally.add_float(row, scores, float)?,
             };
         }
@@ -377,8 +425,7 @@ impl Outcome {
     fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
         let source = Source::without(&args.onnx, preprocess, &report.skipped)?;
         let net = source.float(&source.values())?;
-        let inputs = (0..calibration.len().min(LAYER_PICTURES)).map(|i| calibration.load(i, self.engine.model.input_shape()));
-        let layers = compare_layers(&self.engine, &source, &net, &inputs.collect::<core::result::Result<Vec<_>, _>>()?)?;
+        let layers = compare_layers(&self.engine, &source, &net, calibration, calibration.len().min(LAYER_PICTURES))?;
         let by_name: BTreeMap<&str, &Layer> = layers.iter().map(|l| (l.name.as_str(), l)).collect();
         let mut table = Table::new(&["step", "op", "window", ">output", ">MACs", ">SQNR dB", ">alone dB"]);
         for step in self.engine.plan.steps() {

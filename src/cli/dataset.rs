@@ -1,11 +1,12 @@
-//! The pictures that the user names with `--calib`, `--data` or `--eval`.
+//! The pictures or tensors that the user names with `--calib`, `--data` or `--eval`.
 //!
 //! A data set is one of
 //! * a JPEG or PNG;
 //! * a folder, searched recursively, its pictures in the order of their paths, with classes from `--truth` or, where no picture lies in the folder
 //!   itself but some in two or more of its sub-folders, from these: the class is the number of the sub-folder in the order of their names;
 //! * a CIFAR-10 binary file (`.bin`): records of a class and 3,072 bytes, the planes red, green and blue of 32x32 pixels;
-//! * an `.npy` of u8 `[n, h, w, 3]`.
+//! * an `.npy` of u8 `[n, h, w, 3]`;
+//! * for a network that reads no pictures an `.npy` of f32 or i8: `n` and the dimensions of the ONNX input behind its batch.
 
 use core::fmt;
 use core::str::FromStr;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::decode::{DecodeError, Decoded, decode};
-use super::npy::{self, NpyError};
+use super::npy::{self, NpyError, Values};
 use super::truth::{Truth, TruthError};
 
 const CIFAR_SIDE: u32 = 32;
@@ -61,7 +62,15 @@ pub struct DataSet {
 enum Source {
     Files(Vec<PathBuf>),
     Cifar { file: Mutex<File>, count: u64 },
-    Npy { file: Mutex<File>, data: u64, count: u64, height: u32, width: u32 },
+    Npy { file: Mutex<File>, data: u64, count: u64, kind: Kind, shape: Vec<u64> },
+}
+
+/// Elements of an `.npy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Pictures,
+    Floats,
+    Integers,
 }
 
 /// Why a data set or one of its pictures cannot be used. Each names the file.
@@ -79,8 +88,14 @@ pub enum DataError {
     CifarClass(String, u8),
     /// An `.npy` cannot be read.
     Npy(PathBuf, NpyError),
-    /// An `.npy` is no u8 `[n, h, w, 3]` with as much data as that says.
+    /// An `.npy` has neither the type nor the shape of pictures or tensors.
     NpyShape(PathBuf, String, Vec<u64>),
+    /// An `.npy` has not the bytes that its header says, or not just these.
+    NpyBytes(PathBuf),
+    /// A tensor, by its name, stands where the network reads pictures.
+    Tensor(String),
+    /// A value of a tensor, by its name, is not a number.
+    NotANumber(String, usize),
     /// The file of `--truth` cannot be used.
     Truth(PathBuf, TruthError),
     /// A picture (by its name) has no line in the file of `--truth`.
@@ -96,7 +111,12 @@ impl fmt::Display for DataError {
             Self::CifarSize(path, bytes) => write!(f, "{}: {bytes} bytes are no CIFAR-10 records of {CIFAR_RECORD} bytes", path.display()),
             Self::CifarClass(name, class) => write!(f, "{name}: class {class}, CIFAR-10 has 0 to 9"),
             Self::Npy(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::NpyShape(path, kind, shape) => write!(f, "{}: an array of {kind} {shape:?} is no u8 [n, h, w, 3], or not all of it is there", path.display()),
+            Self::NpyShape(path, kind, shape) => {
+                write!(f, "{}: an array of {kind} {shape:?} is neither u8 [n, h, w, 3] nor f32 or i8 [n, ...]", path.display())
+            }
+            Self::NpyBytes(path) => write!(f, "{}: an .npy file with more or fewer bytes than its header says", path.display()),
+            Self::Tensor(name) => write!(f, "{name}: a tensor where the network reads pictures"),
+            Self::NotANumber(name, i) => write!(f, "{name}: value {i} is not a number"),
             Self::Truth(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoTruth(name, truth) => write!(f, "no class for {name} in {}", truth.display()),
         }
@@ -113,7 +133,12 @@ impl DataError {
             Self::Picture(_, error) => error.help(),
             Self::CifarSize(..) | Self::CifarClass(..) => "give a file of the CIFAR-10 binary version (not CIFAR-100, and unpacked)",
             Self::Npy(..) => "save it anew with numpy.save(file, numpy.ascontiguousarray(array))",
-            Self::NpyShape(..) => "save bytes 0..255 as numpy.uint8 with the shape [pictures, height, width, 3]",
+            Self::NpyShape(..) => {
+                "save pictures as numpy.uint8 [n, height, width, 3], tensors as numpy.float32 or numpy.int8 in little-endian order, n in front"
+            }
+            Self::NpyBytes(..) => "copy or save it again",
+            Self::Tensor(..) => "give pictures, or convert the network with --preprocess tensor",
+            Self::NotANumber(..) => "mend the data, or leave it out (--skip-bad)",
             Self::Truth(..) => "write one `file,class` a line (for .npy and .bin `index,class`), the class as a number from 0",
             Self::NoTruth(..) => "name each picture by its path in the folder or by its file name, then a comma and its class",
         }
@@ -203,25 +228,60 @@ impl DataSet {
                 let rgb = (0..CIFAR_PLANE).flat_map(|p| [planes[p], planes[CIFAR_PLANE + p], planes[2 * CIFAR_PLANE + p]]).collect();
                 Ok(Decoded { width: CIFAR_SIDE, height: CIFAR_SIDE, rgb })
             }
-            Source::Npy { file, data, height, width, .. } => {
-                let mut rgb = vec![0; *height as usize * *width as usize * 3];
+            Source::Npy { file, data, kind: Kind::Pictures, shape, .. } => {
+                let [height, width] = [shape[0], shape[1]].map(|side| u32::try_from(side).unwrap_or(0));
+                let mut rgb = vec![0; height as usize * width as usize * 3];
                 self.read_at(file, data + k * rgb.len() as u64, &mut rgb)?;
-                Ok(Decoded { width: *width, height: *height, rgb })
+                Ok(Decoded { width, height, rgb })
             }
+            Source::Npy { .. } => Err(DataError::Tensor(self.name(i))),
         }
     }
 
-    /// As [`load`](Self::load), but with `skip_bad` a picture that cannot be decoded is `None` and named in a warning on stderr.
+    /// Sizes of each tensor, outermost first; nothing for pictures.
+    #[must_use]
+    pub fn dimensions(&self) -> Option<&[u64]> {
+        match &self.source {
+            Source::Npy { kind: Kind::Floats | Kind::Integers, shape, .. } => Some(shape),
+            _ => None,
+        }
+    }
+
+    /// Reads tensor `i`; nothing for pictures.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// If the file cannot be read or a value is not a number.
     ///
     /// # Panics
-    /// As [`load`](Self::load).
-    pub fn load_unless_bad(&self, i: usize, skip_bad: bool) -> Result<Option<Decoded>, DataError> {
-        match self.load(i) {
-            Ok(picture) => Ok(Some(picture)),
-            Err(error) if skip_bad => {
+    /// If `i` is not below [`len`](Self::len).
+    pub fn values(&self, i: usize) -> Result<Option<Values>, DataError> {
+        let Source::Npy { file, data, kind, shape, .. } = &self.source else { return Ok(None) };
+        let width = match kind {
+            Kind::Pictures => return Ok(None),
+            Kind::Floats => 4,
+            Kind::Integers => 1,
+        };
+        // The file is as long as its header says.
+        let mut bytes = vec![0; shape.iter().fold(width, |all, &n| all * usize::try_from(n).unwrap_or(0))];
+        self.read_at(file, data + self.chosen[i] as u64 * bytes.len() as u64, &mut bytes)?;
+        if *kind == Kind::Integers {
+            return Ok(Some(Values::Integers(bytes.into_iter().map(u8::cast_signed).collect())));
+        }
+        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        match values.iter().position(|v| v.is_nan()) {
+            Some(at) => Err(DataError::NotANumber(self.name(i), at)),
+            None => Ok(Some(Values::Floats(values))),
+        }
+    }
+
+    /// What `load` gives, but with `skip_bad` a picture or tensor that is bad is `None` and named in a warning on stderr.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn unless_bad<T>(skip_bad: bool, load: impl FnOnce() -> Result<T, DataError>) -> Result<Option<T>, DataError> {
+        match load() {
+            Ok(item) => Ok(Some(item)),
+            Err(error) if skip_bad && !matches!(error, DataError::Tensor(_)) => {
                 eprintln!("warning: skipped {error}");
                 Ok(None)
             }
@@ -301,15 +361,17 @@ fn cifar(path: &Path, bytes: u64) -> Result<Source, DataError> {
 fn array(path: &Path, bytes: u64) -> Result<Source, DataError> {
     let mut file = File::open(path).map_err(|error| DataError::Read(path.to_owned(), error.to_string()))?;
     let header = npy::header(&mut file).map_err(|error| DataError::Npy(path.to_owned(), error))?;
-    let complete = header.elements().and_then(|n| n.checked_add(header.data)) == Some(bytes);
-    let bytes_each = ["|u1", "<u1", ">u1"].contains(&header.kind.as_str());
-    match (header.shape.as_slice(), complete && bytes_each) {
-        (&[count, height @ 1..=65_535, width @ 1..=65_535, 3], true) if count > 0 => {
-            let [height, width] = [height, width].map(|side| u32::try_from(side).unwrap_or(0));
-            Ok(Source::Npy { file: Mutex::new(file), data: header.data, count, height, width })
-        }
-        _ => Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape)),
+    let (kind, width) = match (header.kind.as_str(), header.shape.as_slice()) {
+        (_, [] | [0, ..]) => return Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape)),
+        ("|u1" | "<u1" | ">u1", [_, 1..=65_535, 1..=65_535, 3]) => (Kind::Pictures, 1),
+        ("|i1" | "<i1" | ">i1", _) => (Kind::Integers, 1),
+        ("<f4", _) => (Kind::Floats, 4),
+        _ => return Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape)),
+    };
+    if header.elements().and_then(|n| n.checked_mul(width)?.checked_add(header.data)) != Some(bytes) {
+        return Err(DataError::NpyBytes(path.to_owned()));
     }
+    Ok(Source::Npy { file: Mutex::new(file), data: header.data, count: header.shape[0], kind, shape: header.shape[1..].to_vec() })
 }
 
 /// The entries of a folder without hidden ones, in the order of their names.

@@ -49,7 +49,7 @@ impl EnergyArgs {
     pub fn measure(&self, engine: &Engine, blocks: &mut [Block], output: Output) -> Result<Option<usize>> {
         let Some(data) = &self.data else { return Ok(None) };
         let set = self.choice.open(data, None)?;
-        measure(engine, blocks, &set, self.geometry.of(&engine.model), self.choice.skip_bad, output).map(Some)
+        measure(engine, blocks, &set, self.geometry.of(&engine.model)?, self.choice.skip_bad, output).map(Some)
     }
 }
 

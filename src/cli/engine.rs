@@ -4,11 +4,14 @@ use super::args::{EngineArgs, kernels};
 use super::dataset::DataSet;
 use super::decode::Decoded;
 use super::error::{CliError, Result};
+use super::npy::Values;
+use crate::format::view::TensorInput;
 use crate::format::{Model, Plan};
 use crate::kernels::Kernels;
 use crate::os;
 use crate::picture::{Geometry, Picture, PictureError, fill, scratch_bytes};
 use crate::session::{Session, Workers};
+use crate::tensor;
 use crate::threads::Pool;
 use memmap2::MmapMut;
 use std::collections::BTreeSet;
@@ -114,11 +117,12 @@ pub fn put(session: &mut Session<'_>, picture: &[u8]) {
     session.input().copy_from_slice(picture);
 }
 
-/// Makes inputs of pictures of any size.
+/// Makes inputs of pictures of any size, or of tensors where the network reads these.
 #[derive(Clone, Debug)]
 pub struct Preparer {
     geometry: Geometry,
     shape: [u32; 3],
+    tensor: Option<TensorInput>,
     scratch: Vec<u8>,
 }
 
@@ -126,13 +130,13 @@ impl Preparer {
     /// For the input of `model`.
     #[must_use]
     pub fn new(model: &Model<'_>, geometry: Geometry) -> Self {
-        Self::with_shape(model.input_shape(), geometry)
+        Self::with_shape(model.input_shape(), model.tensor(), geometry)
     }
 
-    /// For an input of height, width and channels.
+    /// For an input of height, width and channels; `tensor` where it is no picture.
     #[must_use]
-    pub const fn with_shape(shape: [u32; 3], geometry: Geometry) -> Self {
-        Self { geometry, shape, scratch: Vec::new() }
+    pub const fn with_shape(shape: [u32; 3], tensor: Option<TensorInput>, geometry: Geometry) -> Self {
+        Self { geometry, shape, tensor, scratch: Vec::new() }
     }
 
     /// Makes the input `[h][w][c]` of a picture.
@@ -140,6 +144,9 @@ impl Preparer {
     /// # Errors
     /// If the picture does not fit.
     pub fn fill(&mut self, input: &mut [u8], picture: &Picture<'_>) -> core::result::Result<(), PictureError> {
+        if self.tensor.is_some() {
+            return Err(PictureError::Network { input: self.shape });
+        }
         let bytes = scratch_bytes(picture.width, picture.height, &self.geometry, self.shape)?;
         if self.scratch.len() < bytes {
             self.scratch.resize(bytes, 0);
@@ -156,12 +163,27 @@ impl Preparer {
     }
 }
 
-/// Loads picture `i` of a set and makes its input; `false` if it is bad and may be skipped.
+/// Loads picture or tensor `i` of a set and makes its input; `false` if it is bad and may be skipped.
 ///
 /// # Errors
-/// If the picture cannot be read or does not fit.
+/// If it cannot be read or does not fit.
 pub fn load(set: &DataSet, i: usize, skip_bad: bool, preparer: &mut Preparer, input: &mut [u8]) -> Result<bool> {
-    let Some(picture) = set.load_unless_bad(i, skip_bad)? else { return Ok(false) };
-    preparer.prepare(input, &picture, &set.name(i))?;
+    let Some(layout) = &preparer.tensor else {
+        let Some(picture) = DataSet::unless_bad(skip_bad, || set.load(i))? else { return Ok(false) };
+        preparer.prepare(input, &picture, &set.name(i))?;
+        return Ok(true);
+    };
+    if set.dimensions().is_none_or(|given| !given.iter().copied().eq(layout.dimensions().iter().map(|&n| u64::from(n)))) {
+        let given = set.dimensions().map_or_else(|| "a picture".to_owned(), |given| format!("a tensor {given:?}"));
+        let read = layout.dimensions().iter().map(|n| format!(", {n}")).collect::<String>();
+        let what = format!("{}: {given} where the network reads {:?}", set.name(i), layout.dimensions());
+        return Err(CliError::input(what, format!("save an .npy of f32 or i8 with the shape [n{read}], the layout of the ONNX input")));
+    }
+    let filled = match DataSet::unless_bad(skip_bad, || set.values(i))?.flatten() {
+        None => return Ok(false),
+        Some(Values::Floats(values)) => tensor::fill(input, &values, layout),
+        Some(Values::Integers(values)) => tensor::fill_integers(input, &values, layout),
+    };
+    filled.map_err(|e| CliError::input(format!("{}: {e}", set.name(i)), "give the values that the network reads"))?;
     Ok(true)
 }

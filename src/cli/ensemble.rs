@@ -2,15 +2,16 @@
 
 use super::blocks;
 use super::convert::{ConvertArgs, SkipBlocks};
-use super::converter::{in_memory, named, scores};
+use super::converter::{floats, in_memory, named, scores};
 use super::dataset::DataSet;
-use super::engine::{Engine, Preparer, load};
+use super::engine::{Engine, Preparer, input_bytes, load};
 use super::error::{CliError, Result};
 use super::output::{Output, Table, ms, or_dash, thousands};
 use super::profile;
 use super::progress::Progress;
 use crate::convert::bypass::{self, Bypass};
 use crate::convert::choices::{Bias, Rounding, Scales};
+use crate::convert::graph::Input;
 use crate::convert::quantize;
 use crate::convert::range::Method;
 use crate::convert::{self, ConvertError, Pictures, Source};
@@ -29,33 +30,38 @@ const CANDIDATES: usize = 24;
 /// Inputs `[h][w][c]` with their classes, where these are known.
 pub(super) struct Inputs {
     pub inputs: Vec<Vec<u8>>,
+    /// The values that these were rounded from.
+    floats: Vec<Option<Vec<f32>>>,
     pub truth: Vec<Option<u32>>,
 }
 
 impl Inputs {
     /// Some pictures, evenly spaced, without their classes.
-    fn of(pictures: &dyn Pictures, shape: [u32; 3], macs: u64) -> Result<Self> {
-        let inputs: Vec<_> = spaced(pictures.len(), macs).map(|i| pictures.load(i, shape)).collect::<core::result::Result<_, _>>()?;
-        Ok(Self { truth: vec![None; inputs.len()], inputs })
+    fn of(pictures: &dyn Pictures, input: &Input, macs: u64) -> Result<Self> {
+        let chosen = || spaced(pictures.len(), macs);
+        let inputs: Vec<_> = chosen().map(|i| pictures.load(i, input)).collect::<core::result::Result<_, _>>()?;
+        let floats = chosen().map(|i| pictures.floats(i)).collect::<core::result::Result<_, _>>()?;
+        Ok(Self { truth: vec![None; inputs.len()], inputs, floats })
     }
 
     /// Some pictures of a data set, evenly spaced, with their classes.
     pub(super) fn of_set(set: &DataSet, engine: &Engine, geometry: Geometry, skip_bad: bool) -> Result<Self> {
-        let shape = engine.model.input_shape();
-        let mut preparer = Preparer::with_shape(shape, geometry);
-        let (mut inputs, mut truth) = (Vec::new(), Vec::new());
-        let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
+        let mut preparer = Preparer::new(&engine.model, geometry);
+        let (mut inputs, mut real, mut truth) = (Vec::new(), Vec::new(), Vec::new());
+        let mut input = vec![0; input_bytes(&engine.model)];
         for i in spaced(set.len(), engine.model.macs()) {
             if load(set, i, skip_bad, &mut preparer, &mut input)? {
                 inputs.push(input.clone());
+                real.push(floats(set, i)?);
                 truth.push(set.label(i));
             }
         }
-        Ok(Self { inputs, truth })
+        Ok(Self { inputs, floats: real, truth })
     }
 
-    fn views(&self) -> Vec<&[u8]> {
-        self.inputs.iter().map(Vec::as_slice).collect()
+    /// What the float network reads.
+    fn fed(&self, source: &Source) -> Vec<Vec<f32>> {
+        self.inputs.iter().zip(&self.floats).map(|(input, floats)| source.fed(input, floats.clone())).collect()
     }
 }
 
@@ -120,7 +126,7 @@ pub(super) struct Ensemble {
 /// Score rows of a float network without some blocks.
 fn run(source: &Source, inputs: &Inputs, left_out: &[Bypass], threads: usize) -> Result<Vec<Vec<f32>>> {
     let output: Vec<String> = source.values().pop().into_iter().collect();
-    scores(&source.float_without(&output, left_out)?, source, &inputs.views(), threads)
+    scores(&source.float_without(&output, left_out)?, &inputs.fed(source), threads)
 }
 
 fn squares(rows: &[Vec<f32>], other: impl Fn(usize, usize) -> f32) -> f64 {
@@ -157,8 +163,8 @@ fn energies(source: &Source, inputs: &Inputs) -> Result<Vec<f64>> {
         return Ok(Vec::new());
     }
     let net = source.float_without(&values, &[])?;
-    for input in &inputs.inputs {
-        let made = net.run(&source.feed(input))?;
+    for input in inputs.fed(source) {
+        let made = net.run(&input)?;
         for (sum, pair) in sums.iter_mut().zip(made.chunks_exact(2)) {
             sum.0 += pair[0].iter().zip(&pair[1]).map(|(s, x)| f64::from(s - x).powi(2)).sum::<f64>();
             sum.1 += pair[1].iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
@@ -249,7 +255,7 @@ impl Skip {
         let costs = Costs::measure(&engine)?;
         let inputs = match test {
             Some((set, geometry)) => Inputs::of_set(set, &engine, geometry, args.choice.skip_bad)?,
-            None => Inputs::of(calibration, engine.model.input_shape(), costs.macs)?,
+            None => Inputs::of(calibration, &source.network.input, costs.macs)?,
         };
         let ensemble = choose(choice, &source, &inputs, &costs, args.threads.threads, output)?;
         Ok(Self { full_ms: costs.ms, ms: costs.ms, saved_percent: 0.0, full_macs: costs.macs, macs: costs.macs, ensemble })
@@ -291,8 +297,12 @@ impl Pictures for Few<'_> {
         self.0.len().min(2)
     }
 
-    fn load(&self, i: usize, shape: [u32; 3]) -> core::result::Result<Vec<u8>, ConvertError> {
-        self.0.load(i, shape)
+    fn load(&self, i: usize, input: &Input) -> core::result::Result<Vec<u8>, ConvertError> {
+        self.0.load(i, input)
+    }
+
+    fn floats(&self, i: usize) -> core::result::Result<Option<Vec<f32>>, ConvertError> {
+        self.0.floats(i)
     }
 }
 

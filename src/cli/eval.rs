@@ -74,7 +74,7 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     let threads = args.threads.threads;
     let watch = Watch::new(&engine.cores).warn();
     let start = Instant::now();
-    let job = Job { engine: &engine, set: &set, geometry: args.data.geometry.of(&engine.model), skip_bad: args.data.choice.skip_bad, threads, output };
+    let job = Job { engine: &engine, set: &set, geometry: args.data.geometry.of(&engine.model)?, skip_bad: args.data.choice.skip_bad, threads, output };
     let tally = job.measure(float.as_ref(), |i, row, float_class| table.as_mut().map_or(Ok(()), |table| table.row(i, &set, row, float_class)))?;
     if let Some(table) = table {
         table.finish()?;
@@ -108,7 +108,7 @@ impl Job<'_> {
         let mut tally = Tally::default();
         stream::pictures(&engine.model, self.set, self.geometry, self.skip_bad, |indices, inputs| {
             let inputs: Vec<&[u8]> = inputs.chunks_exact(bytes).collect();
-            let mut floats = float.map(|f| f.scores(&inputs, self.threads)).transpose()?.map(Vec::into_iter);
+            let mut floats = float.map(|f| f.scores(self.set, indices, &inputs, self.threads)).transpose()?.map(Vec::into_iter);
             for (&i, input) in indices.iter().zip(inputs) {
                 tally.input = tally.input.update(input);
                 put(&mut session, input);

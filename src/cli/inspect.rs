@@ -56,7 +56,8 @@ struct Report {
     blocks: Option<Vec<Block>>,
     /// Residual blocks of the source that were left out, by their numbers there.
     skipped: Vec<u32>,
-    preprocess: Preprocess,
+    /// Nothing where the input is no picture.
+    preprocess: Option<Preprocess>,
     source_sha256: String,
     calibration_pictures: u32,
     method: String,
@@ -72,6 +73,9 @@ struct Tensor {
     shape: [u32; 3],
     r#type: &'static str,
     scale: f32,
+    /// Of the ONNX input behind its batch, where it is no picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<Vec<u32>>,
 }
 
 #[derive(Serialize)]
@@ -107,13 +111,16 @@ pub fn run(args: &InspectArgs, output: Output) -> Result {
 fn report(model: &Model<'_>, plan: &Plan<'_>, broken_proofs: Vec<Broken>) -> Report {
     let tensor = |record: crate::format::TensorRecord<'_>| {
         let view = record.view();
-        Tensor { name: record.name().to_owned(), shape: [view.h, view.w, view.c], r#type: type_name(view.kind), scale: record.scale(0) }
+        Tensor { name: record.name().to_owned(), shape: [view.h, view.w, view.c], r#type: type_name(view.kind), scale: record.scale(0), dimensions: None }
     };
     let arenas = |plan: &Plan<'_>| Set::ALL.iter().map(|s| (s.name(), plan.arena_bytes(1))).collect();
     Report {
         schema: "skipstone.inspect/1",
         network: model.name().to_owned(),
-        input: tensor(plan.input()),
+        input: match model.tensor() {
+            None => tensor(plan.input()),
+            Some(layout) => Tensor { scale: layout.scale, dimensions: Some(layout.dimensions().to_vec()), ..tensor(plan.input()) },
+        },
         outputs: vec![tensor(plan.output())],
         classes: model.classes(),
         labels: model.label(0).is_some(),
@@ -127,7 +134,7 @@ fn report(model: &Model<'_>, plan: &Plan<'_>, broken_proofs: Vec<Broken>) -> Rep
         steps: plan.len(),
         blocks: None,
         skipped: model.skipped().collect(),
-        preprocess: preprocess(model),
+        preprocess: model.tensor().is_none().then(|| preprocess(model)),
         source_sha256: model.source_sha256().iter().map(|b| format!("{b:02x}")).collect(),
         calibration_pictures: model.calibration_pictures(),
         method: model.method().to_owned(),
@@ -176,7 +183,13 @@ fn text(report: &Report, plan: &Plan<'_>) -> String {
         let _ = writeln!(text, "{name:<13} {value}");
     };
     put("network", report.network.clone());
-    put("input", format!("{w}x{h}x{c} {}", report.input.r#type));
+    put(
+        "input",
+        match &report.input.dimensions {
+            None => format!("{w}x{h}x{c} {}", report.input.r#type),
+            Some(of) => format!("{of:?} as in the ONNX, f32 or i8; kept as {w}x{h}x{c} {}, one step is {}", report.input.r#type, report.input.scale),
+        },
+    );
     put("classes", format!("{}{}", report.classes, if report.labels { " with labels" } else { "" }));
     put("layers", format!("{}, {} parameters, {} MACs", report.layers, thousands(report.parameters), thousands(report.macs)));
     put(
@@ -187,9 +200,10 @@ fn text(report: &Report, plan: &Plan<'_>) -> String {
         let (bytes, bound) = (sets.values().max().copied().unwrap_or(0), report.lower_bound_bytes.get(plan).copied().unwrap_or(0));
         put("arena", format!("plan {plan}: {} bytes at one thread; its tensors need {} at least", thousands(bytes as u64), thousands(bound as u64)));
     }
-    let p = &report.preprocess;
-    let crop = or_dash(p.crop.map(|[h, w]| format!("{w}x{h}")));
-    put("preprocess", format!("resize {}, crop {crop}, {}; (byte / {} - {:?}) / {:?}", p.resize, p.colours, p.scale, p.mean, p.std));
+    if let Some(p) = &report.preprocess {
+        let crop = or_dash(p.crop.map(|[h, w]| format!("{w}x{h}")));
+        put("preprocess", format!("resize {}, crop {crop}, {}; (byte / {} - {:?}) / {:?}", p.resize, p.colours, p.scale, p.mean, p.std));
+    }
     put("made by", format!("{}, {} pictures, method {}", report.converter, report.calibration_pictures, report.method));
     put("from", format!("ONNX with SHA-256 {}", report.source_sha256));
     if !report.skipped.is_empty() {

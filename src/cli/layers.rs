@@ -1,14 +1,14 @@
 //! Float against integer, layer by layer: the work of `compare`, and the table of `convert`.
 
 use super::compare::CompareArgs;
-use super::converter::source_of;
+use super::converter::{fed, source_of};
 use super::engine::{Engine, Preparer, input_bytes, load, put};
 use super::error::Result;
 use super::eval::Tally;
 use super::output::{Output, Table, or_dash};
 use super::progress::Progress;
 use crate::convert::float::FloatNet;
-use crate::convert::{Source, calibrate};
+use crate::convert::{Pictures, Source, calibrate};
 use crate::format::StepRecord;
 use crate::kernels::Kernels;
 use crate::quant::DataType;
@@ -199,16 +199,17 @@ pub(super) fn table(layers: &[Layer]) -> String {
     table.to_string()
 }
 
-/// Compares the layers on some inputs `[h][w][c]`.
-pub(super) fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, inputs: &[Vec<u8>]) -> Result<Vec<Layer>> {
+/// Compares the layers on the first of some pictures.
+pub(super) fn compare_layers(engine: &Engine, source: &Source, net: &FloatNet, pictures: &dyn Pictures, count: usize) -> Result<Vec<Layer>> {
     let pool = engine.pool(1)?;
     let mut arena = engine.arena(1)?;
     let mut session = engine.session(&mut arena, &pool)?;
     let mut comparison = Comparison::new(engine, source);
-    for input in inputs {
-        let mut values = net.run(&source.feed(input))?;
+    for i in 0..count {
+        let input = pictures.load(i, &source.network.input)?;
+        let mut values = net.run(&source.fed(&input, pictures.floats(i)?))?;
         shown(source, &mut values);
-        comparison.add(&mut session, input, &values);
+        comparison.add(&mut session, &input, &values);
     }
     Ok(comparison.layers())
 }
@@ -231,7 +232,7 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
     let pool = engine.pool(1)?;
     let mut arena = engine.arena(1)?;
     let mut session = engine.session(&mut arena, &pool)?;
-    let mut preparer = Preparer::new(&engine.model, args.data.geometry.of(&engine.model));
+    let mut preparer = Preparer::new(&engine.model, args.data.geometry.of(&engine.model)?);
     let (mut comparison, mut tally) = (Comparison::new(&engine, &source), Tally::default());
     let mut input = vec![0; input_bytes(&engine.model)];
     let progress = Progress::new(output, set.len(), "pictures");
@@ -240,7 +241,7 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
         if !load(&set, i, args.data.choice.skip_bad, &mut preparer, &mut input)? {
             continue;
         }
-        let mut float = net.run(&source.feed(&input))?;
+        let mut float = net.run(&fed(&source, &set, i, &input)?)?;
         put(&mut session, &input);
         let scores = session.run();
         let row = tally.add(None, scores);

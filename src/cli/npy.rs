@@ -1,4 +1,4 @@
-//! Headers of `.npy` files: NumPy's array format, versions 1 to 3.
+//! `.npy` files: NumPy's array format, versions 1 to 3.
 
 use core::fmt;
 use std::io::Read;
@@ -93,6 +93,15 @@ fn parse(text: &str, data: u64) -> Result<Header, NpyError> {
     let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| NpyError::Header)).collect::<Result<_, _>>()?;
     Ok(Header { kind: kind.to_owned(), shape, data })
+}
+
+/// Elements of an array that are the input of a network which reads no picture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Real values.
+    Floats(Vec<f32>),
+    /// Integers in steps of the scale that a `.stone` file keeps.
+    Integers(Vec<i8>),
 }
 
 /// Reads an array of integers of any width as classes.

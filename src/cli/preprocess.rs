@@ -43,7 +43,7 @@ enum Preset {
     Raw255,
     /// Divided by 255
     Unit,
-    /// The input is no picture
+    /// The input is no picture but an .npy of f32; its scale is chosen by the calibration
     Tensor,
 }
 
@@ -68,7 +68,7 @@ impl FromStr for Channels {
 const BYTES: f32 = 8.0;
 
 impl PreprocessArgs {
-    /// The preprocessing.
+    /// The preprocessing; the scale of a tensor is for the calibration to choose.
     ///
     /// # Errors
     /// If it is not stated, or twice.
@@ -76,20 +76,15 @@ impl PreprocessArgs {
         let parts = self.resize.is_some() || self.crop.is_some() || self.mean.is_some() || self.std.is_some() || self.scale.is_some();
         let mut preprocess = match (self.preprocess, parts) {
             (None, false) => {
-                let help =
-                    "say how the network's pictures were prepared: --preprocess imagenet, cifar10, raw255 or unit, or --mean, --std, --scale, --resize, --crop";
+                let help = "say how the network's pictures were prepared: --preprocess imagenet, cifar10, raw255 or unit, or --mean, --std, --scale, --resize, --crop; \
+                     tensor if they are no pictures";
                 return Err(CliError::usage("nothing says how pictures are prepared, --preprocess", help));
             }
             (Some(_), true) => {
                 let what = "--preprocess cannot stand beside --resize, --crop, --mean, --std or --scale";
                 return Err(CliError::usage(what, "give a name or the parts"));
             }
-            (Some(Preset::Tensor), _) => {
-                return Err(CliError::machine(
-                    "inputs that are no pictures are not supported by this version, --preprocess tensor",
-                    "convert a network that reads pictures",
-                ));
-            }
+            (Some(Preset::Tensor), _) if self.bgr => return Err(CliError::usage("--bgr is for pictures, --preprocess tensor", "leave one of them out")),
             (Some(preset), false) => preset.get(),
             (None, true) => self.spelled_out()?,
         };
@@ -118,13 +113,13 @@ impl PreprocessArgs {
         };
         // A crop alone cuts the picture as it is.
         let resize = if self.crop.is_some() && self.resize.is_none() { Resize::Never } else { resize };
-        Ok(Preprocess { resize, crop: self.crop.map(|n| [n, n]), bgr: false, scale, mean: self.mean.map_or([0.0; 4], |c| c.0), deviation })
+        Ok(Preprocess { resize, crop: self.crop.map(|n| [n, n]), bgr: false, scale, mean: self.mean.map_or([0.0; 4], |c| c.0), deviation, tensor: None })
     }
 }
 
 impl Preset {
     fn get(self) -> Preprocess {
-        let plain = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.0; 4], deviation: [1.0; 4] };
+        let plain = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.0; 4], deviation: [1.0; 4], tensor: None };
         match self {
             Self::Imagenet => Preprocess {
                 resize: Resize::Shorter(256),
@@ -135,7 +130,8 @@ impl Preset {
             },
             Self::Cifar10 => Preprocess { mean: [0.4914, 0.4822, 0.4465, 0.0], deviation: [0.2470, 0.2435, 0.2616, 1.0], ..plain },
             Self::Raw255 => Preprocess { scale: 1.0, ..plain },
-            Self::Unit | Self::Tensor => plain,
+            Self::Unit => plain,
+            Self::Tensor => Preprocess { resize: Resize::Never, scale: 1.0, tensor: Some(1.0), ..plain },
         }
     }
 }
@@ -168,6 +164,7 @@ mod tests {
         assert_eq!(get("--mean 0.5").map(|p| (p.mean, p.scale)), Ok(([0.5; 4], 255.0)));
         assert_eq!(get("--scale 127.5 --mean 1,1,1").map(|p| p.scale), Ok(127.5));
         assert_eq!(get("--resize none").map(|p| (p.resize, p.scale)), Ok((Resize::Never, 1.0)));
+        assert_eq!(get("--preprocess tensor").map(|p| p.tensor.is_some()), Ok(true));
         assert_eq!(get("--crop 32").map(|p| p.resize), Ok(Resize::Never));
     }
 
@@ -185,9 +182,10 @@ mod tests {
             "--mean x",
             "--crop 0",
             "--std inf",
+            "--preprocess tensor --bgr",
+            "--preprocess tensor --scale 2",
         ] {
             assert_eq!(get(args), Err(2), "{args}");
         }
-        assert_eq!(get("--preprocess tensor"), Err(4));
     }
 }

@@ -1,9 +1,9 @@
 //! `skipstone run`: labels of pictures.
 
 use super::args::{EngineArgs, GeometryArgs, ThreadArgs, count};
-use super::dataset::load_picture;
+use super::dataset::{DataSet, load_picture};
 use super::decode::decode;
-use super::engine::{Engine, Preparer, input_bytes, put};
+use super::engine::{Engine, Preparer, input_bytes, load, put};
 use super::error::{CliError, Result};
 use super::output::{Output, hex, line};
 use crate::crc::crc32;
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 pub struct RunArgs {
     /// The network
     net: PathBuf,
-    /// Pictures, JPEG or PNG; - reads one from stdin. Bad ones are named at the end, with exit code 3; the others are labelled
+    /// Pictures, JPEG or PNG; - reads one from stdin; an .npy of tensors or pictures. Bad ones are named at the end, with exit code 3; the others are labelled
     #[arg(required_unless_present = "raw", conflicts_with = "raw")]
     pictures: Vec<PathBuf>,
     /// Classes to show
@@ -111,7 +111,7 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     let mut arena = engine.arena(args.threads.threads)?;
     let mut runner = Runner {
         session: engine.session(&mut arena, &pool)?,
-        preparer: Preparer::new(&engine.model, args.geometry.of(&engine.model)),
+        preparer: Preparer::new(&engine.model, args.geometry.of(&engine.model)?),
         input: vec![0; input_bytes(&engine.model)],
         top: args.top,
     };
@@ -120,8 +120,12 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     }
     let (mut pictures, mut bad, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for path in &args.pictures {
-        match runner.file(path, args.exif) {
-            Ok(labelled) => pictures.push(labelled),
+        let labelled = match path.extension() {
+            Some(e) if e == "npy" => runner.array(path, &mut pictures),
+            _ => runner.file(path, args.exif).map(|labelled| pictures.push(labelled)),
+        };
+        match labelled {
+            Ok(()) => {}
             Err(error) => {
                 bad.push(Bad { path: path.display().to_string(), error: error.what.clone() });
                 errors.push(error);
@@ -161,6 +165,16 @@ impl Runner<'_> {
         self.label(&picture.picture(), name, None)
     }
 
+    /// Labels all that is in an `.npy`.
+    fn array(&mut self, path: &Path, labelled: &mut Vec<Labelled>) -> Result {
+        let set = DataSet::open(path, None, None, None)?;
+        for i in 0..set.len() {
+            load(&set, i, false, &mut self.preparer, &mut self.input)?;
+            labelled.push(self.scored(set.name(i), None));
+        }
+        Ok(())
+    }
+
     fn frames(&mut self, raw: Raw, mut from: impl Read) -> Result {
         let Raw { width, height, format } = raw;
         let bytes =
@@ -189,12 +203,17 @@ impl Runner<'_> {
 
     fn label(&mut self, picture: &Picture<'_>, path: String, frame: Option<u64>) -> Result<Labelled> {
         self.preparer.fill(&mut self.input, picture).map_err(|e| CliError::picture(&path, &e))?;
+        Ok(self.scored(path, frame))
+    }
+
+    /// What the network says of the input.
+    fn scored(&mut self, path: String, frame: Option<u64>) -> Labelled {
         put(&mut self.session, &self.input);
         let model = self.session.plan().model();
         let scores = self.session.run();
         let label = |class: usize| model.label(class).map(str::to_owned);
         let top = best(scores, self.top).into_iter().map(|(class, probability)| Class { class, label: label(class), probability }).collect();
-        Ok(Labelled { path, frame, top, scores_crc32: hex(crc32(scores.bytes())) })
+        Labelled { path, frame, top, scores_crc32: hex(crc32(scores.bytes())) }
     }
 }
 

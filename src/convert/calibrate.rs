@@ -45,8 +45,8 @@ pub struct Statistics {
     pub scores: Vec<Vec<f32>>,
 }
 
-/// Computes the value of every step before its ReLU, `[h][w][c]`, for one picture of bytes `[h][w][c]`.
-pub type RunFloat<'a> = dyn Fn(&[u8]) -> Result<Vec<Vec<f32>>, ConvertError> + Sync + 'a;
+/// Computes the value of every step before its ReLU, `[h][w][c]`, for one picture: its number and its bytes `[h][w][c]`.
+pub type RunFloat<'a> = dyn Fn(usize, &[u8]) -> Result<Vec<Vec<f32>>, ConvertError> + Sync + 'a;
 
 /// Runs the float network over all pictures. `walked` says which pictures the quantizer will walk with.
 ///
@@ -67,7 +67,7 @@ pub fn calibrate(
     let mut sums: Vec<[Vec<f64>; 2]> = network.steps.iter().map(|s| [std::vec![0.0; channels(s)], std::vec![0.0; channels(s)]]).collect();
     let mut scores = Vec::with_capacity(walked.len());
     let work = |i: usize| {
-        let mut values = float(&pictures.load(i, network.input.shape)?)?;
+        let mut values = float(i, &pictures.load(i, &network.input)?)?;
         for (step, value) in network.steps.iter().zip(&mut values) {
             shown(&network.tensors[step.output], value);
         }

@@ -3,7 +3,7 @@
 use super::ConvertError;
 use super::plan::Plan;
 use super::quantized::{Op, Quantized, Second, Step};
-use crate::format::view::{Preprocess, Resize};
+use crate::format::view::{Preprocess, Resize, TensorInput};
 use crate::format::write::{Writer, word};
 use crate::format::{Model, NONE, Operation, flag, layout, network, op, origin, proof, step, tensor};
 use crate::kernels::Kernels;
@@ -22,6 +22,8 @@ pub struct About {
     pub parameters: u64,
     /// How a picture becomes the input.
     pub preprocess: Preprocess,
+    /// The input, where it is no picture.
+    pub tensor: Option<TensorInput>,
     /// Class labels.
     pub labels: Vec<String>,
     /// SHA-256 of the ONNX and its external data.
@@ -87,6 +89,12 @@ fn write_network(writer: &mut Writer, quantized: &Quantized, about: &About) {
     record[network::CROP..][..2].copy_from_slice(&p.crop.unwrap_or_default());
     record[network::FLAGS] = u32::from(p.bgr);
     record[network::SCALE] = p.scale.to_bits();
+    if let Some(tensor) = &about.tensor {
+        record[network::INPUT_KIND] = 1;
+        record[network::INPUT_SCALE] = tensor.scale.to_bits();
+        record[network::ONNX..][..3].copy_from_slice(&tensor.sizes);
+        record[network::FLAGS] |= u32::from(tensor.channels_last) << 1;
+    }
     for c in 0..4 {
         record[network::MEAN + c] = p.mean[c].to_bits();
         record[network::DEVIATION + c] = p.deviation[c].to_bits();

@@ -1,6 +1,7 @@
 //! What each part of the quantizer brings: it is fitted without every fifth picture, and measured on those.
 
 use super::choices::{Bias, Options, Rounding, Scales};
+use super::graph::Input;
 use super::parallel::in_order;
 use super::pipeline::{self, Calibrated, Progress};
 use super::range::Method;
@@ -36,8 +37,12 @@ impl Pictures for Part<'_> {
         self.numbers.len()
     }
 
-    fn load(&self, i: usize, shape: [u32; 3]) -> Result<Vec<u8>, ConvertError> {
-        self.all.load(self.numbers[i], shape)
+    fn load(&self, i: usize, input: &Input) -> Result<Vec<u8>, ConvertError> {
+        self.all.load(self.numbers[i], input)
+    }
+
+    fn floats(&self, i: usize) -> Result<Option<Vec<f32>>, ConvertError> {
+        self.all.floats(self.numbers[i])
     }
 }
 
@@ -72,11 +77,11 @@ pub fn explain(
     }
     let (unseen, seen) = (Part { all: pictures, numbers: unseen }, Part { all: pictures, numbers: seen });
     let calibrated = Calibrated::new(path, preprocess, options.threads, &seen, progress)?;
-    let (source, shape) = (&calibrated.source, calibrated.source.network.input.shape);
+    let source = &calibrated.source;
     let float = source.float(&source.values().pop().into_iter().collect::<Vec<_>>())?;
-    let inputs = (0..unseen.len()).map(|i| unseen.load(i, shape)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = (0..unseen.len()).map(|i| unseen.load(i, &source.network.input)).collect::<Result<Vec<_>, _>>()?;
     let mut expected = Vec::with_capacity(inputs.len());
-    let run = |i: usize| Ok(float.run(&source.feed(&inputs[i]))?.pop().unwrap_or_default());
+    let run = |i: usize| Ok(float.run(&source.fed(&inputs[i], unseen.floats(i)?))?.pop().unwrap_or_default());
     in_order(inputs.len(), options.threads, run, |_, scores| {
         expected.push(scores);
         Ok::<_, ConvertError>(())

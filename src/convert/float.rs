@@ -7,6 +7,7 @@ use super::graph::Input;
 use super::import::Graph;
 use super::onnx::widen;
 use super::split::split;
+use crate::quant::DataType;
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
 use std::collections::{HashMap, HashSet};
@@ -158,11 +159,11 @@ fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
     Ok(out)
 }
 
-/// The network input for a picture of `[h][w][c]` bytes: `byte · scale + shift`, in the layout of the ONNX.
+/// The network input for a picture of `[h][w][c]` bytes, or for a tensor of S8: `byte · scale + shift`, in the layout of the ONNX.
 #[must_use]
 pub fn feed(picture: &[u8], input: &Input) -> Vec<f32> {
     let [h, w, c] = input.shape.map(|v| v as usize);
-    let table: Vec<[f32; 256]> = (0..c).map(|i| core::array::from_fn(|b| normalized(b, input.scale[i], input.shift[i]))).collect();
+    let table: Vec<[f32; 256]> = (0..c).map(|i| core::array::from_fn(|b| normalized(input.kind(), b, input.scale[i], input.shift[i]))).collect();
     let (pixel, channel) = if input.nhwc { (c, 1) } else { (1, h * w) };
     let mut x = std::vec![0.0; h * w * c];
     for (i, bytes) in picture.chunks_exact(c).enumerate() {
@@ -174,8 +175,9 @@ pub fn feed(picture: &[u8], input: &Input) -> Vec<f32> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the float network works in f32; a byte is exact")]
-fn normalized(byte: usize, scale: f64, shift: f64) -> f32 {
-    (byte as f64 * scale + shift) as f32
+fn normalized(kind: DataType, byte: usize, scale: f64, shift: f64) -> f32 {
+    let value = if matches!(kind, DataType::S8) { f64::from((byte as u8).cast_signed()) } else { byte as f64 };
+    (value * scale + shift) as f32
 }
 
 /// Keeps what the wanted values need, makes the batch 1, and mends what tract reads more strictly than the standard.

@@ -6,6 +6,7 @@ use super::align::align;
 use super::error::ConvertError;
 use super::graph::{Conv, Input, Network, Op as StepOp, Second, Step, Tensor, TensorId};
 use super::import::{Graph, Op, Operation};
+use crate::format::view::TensorInput;
 use crate::shape::Window;
 use std::collections::{HashMap, HashSet};
 
@@ -96,6 +97,21 @@ struct Folder<'a> {
 /// # Errors
 /// A node that no fused step can hold, what [`align`] says, an output that is no row of scores, a preprocessing with another number of channels than the input has.
 pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, ConvertError> {
+    fold_input(graph, scale, shift, None)
+}
+
+/// As [`fold`] for an input that is no picture: it is `step` times an S8.
+///
+/// # Errors
+/// As [`fold`]; an input of u8.
+pub fn fold_tensor(graph: &Graph, step: f32) -> Result<Network, ConvertError> {
+    if graph.bytes {
+        return Err(ConvertError::Preprocess { what: "the network reads bytes".into(), help: "such a network reads pictures: say how they were prepared" });
+    }
+    fold_input(graph, &[f64::from(step)], &[0.0], Some(step))
+}
+
+fn fold_input(graph: &Graph, scale: &[f64], shift: &[f64], step: Option<f32>) -> Result<Network, ConvertError> {
     let needed = needed(graph);
     let mut readers: HashMap<&str, Vec<&Operation>> = HashMap::new();
     for operation in &needed {
@@ -103,8 +119,14 @@ pub fn fold(graph: &Graph, scale: &[f64], shift: &[f64]) -> Result<Network, Conv
             readers.entry(read).or_default().push(operation);
         }
     }
-    let (input, order) = layout::input(graph, &readers, scale, shift)?;
-    let tensors = vec![Tensor::new(input.shape, true)];
+    let (mut input, order) = layout::input(graph, &readers, scale, shift)?;
+    if let Some(scale) = step {
+        let dims = graph.dims.get(&graph.input).map_or(&[][..], |d| &d[1..]);
+        let mut sizes = [0; 3];
+        sizes.iter_mut().zip(dims).for_each(|(to, &n)| *to = u32::try_from(n).unwrap_or(0));
+        input.tensor = Some(TensorInput { scale, shape: input.shape, sizes, channels_last: input.nhwc });
+    }
+    let tensors = vec![Tensor::new(input.shape, input.tensor.is_none())];
     let values = HashMap::from([(graph.input.as_str(), Value { what: What::Tensor(0), order })]);
     let wanted = rectify::wanted(&needed, &readers, &graph.output);
     let (drafts, made, rectified) = (Vec::new(), HashMap::new(), Vec::new());
@@ -302,7 +324,10 @@ impl<'a> Folder<'a> {
     fn nonnegative(&self, tensor: TensorId) -> bool {
         let Input { scale, shift, .. } = &self.input;
         match tensor {
-            0 => scale.iter().zip(shift).all(|(a, b)| b.min(a * 255.0 + b) >= 0.0),
+            0 => {
+                let (low, high) = self.input.kind().range();
+                scale.iter().zip(shift).all(|(a, b)| (a * f64::from(low) + b).min(a * f64::from(high) + b) >= 0.0)
+            }
             t => self.tensors[t].nonnegative,
         }
     }

@@ -1,5 +1,7 @@
 //! The float network after folding: what [`super::fold`] makes and every later stage of the converter reads.
 
+use crate::format::view::TensorInput;
+use crate::quant::DataType;
 use crate::shape::Window;
 
 /// Index of a tensor in [`Network::tensors`].
@@ -18,6 +20,16 @@ pub struct Input {
     pub scale: Vec<f64>,
     /// See `scale`.
     pub shift: Vec<f64>,
+    /// Where it is no picture: the bytes are S8, and come of values in this layout.
+    pub tensor: Option<TensorInput>,
+}
+
+impl Input {
+    /// Type of the bytes.
+    #[must_use]
+    pub const fn kind(&self) -> DataType {
+        if self.tensor.is_some() { DataType::S8 } else { DataType::U8 }
+    }
 }
 
 /// A tensor of the folded network.

@@ -389,14 +389,15 @@ fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
     if !walk.made.tensors[input].picture || window.unpadded() || network.input.shift.iter().all(|&s| s == 0.0) {
         return Vec::new();
     }
+    let (low, high) = network.input.kind().range();
     let mut bytes = Vec::new();
     for (c, (scale, shift)) in network.input.scale.iter().zip(&network.input.shift).enumerate() {
         let zero = -shift / scale;
-        let byte = (zero + 0.5).floor().clamp(0.0, 255.0);
+        let byte = (zero + 0.5).floor().clamp(f64::from(low), f64::from(high));
         if (zero - byte).abs() > 0.5 {
             walk.made.notes.push(std::format!("the border of channel {c} should be byte {zero:.1} and is {byte}: pictures are padded with the nearest byte"));
         }
-        bytes.push(u8::try_from(integer(byte)).unwrap_or_default());
+        bytes.push(integer(byte).to_le_bytes()[0]);
     }
     bytes
 }

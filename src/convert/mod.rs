@@ -17,6 +17,7 @@ pub mod graph;
 pub mod hessian;
 pub mod histogram;
 pub mod import;
+pub mod input;
 mod layer;
 pub mod matrix;
 mod merge;
@@ -39,6 +40,7 @@ pub use error::ConvertError;
 pub use explain::explain;
 pub use pipeline::{Calibrated, Converted, Options, Progress, Source, Stage, convert};
 
+use graph::Input;
 use std::vec::Vec;
 
 /// Pictures to calibrate with.
@@ -51,9 +53,18 @@ pub trait Pictures: Sync {
         self.len() == 0
     }
 
-    /// Picture `i` as the network reads it: `[h][w][c]` bytes.
+    /// Picture `i`, or tensor, as the network reads it: `[h][w][c]` bytes.
     ///
     /// # Errors
     /// [`ConvertError::Picture`] if it cannot be read.
-    fn load(&self, i: usize, shape: [u32; 3]) -> Result<Vec<u8>, ConvertError>;
+    fn load(&self, i: usize, input: &Input) -> Result<Vec<u8>, ConvertError>;
+
+    /// What the bytes of tensor `i` were rounded from, in the layout of the ONNX: what the float network reads. Nothing where the bytes are all there is.
+    ///
+    /// # Errors
+    /// [`ConvertError::Picture`] if it cannot be read.
+    fn floats(&self, i: usize) -> Result<Option<Vec<f32>>, ConvertError> {
+        let _ = i;
+        Ok(None)
+    }
 }

@@ -4,12 +4,13 @@ use super::bypass::{self, Bypass};
 use super::calibrate::{Statistics, calibrate};
 use super::emit::{About, emit};
 use super::float::{FloatInput, FloatNet, feed};
+use super::fold::{fold, fold_tensor};
 use super::graph::{Input, Network, Op};
 use super::import::{self, Graph, import};
 use super::onnx::Onnx;
 use super::quantize::{self, Spent, timed, walked};
 use super::quantized::Quantized;
-use super::{ConvertError, Pictures, fold::fold, plan};
+use super::{ConvertError, Pictures, plan};
 use crate::format::view::Preprocess;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
@@ -121,16 +122,20 @@ impl Source {
         let mut graph = import(Onnx::load(path)?)?;
         let feed = FloatInput { name: graph.input.clone(), dims: graph.dims.get(&graph.input).cloned().unwrap_or_default(), bytes: graph.bytes };
         let (sha256, (mut scale, mut shift)) = (graph.sha256, normalization(preprocess));
-        let mut network = fold(&graph, &scale, &shift)?;
+        let folded = |graph: &Graph| preprocess.tensor.map_or_else(|| fold(graph, &scale, &shift), |step| fold_tensor(graph, step));
+        let mut network = folded(&graph)?;
         let quantized = graph.operations.iter().any(|o| matches!(o.op, import::Op::Quantize(_))) || !graph.grids.is_empty();
         let quantized = quantized.then(|| graph.clone());
         let bypasses = bypass::bypasses(&graph, &network);
         let left_out = bypass::pick(&bypasses, skipped)?;
         if !left_out.is_empty() {
             bypass::apply(&mut graph, &left_out);
-            network = fold(&graph, &scale, &shift)?;
+            network = folded(&graph)?;
         }
         let channels = network.input.shape[2] as usize;
+        if let Some(step) = preprocess.tensor {
+            (scale, shift) = (std::vec![f64::from(step); channels], std::vec![0.0; channels]);
+        }
         scale.truncate(channels);
         shift.truncate(channels);
         let fed = Input { scale, shift, ..network.input.clone() };
@@ -176,6 +181,12 @@ impl Source {
     #[must_use]
     pub fn feed(&self, picture: &[u8]) -> Vec<f32> {
         feed(picture, &self.fed)
+    }
+
+    /// The same, or what the bytes were rounded from where that is known.
+    #[must_use]
+    pub fn fed(&self, bytes: &[u8], floats: Option<Vec<f32>>) -> Vec<f32> {
+        floats.unwrap_or_else(|| self.feed(bytes))
     }
 }
 
@@ -224,7 +235,7 @@ impl Calibrated {
         let float = source.float(&source.values())?;
         let import = clock.lap();
         let (n, walked) = (pictures.len(), walked(&source.network, pictures.len()));
-        let run = |picture: &[u8]| float.run(&source.feed(picture));
+        let run = |i: usize, picture: &[u8]| float.run(&source.fed(picture, pictures.floats(i)?));
         let statistics = calibrate(&source.network, &run, pictures, &walked, threads, &|done| progress(Stage::Calibrate, done, n))?;
         drop(float);
         Ok(Self { source, statistics, walked, seconds: [(Stage::Import, import), (Stage::Calibrate, clock.lap())] })
@@ -236,7 +247,7 @@ impl Calibrated {
     /// If a picture cannot be read or a step cannot be expressed in the arithmetic of the device.
     pub fn quantize(&self, options: quantize::Options, pictures: &dyn Pictures, spent: &Spent, progress: &Progress<'_>) -> Result<Quantized, ConvertError> {
         let network = &self.source.network;
-        let inputs = self.walked.iter().map(|&i| pictures.load(i, network.input.shape)).collect::<Result<_, _>>()?;
+        let inputs = self.walked.iter().map(|&i| pictures.load(i, &network.input)).collect::<Result<_, _>>()?;
         timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
     }
 
@@ -265,12 +276,13 @@ impl Calibrated {
             name: network.name.clone(),
             parameters: parameters(network),
             preprocess: options.preprocess,
+            tensor: network.input.tensor,
             labels: options.labels.clone(),
             sha256: self.source.sha256,
             pictures: n,
             method: options.quantize.to_string(),
             skipped: self.source.left_out.iter().map(|b| b.block).collect(),
-            check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, network.input.shape))?,
+            check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, &network.input))?,
         };
         if n < FEW {
             quantized.notes.push(std::format!(

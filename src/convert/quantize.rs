@@ -147,7 +147,8 @@ pub fn timed(
 ) -> Result<Quantized, ConvertError> {
     let (scales, uniform) = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
-    let picture = Tensor { name: "input".into(), shape: network.input.shape, kind: DataType::U8, scales: of_picture, zero: 0, picture: true, part: None };
+    let picture =
+        Tensor { name: "input".into(), shape: network.input.shape, kind: network.input.kind(), scales: of_picture, zero: 0, picture: true, part: None };
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let foreign = Kept::default();

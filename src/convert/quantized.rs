@@ -23,7 +23,7 @@ pub struct Tensor {
     pub scales: Vec<f64>,
     /// The byte that stands for 0: none but 0 in tensors of our own.
     pub zero: u8,
-    /// True for the picture that is fed in.
+    /// True for the picture that is fed in, or the tensor: its channels have no padding.
     pub picture: bool,
     /// The tensor whose channels it is, and from which channel on; nothing where it has a buffer of its own.
     pub part: Option<(TensorId, u32)>,
@@ -34,7 +34,7 @@ impl Tensor {
     #[must_use]
     pub const fn view(&self, offset: usize) -> View {
         let [h, w, c] = self.shape;
-        if self.picture { View::picture(h, w, c, offset) } else { View::packed(h, w, c, self.kind, offset) }
+        if self.picture { View { kind: self.kind, ..View::picture(h, w, c, offset) } } else { View::packed(h, w, c, self.kind, offset) }
     }
 }
 

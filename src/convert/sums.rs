@@ -34,7 +34,7 @@ pub fn taps(sums: &mut [i64], x: &[u8], view: &View, window: &Window, [oh, ow]: 
                     }
                 }
                 sums.iter_mut().zip(&row_sums).for_each(|(s, &r)| *s += i64::from(r));
-                sums.iter_mut().zip(padding).for_each(|(s, &p)| *s += border * i64::from(p));
+                sums.iter_mut().zip(padding).for_each(|(s, &p)| *s += border * i64::from(value(p, view.kind)));
             }
         }
     }

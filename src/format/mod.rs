@@ -91,7 +91,7 @@ pub mod network {
     pub const RESIZE_TO: usize = 17;
     /// Height and width of the centre crop, 0 for none.
     pub const CROP: usize = 18;
-    /// Bit 0: the network reads blue, green, red.
+    /// Bit 0: the network reads blue, green, red. Bit 1: the channels are the last of the dimensions of [`ONNX`].
     pub const FLAGS: usize = 20;
     /// Divisor of a byte, f32.
     pub const SCALE: usize = 21;
@@ -101,6 +101,8 @@ pub mod network {
     pub const DEVIATION: usize = 26;
     /// Scale of a tensor input, f32.
     pub const INPUT_SCALE: usize = 30;
+    /// Sizes of the ONNX input behind the batch where it is a tensor, three words: what there are fewer is 0.
+    pub const ONNX: usize = 31;
 }
 
 /// Word offsets in a plan record.

@@ -1,7 +1,7 @@
 //! The one check of a file: after it every offset, size and alias of every plan is known to be in bounds.
 
 use super::plan::{Operation, Plan, PlanKind};
-use super::view::{Fault, Model, ParseError, word};
+use super::view::{Fault, Model, ParseError, TensorInput, word};
 use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, origin, section, step, tensor};
 use crate::crc::crc32;
 use crate::ops::conv::{Conv, Second};
@@ -119,7 +119,12 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     if [h, w, c].iter().any(|&v| v == 0 || v > SIZE_LIMIT) {
         return fail(at, "network", "the input has no pixels or too many");
     }
-    let bytes = [h, w, c].iter().map(|&v| u64::from(v)).product::<u64>();
+    let product = |sizes: &[u32]| sizes.iter().map(|&v| u64::from(v)).product::<u64>();
+    let bytes = product(&[h, w, c]);
+    let fits = |t: &TensorInput| t.scale.is_normal() && t.scale > 0.0 && t.sizes.iter().all(|&n| n <= SIZE_LIMIT) && product(t.dimensions()) == bytes;
+    if model.tensor().is_some_and(|t| !fits(&t)) {
+        return fail(at, "network", "the layout of the input does not fit its size, or its scale is not above 0");
+    }
     if !model.picture.is_empty() && model.picture.len() as u64 != bytes {
         return fail(byte_of(model, model.picture), "picture", "it has not the size of the input");
     }
@@ -168,7 +173,8 @@ fn check_plan(plan: &Plan<'_>) -> Result<()> {
         return fail(at, "plan", "the scores are not one 32-bit number a class");
     }
     let picture = plan.input().view();
-    if [picture.h, picture.w, picture.c] != model.input_shape() || !matches!(picture.kind, DataType::U8 | DataType::S8) || !picture.is_dense() {
+    let kind = if model.tensor().is_some() { DataType::S8 } else { DataType::U8 };
+    if [picture.h, picture.w, picture.c] != model.input_shape() || picture.kind != kind || !picture.is_dense() {
         return fail(at, "plan", "its input is not that of the network");
     }
     if picture.pixel != picture.c as usize {
@@ -261,7 +267,7 @@ fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
     let padded = u64::from(view.c).next_multiple_of(4) * element;
     let (pixel, row) = (view.pixel as u64, view.row as u64);
     let stored = if pixel < padded { u64::from(view.c) * element } else { padded };
-    if pixel < stored || (pixel < padded && !(is_input && view.kind == DataType::U8)) || row < (u64::from(view.w) - 1) * pixel + stored {
+    if pixel < stored || (pixel < padded && !(is_input && bytes_type(&view))) || row < (u64::from(view.w) - 1) * pixel + stored {
         return fail(at, "tensor", "its pixels overlap");
     }
     let span = |n: u32, pitch: u64| (u64::from(n) - 1).checked_mul(pitch);

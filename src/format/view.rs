@@ -148,6 +148,18 @@ impl<'a> Model<'a> {
         if self.picture.len() == input.len() { input.copy_from_slice(self.picture) } else { check_input(self.seed(), self.input_shape(), input) }
     }
 
+    /// How values become the input where it is no picture.
+    #[must_use]
+    pub fn tensor(&self) -> Option<TensorInput> {
+        let n = self.network;
+        (word(n, network::INPUT_KIND) == 1).then(|| TensorInput {
+            scale: float(n, network::INPUT_SCALE),
+            shape: self.input_shape(),
+            sizes: words(n, network::ONNX),
+            channels_last: word(n, network::FLAGS) & 2 != 0,
+        })
+    }
+
     /// How a picture becomes the input.
     #[must_use]
     pub fn preprocess(&self) -> Preprocess {
@@ -164,6 +176,7 @@ impl<'a> Model<'a> {
             scale: float(n, network::SCALE),
             mean: core::array::from_fn(|i| float(n, network::MEAN + i)),
             deviation: core::array::from_fn(|i| float(n, network::DEVIATION + i)),
+            tensor: self.tensor().map(|t| t.scale),
         }
     }
 
@@ -253,6 +266,30 @@ pub struct Preprocess {
     pub mean: [f32; 4],
     /// Standard deviation of each channel.
     pub deviation: [f32; 4],
+    /// Real value of one step of an input that is no picture: then nothing else is done to it. Nothing for a picture.
+    pub tensor: Option<f32>,
+}
+
+/// An input that is no picture: values in the layout of the ONNX network, kept as S8 `[h][w][c]` with one scale. [`crate::tensor`] makes the one of the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorInput {
+    /// Real value of one step, above 0.
+    pub scale: f32,
+    /// Height, width and channels.
+    pub shape: [u32; 3],
+    /// Sizes of the ONNX input behind the batch, as many as there are, then 0.
+    pub sizes: [u32; 3],
+    /// True if the channels are the last of them, false if they are the first.
+    pub channels_last: bool,
+}
+
+impl TensorInput {
+    /// Sizes of the ONNX input behind the batch, one to three.
+    #[must_use]
+    pub fn dimensions(&self) -> &[u32] {
+        let rank = self.sizes.iter().take_while(|&&n| n > 0).count();
+        &self.sizes[..rank]
+    }
 }
 
 /// How a picture is resized before it is cropped.

@@ -147,7 +147,7 @@ impl PictureError {
         match self {
             Self::Source { .. } => "each side has 1 to 65535 pixels",
             Self::Bytes { .. } => "check width, height and format: rgb24 has 3 bytes a pixel, gray8 1, yuv420 1.5 (chroma rounded up)",
-            Self::Network { .. } => "a picture goes to a network that reads 1 or 3 channels",
+            Self::Network { .. } => "a picture goes to a network that reads 1 or 3 channels of pictures; other inputs are .npy files of f32 or i8",
             Self::Result { .. } => "crop to the network's size, or leave out both resize and crop to resize to it",
             Self::Input { .. } => "give the whole input of the session",
             Self::Scratch { .. } => "ask scratch_bytes how many bytes this picture needs",

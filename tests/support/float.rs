@@ -31,7 +31,7 @@ impl Builder {
     pub fn new(seed: u64, h: u32, w: u32) -> Self {
         let scale = [0.229, 0.224, 0.225].map(|d| 1.0 / (255.0 * d)).to_vec();
         let shift = [0.485 / 0.229, 0.456 / 0.224, 0.406 / 0.225].map(|m: f64| -m).to_vec();
-        let input = Input { shape: [h, w, 3], nhwc: false, bytes: false, scale, shift };
+        let input = Input { shape: [h, w, 3], nhwc: false, bytes: false, scale, shift, tensor: None };
         let tensors = vec![Tensor::new([h, w, 3], false)];
         Self { network: Network { name: "random".into(), input, tensors, steps: Vec::new() }, random: Random::new(seed) }
     }
@@ -330,7 +330,7 @@ impl Pictures for Noise {
         self.0.len()
     }
 
-    fn load(&self, i: usize, _: [u32; 3]) -> Result<Vec<u8>, ConvertError> {
+    fn load(&self, i: usize, _: &Input) -> Result<Vec<u8>, ConvertError> {
         Ok(self.0[i].clone())
     }
 }

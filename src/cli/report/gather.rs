@@ -3,7 +3,7 @@
 use super::distribution::{self, Distribution};
 use super::{ReportArgs, page};
 use crate::cli::blocks::{self, Block};
-use crate::cli::converter::{float, source_of};
+use crate::cli::converter::{fed, float, source_of};
 use crate::cli::dataset::DataSet;
 use crate::cli::engine::{Engine, Preparer, input_bytes, load};
 use crate::cli::ensemble::{self, Costs, Ensemble, Inputs};
@@ -94,7 +94,7 @@ pub(in crate::cli) fn report(args: &ReportArgs, output: Output) -> Result {
 }
 
 fn measure(args: &ReportArgs, engine: Engine, set: &DataSet, source: &Source, output: Output) -> Result<Measured> {
-    let (geometry, skip_bad, threads) = (args.data.geometry.of(&engine.model), args.data.choice.skip_bad, args.threads.threads);
+    let (geometry, skip_bad, threads) = (args.data.geometry.of(&engine.model)?, args.data.choice.skip_bad, args.threads.threads);
     let watch = Watch::new(&engine.cores).warn();
     let (passes, times) = profile::measure(&engine, None, 1)?;
     let host = watch.end();
@@ -141,7 +141,7 @@ fn by_layer(
     for i in (0..n).map(|i| i * set.len() / n) {
         progress.step();
         if load(set, i, skip_bad, &mut preparer, &mut input)? {
-            let mut values = net.run(&source.feed(&input))?;
+            let mut values = net.run(&fed(source, set, i, &input)?)?;
             shown(source, &mut values);
             distributions.iter_mut().for_each(|d| d.add(&values));
             comparison.add(&mut session, &input, &values);

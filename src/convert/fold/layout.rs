@@ -55,7 +55,7 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
             help: "give one mean and one std for every channel of the input",
         }),
     };
-    Ok((Input { shape: sizes, nhwc, bytes: graph.bytes, scale: spread(scale)?, shift: spread(shift)? }, order))
+    Ok((Input { shape: sizes, nhwc, bytes: graph.bytes, scale: spread(scale)?, shift: spread(shift)?, tensor: None }, order))
 }
 
 /// True if the input is turned from [h][w][c] to [c][h][w] before the first layer.

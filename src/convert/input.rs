@@ -1,0 +1,27 @@
+//! The scale of an input that is no picture.
+
+use super::calibrate::TensorStatistics;
+use super::quantize::levels;
+use super::range::{Method, largest};
+use crate::quant::DataType;
+
+/// What is known of the values of an input.
+#[derive(Clone, Debug, Default)]
+pub struct Values(TensorStatistics);
+
+impl Values {
+    /// Counts values, all of which are finite.
+    pub fn add(&mut self, values: &[f32]) {
+        for &v in values {
+            self.0.histogram.add(v);
+            self.0.max = self.0.max.max(v.abs());
+        }
+    }
+
+    /// The real value of one step of S8 for such values.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the scale is kept in f32")]
+    pub fn scale(&self, method: Method) -> f32 {
+        ((largest(&self.0, levels(DataType::S8), method) / levels(DataType::S8)) as f32).max(f32::MIN_POSITIVE)
+    }
+}
