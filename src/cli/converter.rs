@@ -9,7 +9,6 @@ use super::error::{CliError, Result};
 use super::eval::{Job, Tally};
 pub(super) use super::layers::compare;
 use super::layers::{Layer, compare_layers};
-use super::npy::Values;
 use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
@@ -78,7 +77,7 @@ pub(super) fn fed(source: &Source, set: &DataSet, i: usize, input: &[u8]) -> Res
 
 /// The real values of tensor `i`.
 pub(super) fn floats(set: &DataSet, i: usize) -> core::result::Result<Option<Vec<f32>>, DataError> {
-    Ok(set.values(i)?.and_then(|values| if let Values::Floats(floats) = values { Some(floats) } else { None }))
+    Ok(set.values(i)?.and_then(|(values, floats)| floats.then_some(values)))
 }
 
 /// The last value of a float network for what it reads, each computed alone, on some threads.
@@ -113,9 +112,10 @@ impl Calibration {
         let set = args.choice.open(&args.calib, None)?;
         let mut good: Vec<usize> = (0..set.len()).collect();
         if args.choice.skip_bad {
-            good.retain(|&i| match set.dimensions() {
-                None => matches!(DataSet::unless_bad(true, || set.load(i)), Ok(Some(_))),
-                Some(_) => matches!(DataSet::unless_bad(true, || set.values(i)), Ok(Some(_))),
+            let finite = |values: &(Vec<f32>, bool)| values.0.iter().all(|v| v.is_finite());
+            good.retain(|&i| match set.values(i) {
+                Ok(None) => matches!(DataSet::unless_bad(set.load(i), true), Ok(Some(_))),
+                values => matches!(DataSet::unless_bad(values, true), Ok(Some(Some(values))) if finite(&values)),
             });
         }
         if good.is_empty() {
@@ -126,18 +126,18 @@ impl Calibration {
 
     /// The scale of an input that is no picture.
     fn scale(&self, method: Method) -> Result<f32> {
-        let wrong = |what: String, help: &str| CliError::input(what, help);
         let mut values = input::Values::default();
         for &i in &self.good {
-            let name = || self.set.name(i);
-            match self.set.values(i)? {
-                Some(Values::Floats(floats)) if floats.iter().all(|v| v.is_finite()) => values.add(&floats),
-                Some(Values::Floats(_)) => return Err(wrong(format!("{}: a value is infinite, --calib", name()), "leave it out")),
-                Some(Values::Integers(_)) => {
-                    return Err(wrong(format!("{}: integers, --calib", name()), "calibrate with f32: the scale of the input is chosen from its values"));
+            let (what, help) = match self.set.values(i)? {
+                Some((floats, true)) if floats.iter().all(|v| v.is_finite()) => {
+                    values.add(&floats);
+                    continue;
                 }
-                None => return Err(wrong(format!("{}: a picture, --preprocess tensor", name()), "give an .npy of f32, or say how the pictures are prepared")),
-            }
+                Some((_, true)) => ("a value is infinite or not a number", "mend the data, or leave it out (--skip-bad)"),
+                Some((_, false)) => ("integers, --calib", "calibrate with f32: the scale of the input is chosen from its values"),
+                None => ("a picture, --preprocess tensor", "give an .npy of f32, or say how the pictures are prepared"),
+            };
+            return Err(CliError::input(format!("{}: {what}", self.set.name(i)), help));
         }
         Ok(values.scale(method))
     }

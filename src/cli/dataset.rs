@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::decode::{DecodeError, Decoded, decode};
-use super::npy::{self, NpyError, Values};
+use super::npy::{self, NpyError};
 use super::truth::{Truth, TruthError};
+use crate::format::view::TensorInput;
+use crate::tensor::{self, TensorError};
 
 const CIFAR_SIDE: u32 = 32;
 const CIFAR_PLANE: usize = 1024;
@@ -62,7 +64,7 @@ pub struct DataSet {
 enum Source {
     Files(Vec<PathBuf>),
     Cifar { file: Mutex<File>, count: u64 },
-    Npy { file: Mutex<File>, data: u64, count: u64, kind: Kind, shape: Vec<u64> },
+    Npy { file: Mutex<File>, data: u64, count: u64, kind: Kind, shape: Vec<u32> },
 }
 
 /// Elements of an `.npy`.
@@ -94,8 +96,10 @@ pub enum DataError {
     NpyBytes(PathBuf),
     /// A tensor, by its name, stands where the network reads pictures.
     Tensor(String),
-    /// A value of a tensor, by its name, is not a number.
-    NotANumber(String, usize),
+    /// A tensor, by its name, has not the dimensions that the network reads, or is a picture.
+    Layout(String, Option<Vec<u32>>, Vec<u32>),
+    /// The values of a tensor, by its name, are no input.
+    Values(String, TensorError),
     /// The file of `--truth` cannot be used.
     Truth(PathBuf, TruthError),
     /// A picture (by its name) has no line in the file of `--truth`.
@@ -116,7 +120,9 @@ impl fmt::Display for DataError {
             }
             Self::NpyBytes(path) => write!(f, "{}: an .npy file with more or fewer bytes than its header says", path.display()),
             Self::Tensor(name) => write!(f, "{name}: a tensor where the network reads pictures"),
-            Self::NotANumber(name, i) => write!(f, "{name}: value {i} is not a number"),
+            Self::Layout(name, None, read) => write!(f, "{name}: a picture where the network reads {read:?}"),
+            Self::Layout(name, Some(given), read) => write!(f, "{name}: a tensor {given:?} where the network reads {read:?}"),
+            Self::Values(name, error) => write!(f, "{name}: {error}"),
             Self::Truth(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoTruth(name, truth) => write!(f, "no class for {name} in {}", truth.display()),
         }
@@ -138,7 +144,8 @@ impl DataError {
             }
             Self::NpyBytes(..) => "copy or save it again",
             Self::Tensor(..) => "give pictures, or convert the network with --preprocess tensor",
-            Self::NotANumber(..) => "mend the data, or leave it out (--skip-bad)",
+            Self::Layout(..) => "save an .npy of f32 or i8 in the layout of the ONNX input, n in front",
+            Self::Values(..) => "mend the data, or leave it out (--skip-bad)",
             Self::Truth(..) => "write one `file,class` a line (for .npy and .bin `index,class`), the class as a number from 0",
             Self::NoTruth(..) => "name each picture by its path in the folder or by its file name, then a comma and its class",
         }
@@ -229,7 +236,7 @@ impl DataSet {
                 Ok(Decoded { width: CIFAR_SIDE, height: CIFAR_SIDE, rgb })
             }
             Source::Npy { file, data, kind: Kind::Pictures, shape, .. } => {
-                let [height, width] = [shape[0], shape[1]].map(|side| u32::try_from(side).unwrap_or(0));
+                let (height, width) = (shape[0], shape[1]);
                 let mut rgb = vec![0; height as usize * width as usize * 3];
                 self.read_at(file, data + k * rgb.len() as u64, &mut rgb)?;
                 Ok(Decoded { width, height, rgb })
@@ -240,48 +247,59 @@ impl DataSet {
 
     /// Sizes of each tensor, outermost first; nothing for pictures.
     #[must_use]
-    pub fn dimensions(&self) -> Option<&[u64]> {
+    pub fn dimensions(&self) -> Option<&[u32]> {
         match &self.source {
             Source::Npy { kind: Kind::Floats | Kind::Integers, shape, .. } => Some(shape),
             _ => None,
         }
     }
 
-    /// Reads tensor `i`; nothing for pictures.
+    /// Reads tensor `i`: its values, or as `false` says, integers that count steps of a scale. Nothing for pictures.
     ///
     /// # Errors
-    /// If the file cannot be read or a value is not a number.
+    /// If the file cannot be read.
     ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
-    pub fn values(&self, i: usize) -> Result<Option<Values>, DataError> {
-        let Source::Npy { file, data, kind, shape, .. } = &self.source else { return Ok(None) };
-        let width = match kind {
-            Kind::Pictures => return Ok(None),
-            Kind::Floats => 4,
-            Kind::Integers => 1,
-        };
+    pub fn values(&self, i: usize) -> Result<Option<(Vec<f32>, bool)>, DataError> {
+        let Source::Npy { file, data, kind: kind @ (Kind::Floats | Kind::Integers), shape, .. } = &self.source else { return Ok(None) };
+        let floats = *kind == Kind::Floats;
         // The file is as long as its header says.
-        let mut bytes = vec![0; shape.iter().fold(width, |all, &n| all * usize::try_from(n).unwrap_or(0))];
+        let elements = shape.iter().fold(1, |all, &n| all * n as usize);
+        let mut bytes = vec![0; if floats { 4 * elements } else { elements }];
         self.read_at(file, data + self.chosen[i] as u64 * bytes.len() as u64, &mut bytes)?;
-        if *kind == Kind::Integers {
-            return Ok(Some(Values::Integers(bytes.into_iter().map(u8::cast_signed).collect())));
-        }
-        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        match values.iter().position(|v| v.is_nan()) {
-            Some(at) => Err(DataError::NotANumber(self.name(i), at)),
-            None => Ok(Some(Values::Floats(values))),
-        }
+        let values = if floats {
+            bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        } else {
+            bytes.into_iter().map(|b| f32::from(b.cast_signed())).collect()
+        };
+        Ok(Some((values, floats)))
     }
 
-    /// What `load` gives, but with `skip_bad` a picture or tensor that is bad is `None` and named in a warning on stderr.
+    /// Makes the input of a network from tensor `i`.
     ///
     /// # Errors
-    /// As `load`.
-    pub fn unless_bad<T>(skip_bad: bool, load: impl FnOnce() -> Result<T, DataError>) -> Result<Option<T>, DataError> {
-        match load() {
+    /// If it cannot be read, is not what the network reads, or a value is not a number.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn fill(&self, i: usize, input: &mut [u8], layout: &TensorInput) -> Result<(), DataError> {
+        let read = layout.dimensions();
+        let Some((values, floats)) = self.values(i)?.filter(|_| self.dimensions() == Some(read)) else {
+            return Err(DataError::Layout(self.name(i), self.dimensions().map(<[u32]>::to_vec), read.to_vec()));
+        };
+        let scale = if floats { layout.scale } else { 1.0 };
+        tensor::fill(input, &values, &TensorInput { scale, ..*layout }).map_err(|error| DataError::Values(self.name(i), error))
+    }
+
+    /// What was loaded, but with `skip_bad` something bad is `None` and named in a warning on stderr.
+    ///
+    /// # Errors
+    /// The error of what is bad, or does not fit the network at all.
+    pub fn unless_bad<T>(loaded: Result<T, DataError>, skip_bad: bool) -> Result<Option<T>, DataError> {
+        match loaded {
             Ok(item) => Ok(Some(item)),
-            Err(error) if skip_bad && !matches!(error, DataError::Tensor(_)) => {
+            Err(error) if skip_bad && !matches!(error, DataError::Tensor(_) | DataError::Layout(..)) => {
                 eprintln!("warning: skipped {error}");
                 Ok(None)
             }
@@ -346,7 +364,8 @@ pub fn load_picture(path: &Path, exif: bool) -> Result<Decoded, DataError> {
     decode(&bytes, exif).map_err(|error| DataError::Picture(path.display().to_string(), error))
 }
 
-fn extension(path: &Path) -> String {
+/// What stands behind the last dot of a file's name, in small letters.
+pub(super) fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
@@ -371,7 +390,8 @@ fn array(path: &Path, bytes: u64) -> Result<Source, DataError> {
     if header.elements().and_then(|n| n.checked_mul(width)?.checked_add(header.data)) != Some(bytes) {
         return Err(DataError::NpyBytes(path.to_owned()));
     }
-    Ok(Source::Npy { file: Mutex::new(file), data: header.data, count: header.shape[0], kind, shape: header.shape[1..].to_vec() })
+    let shape = header.shape[1..].iter().map(|&n| u32::try_from(n).unwrap_or(u32::MAX)).collect();
+    Ok(Source::Npy { file: Mutex::new(file), data: header.data, count: header.shape[0], kind, shape })
 }
 
 /// The entries of a folder without hidden ones, in the order of their names.

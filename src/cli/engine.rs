@@ -4,14 +4,12 @@ use super::args::{EngineArgs, kernels};
 use super::dataset::DataSet;
 use super::decode::Decoded;
 use super::error::{CliError, Result};
-use super::npy::Values;
 use crate::format::view::TensorInput;
 use crate::format::{Model, Plan};
 use crate::kernels::Kernels;
 use crate::os;
 use crate::picture::{Geometry, Picture, PictureError, fill, scratch_bytes};
 use crate::session::{Session, Workers};
-use crate::tensor;
 use crate::threads::Pool;
 use memmap2::MmapMut;
 use std::collections::BTreeSet;
@@ -168,22 +166,10 @@ impl Preparer {
 /// # Errors
 /// If it cannot be read or does not fit.
 pub fn load(set: &DataSet, i: usize, skip_bad: bool, preparer: &mut Preparer, input: &mut [u8]) -> Result<bool> {
-    let Some(layout) = &preparer.tensor else {
-        let Some(picture) = DataSet::unless_bad(skip_bad, || set.load(i))? else { return Ok(false) };
-        preparer.prepare(input, &picture, &set.name(i))?;
-        return Ok(true);
-    };
-    if set.dimensions().is_none_or(|given| !given.iter().copied().eq(layout.dimensions().iter().map(|&n| u64::from(n)))) {
-        let given = set.dimensions().map_or_else(|| "a picture".to_owned(), |given| format!("a tensor {given:?}"));
-        let read = layout.dimensions().iter().map(|n| format!(", {n}")).collect::<String>();
-        let what = format!("{}: {given} where the network reads {:?}", set.name(i), layout.dimensions());
-        return Err(CliError::input(what, format!("save an .npy of f32 or i8 with the shape [n{read}], the layout of the ONNX input")));
+    if let Some(layout) = &preparer.tensor {
+        return Ok(DataSet::unless_bad(set.fill(i, input, layout), skip_bad)?.is_some());
     }
-    let filled = match DataSet::unless_bad(skip_bad, || set.values(i))?.flatten() {
-        None => return Ok(false),
-        Some(Values::Floats(values)) => tensor::fill(input, &values, layout),
-        Some(Values::Integers(values)) => tensor::fill_integers(input, &values, layout),
-    };
-    filled.map_err(|e| CliError::input(format!("{}: {e}", set.name(i)), "give the values that the network reads"))?;
+    let Some(picture) = DataSet::unless_bad(set.load(i), skip_bad)? else { return Ok(false) };
+    preparer.prepare(input, &picture, &set.name(i))?;
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
+use super::dataset::DataSet;
 use super::demo::DemoArgs;
 use super::error::{CliError, Result};
 use super::output::Output;
@@ -36,7 +37,7 @@ pub(super) fn demo(_: &DemoArgs, _: Output) -> Result {
 pub(super) struct Float(core::convert::Infallible);
 
 impl Float {
-    pub(super) fn scores(&self, _: &[&[u8]], _: usize) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn scores(&self, _: &DataSet, _: &[usize], _: &[&[u8]], _: usize) -> Result<Vec<Vec<f32>>> {
         match self.0 {}
     }
 }

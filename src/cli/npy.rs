@@ -95,15 +95,6 @@ fn parse(text: &str, data: u64) -> Result<Header, NpyError> {
     Ok(Header { kind: kind.to_owned(), shape, data })
 }
 
-/// Elements of an array that are the input of a network which reads no picture.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
-    /// Real values.
-    Floats(Vec<f32>),
-    /// Integers in steps of the scale that a `.stone` file keeps.
-    Integers(Vec<i8>),
-}
-
 /// Reads an array of integers of any width as classes.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! `skipstone run`: labels of pictures.
 
 use super::args::{EngineArgs, GeometryArgs, ThreadArgs, count};
-use super::dataset::{DataSet, load_picture};
+use super::dataset::{DataSet, extension, load_picture};
 use super::decode::decode;
 use super::engine::{Engine, Preparer, input_bytes, load, put};
 use super::error::{CliError, Result};
@@ -120,10 +120,8 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     }
     let (mut pictures, mut bad, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for path in &args.pictures {
-        let labelled = match path.extension() {
-            Some(e) if e == "npy" => runner.array(path, &mut pictures),
-            _ => runner.file(path, args.exif).map(|labelled| pictures.push(labelled)),
-        };
+        let labelled =
+            if extension(path) == "npy" { runner.array(path, &mut pictures) } else { runner.file(path, args.exif).map(|labelled| pictures.push(labelled)) };
         match labelled {
             Ok(()) => {}
             Err(error) => {
