@@ -38,6 +38,7 @@ fn make(network: &Network, pictures: &Noise, options: quantize::Options) -> Resu
         name: network.name.clone(),
         parameters: 1,
         preprocess,
+        tensor: network.input.tensor,
         labels: Vec::new(),
         sha256: [7; 32],
         check_picture: Vec::new(),

@@ -32,21 +32,29 @@ impl CliError {
     }
 
     /// A check did not hold.
+    #[cold]
+    #[inline(never)]
     pub fn check(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(1, what, help)
     }
 
     /// The arguments make no sense.
+    #[cold]
+    #[inline(never)]
     pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(2, what, help)
     }
 
     /// An input is bad or an output cannot be written.
+    #[cold]
+    #[inline(never)]
     pub fn input(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(3, what, help)
     }
 
     /// The machine or this build cannot.
+    #[cold]
+    #[inline(never)]
     pub fn machine(what: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(4, what, help)
     }

@@ -238,7 +238,8 @@ pub fn tensors(network: &Network, picture: &[u8]) -> Vec<Values> {
 fn evaluate_all(network: &Network, picture: &[u8]) -> (Vec<Values>, Vec<Values>) {
     assert_eq!(picture.len(), network.input.shape.iter().map(|&n| n as usize).product::<usize>());
     let c = network.input.scale.len();
-    let input = picture.iter().enumerate().map(|(i, &b)| f64::from(b) * network.input.scale[i % c] + network.input.shift[i % c]).collect();
+    let value = |b: u8| if network.input.tensor.is_some() { f64::from(b.cast_signed()) } else { f64::from(b) };
+    let input = picture.iter().enumerate().map(|(i, &b)| value(b) * network.input.scale[i % c] + network.input.shift[i % c]).collect();
     let mut tensors: Vec<Values> = vec![Vec::new(); network.tensors.len()];
     tensors[0] = input;
     let mut values = Vec::new();
@@ -294,9 +295,9 @@ fn evaluate_all(network: &Network, picture: &[u8]) -> (Vec<Values>, Vec<Values>)
 }
 
 /// As the converter wants it.
-pub fn run(network: &Network) -> impl Fn(&[u8]) -> Result<Vec<Vec<f32>>, ConvertError> + Sync + '_ {
+pub fn run(network: &Network) -> impl Fn(usize, &[u8]) -> Result<Vec<Vec<f32>>, ConvertError> + Sync + '_ {
     #[expect(clippy::cast_possible_truncation, reason = "f32 is what tract gives")]
-    move |picture| Ok(evaluate(network, picture).into_iter().map(|v| v.into_iter().map(|x| x as f32).collect()).collect())
+    move |_, picture| Ok(evaluate(network, picture).into_iter().map(|v| v.into_iter().map(|x| x as f32).collect()).collect())
 }
 
 /// Random smooth pictures.
