@@ -96,7 +96,7 @@ def picture_network(args):
 def signal_network(args):
     """a network that reads no pictures, its input's shape, and what it tells apart"""
     import torch
-    from signals import build, patterns, shape_of
+    from signals import Block, build, patterns, shape_of
     shape = tuple(positive(n) for n in args.shape.split(",")) if args.shape else shape_of(args.name)
     classes = args.classes or 12
     x = array(args.signals)[:STATISTICS + COUNTED] if args.signals else patterns(shape, STATISTICS + COUNTED, classes, args.seed)[0]
@@ -105,6 +105,9 @@ def signal_network(args):
     shape = x.shape[1:]
     net = build(args.name, shape, classes, args.width)
     say(f"{args.name}: statistics from {STATISTICS} {'inputs' if args.signals else 'generated patterns'} of {shape}")
+    for block in net.modules():
+        if isinstance(block, Block):
+            torch.nn.init.zeros_(block.branch[-1][1].weight)
     randomize(net, args.seed)
     x = torch.from_numpy(x)
     settle(net, x[:STATISTICS])

@@ -119,6 +119,7 @@ fn file(network: &Quantized) -> Vec<u8> {
         name: "zeros".into(),
         parameters: 1,
         preprocess: PREPROCESS,
+        tensor: None,
         labels: Vec::new(),
         sha256: [7; 32],
         check_picture: Vec::new(),

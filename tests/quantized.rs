@@ -21,7 +21,7 @@ impl Pictures for Shown {
         24
     }
 
-    fn load(&self, i: usize, input: &Input) -> Result<Vec<u8>, ConvertError> {
+    fn load(&self, i: usize, input: &skipstone::convert::graph::Input) -> Result<Vec<u8>, ConvertError> {
         Ok(picture(i, input.shape))
     }
 }
