@@ -285,15 +285,18 @@ fn arrays() {
     assert_eq!(refused(&npy(1, "{'descr': '|u1', 'shape': (2, 3, 5, 3), }", &data)), DataError::Npy(path.clone(), NpyError::Header));
     assert_eq!(refused(b"\x93NUMPY\x02\0\xff\xff\xff\xff{"), DataError::Npy(path, NpyError::Header));
     for (kind, shape, bytes) in [
-        ("<f4", "2, 3, 5, 3", 360),
+        ("<f8", "2, 3, 5, 3", 720),
         ("|u1", "2, 3, 5, 4", 120),
         ("|u1", "90,", 90),
-        ("|u1", "2, 3, 5, 3", 89),
         ("|u1", "0, 3, 5, 3", 0),
         ("|u1", "4294967296, 4294967296, 4294967296, 3", 9),
     ] {
         let error = refused(&npy(1, &format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}"), &vec![0; bytes]));
         assert!(matches!(error, DataError::NpyShape(..)), "{kind} {shape}: {error}");
+    }
+    for (kind, shape, bytes) in [("|u1", "2, 3, 5, 3", 89), ("<f4", "2, 3, 5, 3", 359), ("|i1", "7", 8), ("<f4", "4294967296, 4294967296, 4294967296", 9)] {
+        let error = refused(&npy(1, &format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape},), }}"), &vec![0; bytes]));
+        assert!(matches!(error, DataError::NpyBytes(..)), "{kind} {shape}: {error}");
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use skipstone::convert::calibrate::calibrate;
 use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Conv, Input, Op, Second, Tensor};
-use skipstone::convert::input::Values;
+use skipstone::convert::input::{Values, stored_scale};
 use skipstone::convert::pipeline::{Options, Source, convert};
 use skipstone::convert::quantize::{self, quantize, walked};
 use skipstone::convert::range::Method;
@@ -111,6 +111,14 @@ fn layouts_of_the_onnx_input() {
         eprintln!("{db:6.1} dB  {name}");
         assert!(db >= LEAST_DB, "{name}: {db} dB");
     }
+    // A file that is quantized already keeps the scale of its input: no step rounds it once more.
+    let symmetric = Path::new("tests/onnx/quantized/qdq_symmetric.onnx");
+    let stored = stored_scale(symmetric).unwrap().unwrap();
+    let network = Source::open(symmetric, &preprocess(stored)).unwrap().network;
+    assert!(network.input.scale.iter().all(|&s| s == f64::from(stored)) && network.input.shift.iter().all(|&s| s == 0.0));
+    let other = Source::open(symmetric, &preprocess(2.0 * stored)).unwrap().network;
+    assert_eq!(other.steps.len(), network.steps.len() + 1);
+    assert_eq!(stored_scale(Path::new("tests/onnx/quantized/qdq_tensor_u8.onnx")).unwrap(), None);
     let bytes = Source::open(Path::new("tests/onnx/u8_input.onnx"), &preprocess(1.0));
     assert!(matches!(bytes, Err(ConvertError::Preprocess { .. })));
 }

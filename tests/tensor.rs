@@ -142,4 +142,7 @@ fn arrays() {
         assert!(matches!(open(kind, shape, &bytes), Err(DataError::NpyShape(..))), "{kind} {shape}");
     }
     std::fs::remove_file(&path).unwrap();
+    let set = DataSet::open(std::path::Path::new("tests/files/signal.npy"), None, None, None).unwrap();
+    let read: Vec<f32> = (0..set.len()).flat_map(|i| set.values(i).unwrap().unwrap().0).collect();
+    assert_eq!(read, (0..960).map(value).collect::<Vec<_>>(), "the file that the devices' programs read");
 }

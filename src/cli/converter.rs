@@ -231,7 +231,8 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let geometry = Geometry::from(preprocess);
     let calibration = Calibration::open(args, geometry)?;
     if let Some(scale) = &mut preprocess.tensor {
-        *scale = calibration.scale(rungs[0].method)?;
+        let stored = input::stored_scale(&args.onnx).map_err(|e| named(&args.onnx, e))?;
+        *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
     }
     let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();

@@ -1,9 +1,13 @@
 //! The scale of an input that is no picture.
 
+use super::ConvertError;
 use super::calibrate::TensorStatistics;
+use super::import::{Op, import};
+use super::onnx::Onnx;
 use super::quantize::levels;
 use super::range::{Method, largest};
 use crate::quant::DataType;
+use std::path::Path;
 
 /// What is known of the values of an input.
 #[derive(Clone, Debug, Default)]
@@ -24,4 +28,17 @@ impl Values {
     pub fn scale(&self, method: Method) -> f32 {
         ((largest(&self.0, levels(DataType::S8), method) / levels(DataType::S8)) as f32).max(f32::MIN_POSITIVE)
     }
+}
+
+/// The scale with which an ONNX file itself stores its input, where it does so in signed bytes around 0.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn stored_scale(path: &Path) -> Result<Option<f32>, ConvertError> {
+    let graph = import(Onnx::load(path)?)?;
+    let mut readers = graph.operations.iter().filter(|o| o.reads.contains(&graph.input));
+    Ok(match (readers.next().map(|o| &o.op), readers.next()) {
+        (Some(Op::Quantize(q)), None) if q.zero == 128 => Some(q.scale),
+        _ => None,
+    })
 }

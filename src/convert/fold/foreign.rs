@@ -10,6 +10,8 @@ const AS_IT_IS: Function = Function::Clip { low: f64::NEG_INFINITY, high: f64::I
 const NEAR: f64 = 1e-4;
 /// The weight that stands for one.
 const ONE: f64 = 127.0;
+/// The byte, from 0 to 255, of a signed 0.
+const MIDDLE: f64 = 128.0;
 
 impl<'a> Folder<'a> {
     /// The real value of one step of constant weights for each of `outputs` channels, which lie along `axis`; nothing where the file has floats.
@@ -179,13 +181,14 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// The picture as the file stores it: the bytes that the program reads, where they are the same, or a step that makes them.
+    /// The input as the file stores it: the bytes that the program reads, where they are the same (an S8 is 128 less), or a step that makes them.
     fn quantize_picture(&mut self, operation: &'a Operation, q: Quantization, value: Value) -> Result<Value, ConvertError> {
         let (scale, zero) = (f64::from(q.scale), f64::from(q.zero));
-        let near = |(factor, shift): (&f64, &f64)| (factor / scale - 1.0).abs() * 255.0 < NEAR && (shift / scale + zero).abs() < NEAR;
+        let middle = if self.input.tensor.is_some() { MIDDLE } else { 0.0 };
+        let near = |(factor, shift): (&f64, &f64)| (factor / scale - 1.0).abs() * 255.0 < NEAR && (shift / scale + zero - middle).abs() < NEAR;
         if self.uses(&operation.reads[0]) == 1 && self.input.scale.iter().zip(&self.input.shift).all(near) {
             self.input.scale.fill(scale);
-            self.input.shift.fill(-zero * scale);
+            self.input.shift.fill((middle - zero) * scale);
             return Ok(value);
         }
         let shape = self.tensors[0].shape;
