@@ -4,7 +4,10 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
+use super::raw::{
+    self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll,
+    windows::{self, Window},
+};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
@@ -224,11 +227,73 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile
 }
 
 fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool::<SIGNED_FLIP>(row);
+    windows::max_pool::<SIGNED_FLIP>(row, |w, out| {
+        if let Some(four) = out.first_chunk_mut::<4>() {
+            // SAFETY: the window has as many vectors as there is room for.
+            unsafe { max_of(&w, four) };
+            return 4;
+        }
+        let one = out.first_chunk_mut::<1>().expect("a window has a vector");
+        // SAFETY: as above.
+        unsafe { max_of(&w, one) };
+        1
+    });
+}
+
+/// The maxima of the first vectors of a window.
+///
+/// # Safety
+/// The window must have as many vectors.
+#[inline(always)]
+unsafe fn max_of<const V: usize>(w: &Window, out: &mut [[u8; LANES]; V]) {
+    // SAFETY: all bytes of the window lie inside its source.
+    unsafe {
+        let mut max = [vdupq_n_s8(i8::MIN); V];
+        let mut line = w.source;
+        for _ in 0..w.rows.1 {
+            let mut at = line;
+            for _ in 0..w.cols.1 {
+                unroll!(v < V => max[v] = vmaxq_s8(max[v], vld1q_s8(at.wrapping_add(v * LANES).cast())));
+                at = at.wrapping_add(w.cols.0);
+            }
+            line = line.wrapping_add(w.rows.0);
+        }
+        unroll!(v < V => vst1q_s8(out[v].as_mut_ptr().cast(), max[v]));
+    }
 }
 
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<SIGNED_FLIP>(row, average);
+    // SAFETY: the window's bytes are there.
+    windows::average_pool::<SIGNED_FLIP>(row, average, |w| unsafe { sums_of(&w) });
+}
+
+/// The sums of the first vector of a window.
+///
+/// # Safety
+/// The window must have a vector.
+#[inline(always)]
+unsafe fn sums_of(w: &Window) -> [i32; LANES] {
+    // SAFETY: all bytes of the window lie inside its source.
+    unsafe {
+        let mut sums = [vdupq_n_s32(0); 4];
+        let mut line = w.source;
+        for _ in 0..w.rows.1 {
+            let mut at = line;
+            for _ in 0..w.cols.1 {
+                let bytes = vld1q_s8(at.cast());
+                let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+                sums = [
+                    vaddw_s16(sums[0], vget_low_s16(low)),
+                    vaddw_high_s16(sums[1], low),
+                    vaddw_s16(sums[2], vget_low_s16(high)),
+                    vaddw_high_s16(sums[3], high),
+                ];
+                at = at.wrapping_add(w.cols.0);
+            }
+            line = line.wrapping_add(w.rows.0);
+        }
+        flat(&mut sums)[0]
+    }
 }
 
 fn add(row: &mut AddRow<'_>) {

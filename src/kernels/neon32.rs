@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part, windows};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
@@ -373,23 +373,11 @@ unsafe extern "C" fn round_words(sums: &mut Sums, multipliers: *const i32) {
 /// # Safety
 /// The CPU must have NEON.
 unsafe fn max_pool(row: &mut PoolRow<'_>) {
-    for pixel in 0..row.pixels {
-        let (first, count) = scalar::columns(row, pixel);
-        let (step, height) = (row.horizontal[2] * row.cols.0, if count == 0 { 0 } else { row.rows.1 });
-        let mut channel = 0;
-        while channel < row.channels {
-            if row.channels - channel < LANES || height == 0 {
-                channel += scalar::max_of::<SIGNED_FLIP, 4>(row, pixel, (first, count), channel);
-                continue;
-            }
-            let source = &row.source[first * row.cols.0 + channel..];
-            let source = &source[..super::reach(&[(height, row.rows.0), (count, step)], LANES)];
-            let out = &mut row.out[pixel * row.out_pixel + channel..][..LANES];
-            // SAFETY: all 16 bytes of the window's corners, and so of all its pixels, lie inside the source; the CPU has NEON.
-            unsafe { max_of(source.as_ptr(), row.rows.0, height, step, count, out.as_mut_ptr()) };
-            channel += LANES;
-        }
-    }
+    windows::max_pool::<SIGNED_FLIP>(row, |w, out| {
+        // SAFETY: the window's bytes are there, and 16 to write; the CPU has NEON.
+        unsafe { max_of(w.source, w.rows.0, w.rows.1, w.cols.0, w.cols.1, out.as_mut_ptr().cast()) };
+        1
+    });
 }
 
 /// The maximum of 16 signed bytes over a window of `height` rows and `width` columns, both at least 1.
@@ -419,8 +407,51 @@ unsafe extern "C" fn max_of(source: *const u8, row: usize, height: usize, step: 
     )
 }
 
-fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<SIGNED_FLIP>(row, average);
+/// # Safety
+/// The CPU must have NEON.
+unsafe fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
+    windows::average_pool::<SIGNED_FLIP>(row, average, |w| {
+        let mut sums = [0; LANES];
+        // SAFETY: the window's bytes are there; the CPU has NEON.
+        unsafe { sums_of(w.source, w.rows.0, w.rows.1, w.cols.0, w.cols.1, &mut sums) };
+        sums
+    });
+}
+
+/// The sums of 16 signed bytes over a window of `height` rows and `width` columns, both at least 1.
+///
+/// # Safety
+/// The CPU must have NEON; 16 bytes of each pixel must be readable.
+#[unsafe(naked)]
+unsafe extern "C" fn sums_of(source: *const u8, row: usize, height: usize, step: usize, width: usize, sums: &mut Sums) {
+    naked_asm!(
+        ".fpu neon",
+        "push {{r4, lr}}",
+        "vmov.i32 q8, #0",
+        "vmov.i32 q9, #0",
+        "vmov.i32 q10, #0",
+        "vmov.i32 q11, #0",
+        "2:",
+        "mov r12, r0",
+        "ldr r4, [sp, #8]",
+        "3:",
+        "vld1.8 {{d0, d1}}, [r12], r3",
+        "subs r4, r4, #1",
+        "vmovl.s8 q1, d0",
+        "vmovl.s8 q2, d1",
+        "vaddw.s16 q8, q8, d2",
+        "vaddw.s16 q9, q9, d3",
+        "vaddw.s16 q10, q10, d4",
+        "vaddw.s16 q11, q11, d5",
+        "bne 3b",
+        "add r0, r0, r1",
+        "subs r2, r2, #1",
+        "bne 2b",
+        "ldr r4, [sp, #12]",
+        "vst1.32 {{d16, d17, d18, d19}}, [r4]!",
+        "vst1.32 {{d20, d21, d22, d23}}, [r4]",
+        "pop {{r4, pc}}",
+    )
 }
 
 fn add(row: &mut AddRow<'_>) {

@@ -18,6 +18,9 @@ macro_rules! unroll {
 #[cfg(not(target_arch = "arm"))]
 pub(super) use unroll;
 
+#[cfg(any(arm64, neon32))]
+pub mod windows;
+
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
 use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};

@@ -151,42 +151,72 @@ pub(super) fn max_of<const FLIP: u8, const N: usize>(row: &mut PoolRow<'_>, pixe
 pub(super) fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Average<'_>) {
     for pixel in 0..row.pixels {
         let window = columns(row, pixel);
-        let n = average.count.unwrap_or(row.rows.1 * window.1);
-        let multiplier = n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m));
+        let multiplier = multiplier(row, window.1, &average);
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                32.. => mean_of::<FLIP, 32>(row, pixel, window, channel, average.p, multiplier),
-                16.. => mean_of::<FLIP, 16>(row, pixel, window, channel, average.p, multiplier),
+                64.. if VECTORS => mean_of::<FLIP, 64>(row, pixel, window, channel, average.p, multiplier),
+                16.. if VECTORS => mean_of::<FLIP, 16>(row, pixel, window, channel, average.p, multiplier),
+                8.. if !VECTORS => mean_of::<FLIP, 8>(row, pixel, window, channel, average.p, multiplier),
                 _ => mean_of::<FLIP, 4>(row, pixel, window, channel, average.p, multiplier),
             };
         }
     }
 }
 
+/// True where compilers keep the sums of many channels in vectors; else they are as many as there are registers for.
+const VECTORS: bool = cfg!(not(target_arch = "arm"));
+
+/// What the sums of a window with that many columns inside the picture are multiplied by; 0 where none is.
+pub(super) fn multiplier(row: &PoolRow<'_>, columns: usize, average: &Average<'_>) -> i32 {
+    let n = average.count.unwrap_or(row.rows.1 * columns);
+    n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m))
+}
+
 /// The rounded mean of N channels over the columns of a pixel's window; returns N.
 #[inline(always)]
-fn mean_of<const FLIP: u8, const N: usize>(
+pub(super) fn mean_of<const FLIP: u8, const N: usize>(
     row: &mut PoolRow<'_>,
     pixel: usize,
-    (first, count): (usize, usize),
+    window: (usize, usize),
     channel: usize,
     p: u32,
     multiplier: i32,
 ) -> usize {
-    let (kind, flip, offset) = if row.signed { (DataType::S8, 0x80, 128) } else { (DataType::U8, FLIP, 0) };
+    let sums = if row.signed || FLIP != 0 {
+        sums::<N>(row, window, channel, |byte| i32::from(byte.cast_signed()))
+    } else {
+        sums::<N>(row, window, channel, i32::from)
+    };
+    mean::<FLIP>(row, pixel, window.1, channel, &sums, p, multiplier);
+    N
+}
+
+/// The sums of N channels over the columns of a window.
+#[inline(always)]
+fn sums<const N: usize>(row: &PoolRow<'_>, (first, count): (usize, usize), channel: usize, value: impl Fn(u8) -> i32) -> [i32; N] {
     let mut sums = [0i32; N];
     let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
     for y in 0..if count == 0 { 0 } else { rows.1 } {
         let line = &row.source[y * rows.0 + first * row.cols.0 + channel..];
         for x in 0..count {
             let source: &[u8; N] = line[x * step..].first_chunk().expect("a window lies inside its source");
-            sums = core::array::from_fn(|i| sums[i].wrapping_add(i32::from(source[i] ^ flip) - offset));
+            for (sum, &byte) in sums.iter_mut().zip(source) {
+                *sum = sum.wrapping_add(value(byte));
+            }
         }
     }
-    let means = sums.map(|s| rdm(s.wrapping_shl(p), multiplier));
-    store::<FLIP>(&mut row.out[pixel * row.out_pixel + channel..][..N], &means, kind);
-    N
+    sums
+}
+
+/// Rounds sums over the pixels of a window, which has that many columns inside the picture, and stores them. Sums of U8 values XOR `FLIP` are of signed bytes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a sum wraps around")]
+pub(super) fn mean<const FLIP: u8>(row: &mut PoolRow<'_>, pixel: usize, columns: usize, channel: usize, sums: &[i32], p: u32, multiplier: i32) {
+    let (kind, offset) = if row.signed { (DataType::S8, 0) } else { (DataType::U8, (row.rows.1 * columns * usize::from(FLIP)) as i32) };
+    let out = &mut row.out[pixel * row.out_pixel + channel..][..sums.len()];
+    for (sums, out) in sums.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<4>().0) {
+        store::<FLIP>(out, &sums.map(|s| rdm(s.wrapping_add(offset).wrapping_shl(p), multiplier)), kind);
+    }
 }
 
 /// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
