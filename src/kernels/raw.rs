@@ -18,6 +18,7 @@ macro_rules! unroll {
 #[cfg(not(target_arch = "arm"))]
 pub(super) use unroll;
 
+pub mod addition;
 #[cfg(any(arm64, neon32))]
 pub mod windows;
 
@@ -307,6 +308,11 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// A tile of one panel in one row.
+    pub const fn of(pixel: usize, pixels: usize, panel: usize) -> Self {
+        Self { row: 0, pixel, pixels, panel, panels: 1, index: 0, wrap: usize::MAX }
+    }
+
     /// Row and pixel of pixel `p`.
     #[inline(always)]
     pub const fn place(&self, p: usize) -> (usize, usize) {

@@ -219,8 +219,7 @@ pub(super) fn mean<const FLIP: u8>(row: &mut PoolRow<'_>, pixel: usize, columns:
     }
 }
 
-/// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
-#[inline(always)]
+/// The portable addition for sets that store U8 XOR `FLIP`: the others take it for parameters of any size and for what is left over.
 pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
     for pixel in 0..row.pixels {
         for panel in 0..row.channels.div_ceil(LANES) {

@@ -4,11 +4,13 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+use super::raw::addition::{Addition, Panel};
 use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 /// A multiply-accumulate: each 32-bit lane of `acc` gains the four products of an unsigned byte of `x` with a signed byte of `w`.
 pub trait Dot {
@@ -67,14 +69,64 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
+        store_tile(&acc, job, t);
+    }
+}
+
+/// Stores the rounded sums of a tile.
+#[inline(always)]
+unsafe fn store_tile<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block.
+    unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<P, false>(&acc, job, t),
-            DataType::S8 => store_bytes::<P, true>(&acc, job, t),
+            DataType::U8 => store_bytes::<P, false>(acc, job, t),
+            DataType::S8 => store_bytes::<P, true>(acc, job, t),
             DataType::S16 | DataType::I32 => {
-                let mut values = acc;
+                let mut values = *acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
+    }
+}
+
+/// Computes pixels of a panel of an addition.
+///
+/// # Safety
+/// The CPU must have AVX2; the pixels and the panel must be those of an addition's body.
+#[target_feature(enable = "avx2")]
+pub unsafe fn add(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let [x, y] = addition.flips.map(|f| _mm_set1_epi8(f.cast_signed()));
+        let bias = [_mm256_loadu_si256(panel.bias.as_ptr().cast()), _mm256_loadu_si256(panel.bias.as_ptr().add(8).cast())];
+        let [k1, k2] = [&panel.k1, &panel.k2].map(|k| _mm256_permute4x64_epi64::<0xD8>(_mm256_loadu_si256(k.as_ptr().cast())));
+        let factors = [_mm256_unpacklo_epi16(k1, k2), _mm256_unpackhi_epi16(k1, k2)];
+        let mut pixel = pixels.start;
+        while pixel + 4 <= pixels.end {
+            add_tile::<4>(addition, panel, [x, y], bias, factors, pixel);
+            pixel += 4;
+        }
+        for pixel in pixel..pixels.end {
+            add_tile::<1>(addition, panel, [x, y], bias, factors, pixel);
+        }
+    }
+}
+
+/// Each lane multiplies a byte of `x` and a byte of `y`, side by side as 16 bits, with its factors.
+#[inline(always)]
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, flips: [__m128i; 2], bias: Sums, factors: Sums, pixel: usize) {
+    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    unsafe {
+        let mut acc = [bias; P];
+        unroll!(p < P => {
+            let x = _mm_xor_si128(_mm_loadu_si128(addition.x.at(pixel + p, panel.index).cast()), flips[0]);
+            let y = _mm_xor_si128(_mm_loadu_si128(addition.y.at(pixel + p, panel.index).cast()), flips[1]);
+            let pairs = [_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))];
+            unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(pairs[h], factors[h])));
+        });
+        let t = Tile::of(pixel, P, panel.index);
+        requantize(&mut acc, &addition.job, t);
+        store_tile(&acc, &addition.job, t);
     }
 }
 

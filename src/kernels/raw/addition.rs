@@ -1,0 +1,152 @@
+//! Additions as the vector sets compute them: panel by panel over many pixels, with the parameters made ready once.
+
+use super::{Job, PIECE, Reads, Second};
+use crate::kernels::{AddRow, reach, scalar, words};
+use crate::pack::{LANES, Taps, params};
+use core::ops::Range;
+
+/// An operand of an addition as raw pointers, which stay inside its slice for what a body is called with.
+#[derive(Clone, Copy)]
+pub struct Operand {
+    bytes: *const u8,
+    pixel: usize,
+}
+
+impl Operand {
+    /// The 16 channels of a panel.
+    #[inline(always)]
+    pub const fn at(&self, pixel: usize, panel: usize) -> *const u8 {
+        self.bytes.wrapping_add(pixel * self.pixel + panel * LANES)
+    }
+
+    /// How many pixels have 16 readable bytes from that channel on.
+    fn whole(&(bytes, pixel): &(&[u8], usize), channel: usize) -> usize {
+        bytes.len().checked_sub(channel + LANES).map_or(0, |spare| spare / pixel.max(1) + 1)
+    }
+}
+
+/// What all pixels of a panel share. A sum is `bias + k1·x + k2·y`, of signed bytes for a set that stores U8 XOR 0x80, else of unsigned bytes: the bias makes up
+/// for that, and shifts are part of all three.
+pub struct Panel {
+    pub index: usize,
+    pub bias: [i32; LANES],
+    pub k1: [i16; LANES],
+    pub k2: [i16; LANES],
+    /// False if the second operand has no weight.
+    pub two: bool,
+}
+
+/// An addition as raw pointers.
+pub struct Addition {
+    /// Where the results go, with the multipliers that round the sums.
+    pub job: Job,
+    pub x: Operand,
+    pub y: Operand,
+    /// What is XORed to the operands' bytes where they are read as unsigned ones.
+    pub flips: [u8; 2],
+}
+
+/// Computes a run for a set that stores U8 XOR `FLIP`. `body` computes the pixels of a panel, at least one; 16 bytes of each may be read.
+#[inline(always)]
+pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel, Range<usize>)) {
+    let (pixels, channels, panels) = (row.pixels, row.channels, row.channels.div_ceil(LANES));
+    assert!(channels.is_multiple_of(4) && row.params.len() >= panels * params::ADD_ROWS);
+    for (length, pixel, last) in
+        [(row.x.0.len(), row.x.1, channels), (row.y.0.len(), row.y.1, channels), (row.out.0.len(), row.out.1, channels * row.kind.bytes())]
+    {
+        assert!(length >= reach(&[(pixels, pixel)], last));
+    }
+    if pixels == 0 || channels == 0 {
+        return;
+    }
+    if !plain(row) {
+        return scalar::add::<FLIP>(row);
+    }
+    let operand = |(bytes, pixel): (&[u8], usize)| Operand { bytes: bytes.as_ptr(), pixel };
+    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), flips: row.signed.map(|s| if s { 0x80 } else { 0 }) };
+    let tail = (panels - 1) * LANES;
+    let whole = Operand::whole(&row.x, tail).min(Operand::whole(&row.y, tail)).min(pixels);
+    let piece = (PIECE / (row.x.1 + row.y.1 + row.out.1).max(1)).next_multiple_of(4);
+    for start in (0..pixels).step_by(piece) {
+        for index in 0..panels {
+            let end = (start + piece).min(if index + 1 == panels { whole } else { pixels });
+            if start < end {
+                body(&addition, &Panel::new::<FLIP>(row, index), start..end);
+            }
+        }
+    }
+    if whole < pixels {
+        let out = &mut row.out.0[whole * row.out.1 + tail * row.kind.bytes()..];
+        scalar::add::<FLIP>(&mut AddRow {
+            x: (&row.x.0[whole * row.x.1 + tail..], row.x.1),
+            y: (&row.y.0[whole * row.y.1 + tail..], row.y.1),
+            params: &row.params[(panels - 1) * params::ADD_ROWS..],
+            out: (out, row.out.1),
+            pixels: pixels - whole,
+            channels: channels - tail,
+            ..*row
+        });
+    }
+}
+
+/// True if the doubles of all multipliers fit into 32 bits and the shifted factors into 16, as a converter sees to it.
+fn plain(row: &AddRow<'_>) -> bool {
+    let fits = |line: &[u8; 64], bits: u32| bits <= 32 && words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w));
+    let panel = |p: &[[u8; 64]]| fits(&p[params::MULTIPLIER], 31) && [params::K1, params::K2].iter().all(|&k| row.p < 16 && fits(&p[k], 16 - row.p));
+    row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).all(panel)
+}
+
+impl Panel {
+    #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
+    fn new<const FLIP: u8>(row: &AddRow<'_>, index: usize) -> Self {
+        let line = |which| words(&row.params[index * params::ADD_ROWS + which]).map(|w| w << row.p);
+        let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
+        for (factors, signed) in factors.iter().zip(row.signed) {
+            // A byte of another sign than the set multiplies is 128 too little or too much.
+            let missing = match (FLIP, signed) {
+                (0, true) => -128,
+                (1.., false) => 128,
+                _ => 0,
+            };
+            bias.iter_mut().zip(factors).for_each(|(b, k)| *b = b.wrapping_add(k * missing));
+        }
+        let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
+        Self { index, bias, k1, k2, two: k2 != [0; LANES] }
+    }
+}
+
+impl Job {
+    /// Output and multipliers of an addition, as a convolution that reads nothing.
+    fn rounding(row: &mut AddRow<'_>) -> Self {
+        let taps = Taps { rows: 0, cols: 0, groups: 0 };
+        let nothing = Reads {
+            bytes: core::ptr::null(),
+            out_row: 0,
+            out_pixel: 0,
+            tap_row: 0,
+            tap_col: 0,
+            taps,
+            weights: core::ptr::null(),
+            panel: 0,
+            signed: false,
+            many: false,
+            jump: 0,
+        };
+        Self {
+            main: nothing,
+            second: Second::None,
+            params: row.params.as_ptr().cast(),
+            param_bytes: params::ADD_ROWS * 64,
+            rows: 1,
+            pixels: row.pixels,
+            panels: row.channels.div_ceil(LANES),
+            out: row.out.0.as_mut_ptr(),
+            out_row: 0,
+            out_pixel: row.out.1,
+            jump: 0,
+            channels: row.channels,
+            kind: row.kind,
+            plain: true,
+        }
+    }
+}
