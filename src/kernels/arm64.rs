@@ -4,14 +4,14 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{
-    self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll,
-    windows::{self, Window},
-};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
+use super::raw::addition::{self, Addition, Panel};
+use super::raw::windows::{self, Window};
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::aarch64::*;
+use core::ops::Range;
 
 /// The sums of a pixel, four lanes a register.
 pub type Sums = [int32x4_t; 4];
@@ -168,7 +168,6 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
         let lanes = panel.lanes;
-        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
         let at = skip.at(t.row, t.pixel, t.panel);
         let mut bytes = [vdupq_n_s8(0); P];
         if lanes == u16::MAX {
@@ -178,13 +177,21 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
             let zero = if skip.signed { 0 } else { SIGNED_FLIP };
             unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
-        unroll!(p < P => {
-            let (low, high) = (vmovl_s8(vget_low_s8(bytes[p])), vmovl_high_s8(bytes[p]));
-            acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(low), vget_low_s16(k2[0]));
-            acc[p][1] = vmlal_high_s16(acc[p][1], low, k2[0]);
-            acc[p][2] = vmlal_s16(acc[p][2], vget_low_s16(high), vget_low_s16(k2[1]));
-            acc[p][3] = vmlal_high_s16(acc[p][3], high, k2[1]);
-        });
+        unroll!(p < P => multiply_add(&mut acc[p], bytes[p], &panel.k2));
+    }
+}
+
+/// Adds the products of 16 bytes and factors.
+#[inline(always)]
+unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, factors: &[i16; LANES]) {
+    // SAFETY: NEON is part of the target.
+    unsafe {
+        let k = [vld1q_s16(&raw const factors[0]), vld1q_s16(&raw const factors[8])];
+        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        acc[0] = vmlal_s16(acc[0], vget_low_s16(low), vget_low_s16(k[0]));
+        acc[1] = vmlal_high_s16(acc[1], low, k[0]);
+        acc[2] = vmlal_s16(acc[2], vget_low_s16(high), vget_low_s16(k[1]));
+        acc[3] = vmlal_high_s16(acc[3], high, k[1]);
     }
 }
 
@@ -297,7 +304,39 @@ unsafe fn sums_of(w: &Window) -> [i32; LANES] {
 }
 
 fn add(row: &mut AddRow<'_>) {
-    scalar::add::<SIGNED_FLIP>(row);
+    // SAFETY: the body gets what it asks for.
+    addition::add::<SIGNED_FLIP>(row, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+}
+
+/// Computes pixels of a panel of an addition.
+///
+/// # Safety
+/// The pixels and the panel must be those of an addition's body.
+unsafe fn add_panel(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut pixel = pixels.start;
+        while pixel + 2 <= pixels.end {
+            add_tile::<2>(addition, panel, pixel);
+            pixel += 2;
+        }
+        if pixel < pixels.end {
+            add_tile::<1>(addition, panel, pixel);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, pixel: usize) {
+    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    unsafe {
+        let mut acc = [registers(&panel.bias); P];
+        unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.x.at(pixel + p, panel.index).cast()), &panel.k1));
+        if panel.two {
+            unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel.index).cast()), &panel.k2));
+        }
+        finish(acc, &addition.job, Tile::of(pixel, P, panel.index));
+    }
 }
 
 /// The kernels of a set that multiplies by `D`.

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part, windows};
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, addition, store_part, windows};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
@@ -54,6 +54,17 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
                 }
             }
         }
+        finish(sums, job, t);
+    }
+}
+
+/// Rounds the sums of a tile and stores them.
+///
+/// # Safety
+/// As [`tile`].
+unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
         let channels = job.channels(t.panel, 1);
         for (p, sums) in sums.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
@@ -107,11 +118,11 @@ unsafe fn dot_of(first: &Sums, reads: &Reads, t: Tile) -> [Sums; 2] {
 /// As [`tile`].
 unsafe fn add_skip(sums: &mut [Sums], panel: &SignedPanel, skip: &Skip, t: Tile) {
     for (p, sums) in sums.iter_mut().enumerate() {
-        let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
+        let (at, sums) = (skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p)), &raw mut *sums);
         // SAFETY: the lanes meet channels; one that meets none takes the byte that stands for 0.
         let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if skip.signed { 0 } else { SIGNED_FLIP }) });
         // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
-        unsafe { multiply_add(sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
+        unsafe { multiply_add(sums, sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
     }
 }
 
@@ -266,19 +277,18 @@ unsafe extern "C" fn dot(work: &Work<'_>) {
     )
 }
 
-/// `sums += k2·bytes`.
+/// `sums = first + factors·bytes`; both sums may be the same.
 ///
 /// # Safety
 /// The CPU must have NEON; 16 bytes must be readable.
 #[unsafe(naked)]
-unsafe extern "C" fn multiply_add(sums: &mut Sums, k2: &[i16; LANES], bytes: *const u8) {
+unsafe extern "C" fn multiply_add(sums: *mut Sums, first: *const Sums, factors: &[i16; LANES], bytes: *const u8) {
     naked_asm!(
         ".fpu neon",
-        "vld1.8 {{d0, d1}}, [r2]",
-        "vld1.16 {{d4, d5, d6, d7}}, [r1]",
-        "mov r3, r0",
-        "vld1.32 {{d16, d17, d18, d19}}, [r3]!",
-        "vld1.32 {{d20, d21, d22, d23}}, [r3]",
+        "vld1.8 {{d0, d1}}, [r3]",
+        "vld1.16 {{d4, d5, d6, d7}}, [r2]",
+        "vld1.32 {{d16, d17, d18, d19}}, [r1]!",
+        "vld1.32 {{d20, d21, d22, d23}}, [r1]",
         "vmovl.s8 q12, d0",
         "vmovl.s8 q13, d1",
         "vmlal.s16 q8, d24, d4",
@@ -454,6 +464,21 @@ unsafe extern "C" fn sums_of(source: *const u8, row: usize, height: usize, step:
     )
 }
 
-fn add(row: &mut AddRow<'_>) {
-    scalar::add::<SIGNED_FLIP>(row);
+/// # Safety
+/// The CPU must have NEON.
+unsafe fn add(row: &mut AddRow<'_>) {
+    addition::add::<SIGNED_FLIP>(row, |addition, panel, pixels| {
+        for pixel in pixels {
+            let mut sums = [0; LANES];
+            let at = &raw mut sums;
+            // SAFETY: the pixel and the panel are the addition's; the CPU has NEON.
+            unsafe {
+                multiply_add(at, &panel.bias, &panel.k1, addition.x.at(pixel, panel.index));
+                if panel.two {
+                    multiply_add(at, at, &panel.k2, addition.y.at(pixel, panel.index));
+                }
+                finish(core::slice::from_mut(&mut *at), &addition.job, Tile::of(pixel, 1, panel.index));
+            }
+        }
+    });
 }
