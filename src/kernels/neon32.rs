@@ -5,13 +5,16 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
-use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, addition, store_part, windows};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
+mod rows;
+
+use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
+use super::{ConvBlock, Set, Table, peak};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
 
-pub(super) static TABLE: Table = Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool, average_pool, add, peak: peak::neon32 };
+pub(super) static TABLE: Table =
+    Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool: rows::max_pool, average_pool: rows::average_pool, add: rows::add, peak: peak::neon32 };
 
 /// The sums of a pixel.
 type Sums = [i32; LANES];
@@ -54,17 +57,6 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
                 }
             }
         }
-        finish(sums, job, t);
-    }
-}
-
-/// Rounds the sums of a tile and stores them.
-///
-/// # Safety
-/// As [`tile`].
-unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
-    // SAFETY: as the caller's.
-    unsafe {
         let channels = job.channels(t.panel, 1);
         for (p, sums) in sums.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
@@ -118,11 +110,11 @@ unsafe fn dot_of(first: &Sums, reads: &Reads, t: Tile) -> [Sums; 2] {
 /// As [`tile`].
 unsafe fn add_skip(sums: &mut [Sums], panel: &SignedPanel, skip: &Skip, t: Tile) {
     for (p, sums) in sums.iter_mut().enumerate() {
-        let (at, sums) = (skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p)), &raw mut *sums);
+        let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
         // SAFETY: the lanes meet channels; one that meets none takes the byte that stands for 0.
         let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if skip.signed { 0 } else { SIGNED_FLIP }) });
         // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
-        unsafe { multiply_add(sums, sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
+        unsafe { multiply_add(sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
     }
 }
 
@@ -277,18 +269,19 @@ unsafe extern "C" fn dot(work: &Work<'_>) {
     )
 }
 
-/// `sums = first + factors·bytes`; both sums may be the same.
+/// `sums += k2·bytes`.
 ///
 /// # Safety
 /// The CPU must have NEON; 16 bytes must be readable.
 #[unsafe(naked)]
-unsafe extern "C" fn multiply_add(sums: *mut Sums, first: *const Sums, factors: &[i16; LANES], bytes: *const u8) {
+unsafe extern "C" fn multiply_add(sums: &mut Sums, k2: &[i16; LANES], bytes: *const u8) {
     naked_asm!(
         ".fpu neon",
-        "vld1.8 {{d0, d1}}, [r3]",
-        "vld1.16 {{d4, d5, d6, d7}}, [r2]",
-        "vld1.32 {{d16, d17, d18, d19}}, [r1]!",
-        "vld1.32 {{d20, d21, d22, d23}}, [r1]",
+        "vld1.8 {{d0, d1}}, [r2]",
+        "vld1.16 {{d4, d5, d6, d7}}, [r1]",
+        "mov r3, r0",
+        "vld1.32 {{d16, d17, d18, d19}}, [r3]!",
+        "vld1.32 {{d20, d21, d22, d23}}, [r3]",
         "vmovl.s8 q12, d0",
         "vmovl.s8 q13, d1",
         "vmlal.s16 q8, d24, d4",
@@ -378,107 +371,4 @@ unsafe extern "C" fn round_s8(sums: &Sums, multipliers: *const i32, out: *mut u8
 #[unsafe(naked)]
 unsafe extern "C" fn round_words(sums: &mut Sums, multipliers: *const i32) {
     naked_asm!(".fpu neon", rounded!(), "vst1.32 {{d0, d1, d2, d3}}, [r0]!", "vst1.32 {{d4, d5, d6, d7}}, [r0]", "bx lr",)
-}
-
-/// # Safety
-/// The CPU must have NEON.
-unsafe fn max_pool(row: &mut PoolRow<'_>) {
-    windows::max_pool::<SIGNED_FLIP>(row, |w, out| {
-        // SAFETY: the window's bytes are there, and 16 to write; the CPU has NEON.
-        unsafe { max_of(w.source, w.rows.0, w.rows.1, w.cols.0, w.cols.1, out.as_mut_ptr().cast()) };
-        1
-    });
-}
-
-/// The maximum of 16 signed bytes over a window of `height` rows and `width` columns, both at least 1.
-///
-/// # Safety
-/// The CPU must have NEON; 16 bytes of each pixel must be readable, and 16 bytes writable.
-#[unsafe(naked)]
-unsafe extern "C" fn max_of(source: *const u8, row: usize, height: usize, step: usize, width: usize, out: *mut u8) {
-    naked_asm!(
-        ".fpu neon",
-        "push {{r4, lr}}",
-        "vmov.i8 q0, #0x80",
-        "2:",
-        "mov r12, r0",
-        "ldr r4, [sp, #8]",
-        "3:",
-        "vld1.8 {{d2, d3}}, [r12], r3",
-        "subs r4, r4, #1",
-        "vmax.s8 q0, q0, q1",
-        "bne 3b",
-        "add r0, r0, r1",
-        "subs r2, r2, #1",
-        "bne 2b",
-        "ldr r4, [sp, #12]",
-        "vst1.8 {{d0, d1}}, [r4]",
-        "pop {{r4, pc}}",
-    )
-}
-
-/// # Safety
-/// The CPU must have NEON.
-unsafe fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    windows::average_pool::<SIGNED_FLIP>(row, average, |w| {
-        let mut sums = [0; LANES];
-        // SAFETY: the window's bytes are there; the CPU has NEON.
-        unsafe { sums_of(w.source, w.rows.0, w.rows.1, w.cols.0, w.cols.1, &mut sums) };
-        sums
-    });
-}
-
-/// The sums of 16 signed bytes over a window of `height` rows and `width` columns, both at least 1.
-///
-/// # Safety
-/// The CPU must have NEON; 16 bytes of each pixel must be readable.
-#[unsafe(naked)]
-unsafe extern "C" fn sums_of(source: *const u8, row: usize, height: usize, step: usize, width: usize, sums: &mut Sums) {
-    naked_asm!(
-        ".fpu neon",
-        "push {{r4, lr}}",
-        "vmov.i32 q8, #0",
-        "vmov.i32 q9, #0",
-        "vmov.i32 q10, #0",
-        "vmov.i32 q11, #0",
-        "2:",
-        "mov r12, r0",
-        "ldr r4, [sp, #8]",
-        "3:",
-        "vld1.8 {{d0, d1}}, [r12], r3",
-        "subs r4, r4, #1",
-        "vmovl.s8 q1, d0",
-        "vmovl.s8 q2, d1",
-        "vaddw.s16 q8, q8, d2",
-        "vaddw.s16 q9, q9, d3",
-        "vaddw.s16 q10, q10, d4",
-        "vaddw.s16 q11, q11, d5",
-        "bne 3b",
-        "add r0, r0, r1",
-        "subs r2, r2, #1",
-        "bne 2b",
-        "ldr r4, [sp, #12]",
-        "vst1.32 {{d16, d17, d18, d19}}, [r4]!",
-        "vst1.32 {{d20, d21, d22, d23}}, [r4]",
-        "pop {{r4, pc}}",
-    )
-}
-
-/// # Safety
-/// The CPU must have NEON.
-unsafe fn add(row: &mut AddRow<'_>) {
-    addition::add::<SIGNED_FLIP>(row, |addition, panel, pixels| {
-        for pixel in pixels {
-            let mut sums = [0; LANES];
-            let at = &raw mut sums;
-            // SAFETY: the pixel and the panel are the addition's; the CPU has NEON.
-            unsafe {
-                multiply_add(at, &panel.bias, &panel.k1, addition.x.at(pixel, panel.index));
-                if panel.two {
-                    multiply_add(at, at, &panel.k2, addition.y.at(pixel, panel.index));
-                }
-                finish(core::slice::from_mut(&mut *at), &addition.job, Tile::of(pixel, 1, panel.index));
-            }
-        }
-    });
 }

@@ -221,21 +221,22 @@ pub(super) fn mean<const FLIP: u8>(row: &mut PoolRow<'_>, pixel: usize, columns:
 
 /// The portable addition for sets that store U8 XOR `FLIP`: the others take it for parameters of any size and for what is left over.
 pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
-    for pixel in 0..row.pixels {
-        for panel in 0..row.channels.div_ceil(LANES) {
-            let params = &row.params[panel * params::ADD_ROWS..][..params::ADD_ROWS];
-            let (bias, multiplier) = (words(&params[params::BIAS]), words(&params[params::MULTIPLIER]));
-            let (k1, k2) = (words(&params[params::K1]), words(&params[params::K2]));
-            let len = LANES.min(row.channels - panel * LANES);
+    let [flip_x, flip_y] = row.signed.map(|s| if s { 0x80 } else { FLIP });
+    for (panel, params) in row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).enumerate() {
+        let [mut bias, m, k1, k2] = [params::BIAS, params::MULTIPLIER, params::K1, params::K2].map(|r| words(&params[r]));
+        for (k, _) in [k1, k2].iter().zip(row.signed).filter(|(_, signed)| *signed) {
+            bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_sub(k << 7));
+        }
+        let len = LANES.min(row.channels - panel * LANES);
+        for pixel in 0..row.pixels {
             let x = &row.x.0[pixel * row.x.1 + panel * LANES..][..len];
             let y = &row.y.0[pixel * row.y.1 + panel * LANES..][..len];
             let mut sum = [0; LANES];
-            for (lane, s) in sum[..len].iter_mut().enumerate() {
-                let acc = byte::<FLIP>(x[lane], row.signed[0]).wrapping_mul(k1[lane]).wrapping_add(byte::<FLIP>(y[lane], row.signed[1]).wrapping_mul(k2[lane]));
-                *s = rdm(acc.wrapping_add(bias[lane]).wrapping_shl(row.p), multiplier[lane]);
+            for lane in 0..len {
+                let products = i32::from(x[lane] ^ flip_x).wrapping_mul(k1[lane]).wrapping_add(i32::from(y[lane] ^ flip_y).wrapping_mul(k2[lane]));
+                sum[lane] = rdm(products.wrapping_add(bias[lane]).wrapping_shl(row.p), m[lane]);
             }
-            let at = pixel * row.out.1 + panel * LANES * row.kind.bytes();
-            store::<FLIP>(&mut row.out.0[at..], &sum[..len], row.kind);
+            store::<FLIP>(&mut row.out.0[pixel * row.out.1 + panel * LANES * row.kind.bytes()..], &sum[..len], row.kind);
         }
     }
 }

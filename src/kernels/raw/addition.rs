@@ -9,7 +9,8 @@ use core::ops::Range;
 #[derive(Clone, Copy)]
 pub struct Operand {
     bytes: *const u8,
-    pixel: usize,
+    /// Bytes from one pixel to the next.
+    pub pixel: usize,
 }
 
 impl Operand {
@@ -26,12 +27,13 @@ impl Operand {
 }
 
 /// What all pixels of a panel share. A sum is `bias + k1·x + k2·y`, of signed bytes for a set that stores U8 XOR 0x80, else of unsigned bytes: the bias makes up
-/// for that, and shifts are part of all three.
+/// for that, and shifts are part of all three. Assembly knows the places of the first three fields.
+#[repr(C)]
 pub struct Panel {
-    pub index: usize,
     pub bias: [i32; LANES],
     pub k1: [i16; LANES],
     pub k2: [i16; LANES],
+    pub index: usize,
     /// False if the second operand has no weight.
     pub two: bool,
 }
@@ -66,7 +68,8 @@ pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel
     let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), flips: row.signed.map(|s| if s { 0x80 } else { 0 }) };
     let tail = (panels - 1) * LANES;
     let whole = Operand::whole(&row.x, tail).min(Operand::whole(&row.y, tail)).min(pixels);
-    let piece = (PIECE / (row.x.1 + row.y.1 + row.out.1).max(1)).next_multiple_of(4);
+    let second = if row.x.0.as_ptr() == row.y.0.as_ptr() { 0 } else { row.y.1 };
+    let piece = (PIECE / (row.x.1 + second + row.out.1).max(1)).next_multiple_of(4).max(4);
     for start in (0..pixels).step_by(piece) {
         for index in 0..panels {
             let end = (start + piece).min(if index + 1 == panels { whole } else { pixels });
@@ -111,7 +114,7 @@ impl Panel {
             bias.iter_mut().zip(factors).for_each(|(b, k)| *b = b.wrapping_add(k * missing));
         }
         let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
-        Self { index, bias, k1, k2, two: k2 != [0; LANES] }
+        Self { bias, k1, k2, index, two: k2 != [0; LANES] }
     }
 }
 
