@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::addition::{self, Addition, Panel};
+use super::raw::addition::{self, Addition};
 use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
@@ -177,16 +177,16 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
             let zero = if skip.signed { 0 } else { SIGNED_FLIP };
             unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
-        unroll!(p < P => multiply_add(&mut acc[p], bytes[p], &panel.k2));
+        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
+        unroll!(p < P => multiply_add(&mut acc[p], bytes[p], k2));
     }
 }
 
 /// Adds the products of 16 bytes and factors.
 #[inline(always)]
-unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, factors: &[i16; LANES]) {
+unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, k: Factors) {
     // SAFETY: NEON is part of the target.
     unsafe {
-        let k = [vld1q_s16(&raw const factors[0]), vld1q_s16(&raw const factors[8])];
         let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
         acc[0] = vmlal_s16(acc[0], vget_low_s16(low), vget_low_s16(k[0]));
         acc[1] = vmlal_high_s16(acc[1], low, k[0]);
@@ -305,37 +305,50 @@ unsafe fn sums_of(w: &Window) -> [i32; LANES] {
 
 fn add(row: &mut AddRow<'_>) {
     // SAFETY: the body gets what it asks for.
-    addition::add::<SIGNED_FLIP>(row, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+    addition::add(row, SIGNED_FLIP, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
 }
+
+/// The factors of 16 lanes.
+type Factors = [int16x8_t; 2];
 
 /// Computes pixels of a panel of an addition.
 ///
 /// # Safety
 /// The pixels and the panel must be those of an addition's body.
-unsafe fn add_panel(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
+unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
     // SAFETY: as the caller's.
     unsafe {
+        let shift = vdupq_n_s32(addition.p.cast_signed());
+        let shifted = |row| line(&addition.job, panel, row).map(|v| vshlq_s32(v, shift));
+        let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
+        for (k, signed) in factors.iter().zip(addition.signed) {
+            // A byte of a U8 value lacks 128.
+            let missing = if signed { 0 } else { 128 };
+            unroll!(q < 4 => bias[q] = vmlaq_n_s32(bias[q], k[q], missing));
+        }
+        let factors = factors.map(|k| [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])]);
+        let two = vmaxvq_u16(vreinterpretq_u16_s16(vorrq_s16(factors[1][0], factors[1][1]))) != 0;
         let mut pixel = pixels.start;
         while pixel + 2 <= pixels.end {
-            add_tile::<2>(addition, panel, pixel);
+            add_tile::<2>(addition, panel, bias, factors, two, pixel);
             pixel += 2;
         }
         if pixel < pixels.end {
-            add_tile::<1>(addition, panel, pixel);
+            add_tile::<1>(addition, panel, bias, factors, two, pixel);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, pixel: usize) {
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums, [k1, k2]: [Factors; 2], two: bool, pixel: usize) {
     // SAFETY: as the caller's: 16 bytes of the pixels may be read.
     unsafe {
-        let mut acc = [registers(&panel.bias); P];
-        unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.x.at(pixel + p, panel.index).cast()), &panel.k1));
-        if panel.two {
-            unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel.index).cast()), &panel.k2));
+        let mut acc = [bias; P];
+        unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.x.at(pixel + p, panel).cast()), k1));
+        if two {
+            unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel).cast()), k2));
         }
-        finish(acc, &addition.job, Tile::of(pixel, P, panel.index));
+        finish(acc, &addition.job, Tile::of(pixel, P, panel));
     }
 }
 

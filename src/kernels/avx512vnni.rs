@@ -287,7 +287,7 @@ fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
 /// The CPU has AVX512-VNNI.
 unsafe fn add(row: &mut AddRow<'_>) {
     // SAFETY: the caller has the instructions.
-    addition::add::<0>(row, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+    addition::add(row, 0, |addition, panel, pixels| unsafe { add_panel(addition, &addition.panel::<0>(panel), pixels) });
 }
 
 /// Computes pixels of a panel of an addition.
@@ -310,7 +310,7 @@ unsafe fn add_panel(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
 unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, pixel: usize) {
     // SAFETY: as the caller's: 16 bytes of the pixels may be read.
     unsafe {
-        let flips = addition.flips.map(|f| _mm_set1_epi8(f.cast_signed()));
+        let flips = addition.flips().map(|f| _mm_set1_epi8(f));
         let [k1, k2] = [&panel.k1, &panel.k2].map(|k| _mm512_cvtepu16_epi32(_mm256_loadu_si256(k.as_ptr().cast())));
         let mut acc = [[_mm512_loadu_si512(panel.bias.as_ptr().cast())]; P];
         let bytes = |at: *const u8, flip| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));

@@ -378,7 +378,7 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     let channels = job.channels(panel, values.len());
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
-    scalar::store::<FLIP>(out, &values.as_flattened()[..channels], job.kind);
+    scalar::store(out, &values.as_flattened()[..channels], job.kind, FLIP);
 }
 
 /// Stores the first `channels` bytes, a multiple of 4.

@@ -5,7 +5,7 @@ use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};
 
 pub(super) static TABLE: Table =
-    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: add::<0>, peak: super::peak::scalar };
+    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: |row| add(row, 0), peak: super::peak::scalar };
 
 fn conv(block: &mut ConvBlock<'_>) {
     block.check();
@@ -14,7 +14,7 @@ fn conv(block: &mut ConvBlock<'_>) {
             for panel in 0..block.panels() {
                 let y = lanes(block, row, pixel, panel);
                 let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
-                store::<0>(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind);
+                store(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind, 0);
             }
         }
     }
@@ -77,13 +77,13 @@ fn byte<const FLIP: u8>(value: u8, signed: bool) -> i32 {
     if signed { i32::from(value.cast_signed()) } else { i32::from(value ^ FLIP) }
 }
 
-/// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `FLIP`.
+/// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `flip`.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
-pub(super) fn store<const FLIP: u8>(out: &mut [u8], values: &[i32], kind: DataType) {
+pub(super) fn store(out: &mut [u8], values: &[i32], kind: DataType, flip: u8) {
     match kind {
         DataType::U8 | DataType::S8 => {
-            let flip = if matches!(kind, DataType::U8) { FLIP } else { 0 };
+            let flip = if matches!(kind, DataType::U8) { flip } else { 0 };
             for (o, &v) in out.iter_mut().zip(values) {
                 *o = kind.clamp(v) as u8 ^ flip;
             }
@@ -165,7 +165,7 @@ pub(super) fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Avera
 }
 
 /// True where compilers keep the sums of many channels in vectors; else they are as many as there are registers for.
-const VECTORS: bool = cfg!(not(target_arch = "arm"));
+const VECTORS: bool = cfg!(target_arch = "x86_64");
 
 /// What the sums of a window with that many columns inside the picture are multiplied by; 0 where none is.
 pub(super) fn multiplier(row: &PoolRow<'_>, columns: usize, average: &Average<'_>) -> i32 {
@@ -188,7 +188,7 @@ pub(super) fn mean_of<const FLIP: u8, const N: usize>(
     } else {
         sums::<N>(row, window, channel, i32::from)
     };
-    mean::<FLIP>(row, pixel, window.1, channel, &sums, p, multiplier);
+    mean(row, pixel, window.1, channel, &sums, (p, multiplier), FLIP);
     N
 }
 
@@ -209,19 +209,19 @@ fn sums<const N: usize>(row: &PoolRow<'_>, (first, count): (usize, usize), chann
     sums
 }
 
-/// Rounds sums over the pixels of a window, which has that many columns inside the picture, and stores them. Sums of U8 values XOR `FLIP` are of signed bytes.
+/// Rounds sums over the pixels of a window, which has that many columns inside the picture, and stores them. Sums of U8 values XOR `flip` are of signed bytes.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a sum wraps around")]
-pub(super) fn mean<const FLIP: u8>(row: &mut PoolRow<'_>, pixel: usize, columns: usize, channel: usize, sums: &[i32], p: u32, multiplier: i32) {
-    let (kind, offset) = if row.signed { (DataType::S8, 0) } else { (DataType::U8, (row.rows.1 * columns * usize::from(FLIP)) as i32) };
+pub(super) fn mean(row: &mut PoolRow<'_>, pixel: usize, columns: usize, channel: usize, sums: &[i32], (p, multiplier): (u32, i32), flip: u8) {
+    let (kind, offset) = if row.signed { (DataType::S8, 0) } else { (DataType::U8, (row.rows.1 * columns * usize::from(flip)) as i32) };
     let out = &mut row.out[pixel * row.out_pixel + channel..][..sums.len()];
     for (sums, out) in sums.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<4>().0) {
-        store::<FLIP>(out, &sums.map(|s| rdm(s.wrapping_add(offset).wrapping_shl(p), multiplier)), kind);
+        store(out, &sums.map(|s| rdm(s.wrapping_add(offset).wrapping_shl(p), multiplier)), kind, flip);
     }
 }
 
-/// The portable addition for sets that store U8 XOR `FLIP`: the others take it for parameters of any size and for what is left over.
-pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
-    let [flip_x, flip_y] = row.signed.map(|s| if s { 0x80 } else { FLIP });
+/// The portable addition for sets that store U8 XOR `flip`: the others take it for parameters of any size and for what is left over.
+pub(super) fn add(row: &mut AddRow<'_>, flip: u8) {
+    let [flip_x, flip_y] = row.signed.map(|s| if s { 0x80 } else { flip });
     for (panel, params) in row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).enumerate() {
         let [mut bias, m, k1, k2] = [params::BIAS, params::MULTIPLIER, params::K1, params::K2].map(|r| words(&params[r]));
         for (k, _) in [k1, k2].iter().zip(row.signed).filter(|(_, signed)| *signed) {
@@ -236,7 +236,7 @@ pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
                 let products = i32::from(x[lane] ^ flip_x).wrapping_mul(k1[lane]).wrapping_add(i32::from(y[lane] ^ flip_y).wrapping_mul(k2[lane]));
                 sum[lane] = rdm(products.wrapping_add(bias[lane]).wrapping_shl(row.p), m[lane]);
             }
-            store::<FLIP>(&mut row.out.0[pixel * row.out.1 + panel * LANES * row.kind.bytes()..], &sum[..len], row.kind);
+            store(&mut row.out.0[pixel * row.out.1 + panel * LANES * row.kind.bytes()..], &sum[..len], row.kind, flip);
         }
     }
 }

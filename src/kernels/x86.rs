@@ -97,7 +97,7 @@ unsafe fn store_tile<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
 pub unsafe fn add(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
     // SAFETY: as the caller's.
     unsafe {
-        let [x, y] = addition.flips.map(|f| _mm_set1_epi8(f.cast_signed()));
+        let [x, y] = addition.flips().map(|f| _mm_set1_epi8(f));
         let bias = [_mm256_loadu_si256(panel.bias.as_ptr().cast()), _mm256_loadu_si256(panel.bias.as_ptr().add(8).cast())];
         let [k1, k2] = [&panel.k1, &panel.k2].map(|k| _mm256_permute4x64_epi64::<0xD8>(_mm256_loadu_si256(k.as_ptr().cast())));
         let factors = [_mm256_unpacklo_epi16(k1, k2), _mm256_unpackhi_epi16(k1, k2)];

@@ -98,9 +98,10 @@ pub unsafe fn add(row: &mut AddRow<'_>) {
     let sum = match row.kind {
         DataType::U8 => sum_u8,
         DataType::S8 => sum_s8,
-        DataType::S16 | DataType::I32 => return scalar::add::<SIGNED_FLIP>(row),
+        DataType::S16 | DataType::I32 => return scalar::add(row, SIGNED_FLIP),
     };
-    addition::add::<SIGNED_FLIP>(row, |addition, panel, pixels| {
+    addition::add(row, SIGNED_FLIP, |addition, panel, pixels| {
+        let panel = &addition.panel::<SIGNED_FLIP>(panel);
         let (job, channels) = (&addition.job, addition.job.channels(panel.index, 1));
         let work = |pixel, pixels, out| Work {
             x: addition.x.at(pixel, panel.index),

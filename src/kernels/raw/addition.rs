@@ -28,6 +28,7 @@ impl Operand {
 
 /// What all pixels of a panel share. A sum is `bias + k1·x + k2·y`, of signed bytes for a set that stores U8 XOR 0x80, else of unsigned bytes: the bias makes up
 /// for that, and shifts are part of all three. Assembly knows the places of the first three fields.
+#[cfg(not(arm64))]
 #[repr(C)]
 pub struct Panel {
     pub bias: [i32; LANES],
@@ -44,13 +45,15 @@ pub struct Addition {
     pub job: Job,
     pub x: Operand,
     pub y: Operand,
-    /// What is XORed to the operands' bytes where they are read as unsigned ones.
-    pub flips: [u8; 2],
+    /// True where the operand is S8.
+    pub signed: [bool; 2],
+    /// Binary places by which a sum is shifted left before it is rounded, less than 16.
+    pub p: u32,
 }
 
-/// Computes a run for a set that stores U8 XOR `FLIP`. `body` computes the pixels of a panel, at least one; 16 bytes of each may be read.
+/// Computes a run for a set that stores U8 XOR `flip`. `body` computes the pixels of a panel, at least one; 16 bytes of each may be read.
 #[inline(always)]
-pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel, Range<usize>)) {
+pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range<usize>)) {
     let (pixels, channels, panels) = (row.pixels, row.channels, row.channels.div_ceil(LANES));
     assert!(channels.is_multiple_of(4) && row.params.len() >= panels * params::ADD_ROWS);
     for (length, pixel, last) in
@@ -62,10 +65,10 @@ pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel
         return;
     }
     if !plain(row) {
-        return scalar::add::<FLIP>(row);
+        return scalar::add(row, flip);
     }
     let operand = |(bytes, pixel): (&[u8], usize)| Operand { bytes: bytes.as_ptr(), pixel };
-    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), flips: row.signed.map(|s| if s { 0x80 } else { 0 }) };
+    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), signed: row.signed, p: row.p };
     let tail = (panels - 1) * LANES;
     let whole = Operand::whole(&row.x, tail).min(Operand::whole(&row.y, tail)).min(pixels);
     let second = if row.x.0.as_ptr() == row.y.0.as_ptr() { 0 } else { row.y.1 };
@@ -74,13 +77,13 @@ pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel
         for index in 0..panels {
             let end = (start + piece).min(if index + 1 == panels { whole } else { pixels });
             if start < end {
-                body(&addition, &Panel::new::<FLIP>(row, index), start..end);
+                body(&addition, index, start..end);
             }
         }
     }
     if whole < pixels {
         let out = &mut row.out.0[whole * row.out.1 + tail * row.kind.bytes()..];
-        scalar::add::<FLIP>(&mut AddRow {
+        let mut rest = AddRow {
             x: (&row.x.0[whole * row.x.1 + tail..], row.x.1),
             y: (&row.y.0[whole * row.y.1 + tail..], row.y.1),
             params: &row.params[(panels - 1) * params::ADD_ROWS..],
@@ -88,7 +91,8 @@ pub fn add<const FLIP: u8>(row: &mut AddRow<'_>, body: impl Fn(&Addition, &Panel
             pixels: pixels - whole,
             channels: channels - tail,
             ..*row
-        });
+        };
+        scalar::add(&mut rest, flip);
     }
 }
 
@@ -99,13 +103,16 @@ fn plain(row: &AddRow<'_>) -> bool {
     row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).all(panel)
 }
 
-impl Panel {
+#[cfg(not(arm64))]
+impl Addition {
+    /// A panel for a set that stores U8 XOR `FLIP`.
     #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
-    fn new<const FLIP: u8>(row: &AddRow<'_>, index: usize) -> Self {
-        let line = |which| words(&row.params[index * params::ADD_ROWS + which]).map(|w| w << row.p);
+    pub fn panel<const FLIP: u8>(&self, index: usize) -> Panel {
+        assert!(index < self.job.panels);
+        // SAFETY: a row of parameters is 64 bytes, and the addition has the panel.
+        let line = |row| words(unsafe { &*self.job.params(index, row).cast() }).map(|w| w << self.p);
         let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
-        for (factors, signed) in factors.iter().zip(row.signed) {
-            // A byte of another sign than the set multiplies is 128 too little or too much.
+        for (factors, signed) in factors.iter().zip(self.signed) {
             let missing = match (FLIP, signed) {
                 (0, true) => -128,
                 (1.., false) => 128,
@@ -114,7 +121,13 @@ impl Panel {
             bias.iter_mut().zip(factors).for_each(|(b, k)| *b = b.wrapping_add(k * missing));
         }
         let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
-        Self { bias, k1, k2, index, two: k2 != [0; LANES] }
+        Panel { bias, k1, k2, index, two: k2 != [0; LANES] }
+    }
+
+    /// What is XORed to the operands' bytes where they are read as unsigned ones.
+    #[cfg(target_arch = "x86_64")]
+    pub fn flips(&self) -> [i8; 2] {
+        self.signed.map(|s| if s { i8::MIN } else { 0 })
     }
 }
 

@@ -56,7 +56,7 @@ pub fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Average<'_>,
         let mut channel = 0;
         while channel < row.channels {
             channel += if let Some(window) = Window::new(row, columns, channel) {
-                mean::<FLIP>(row, pixel, columns.1, channel, &body(window), average.p, multiplier);
+                mean(row, pixel, columns.1, channel, &body(window), (average.p, multiplier), FLIP);
                 LANES
             } else {
                 mean_of::<FLIP, 4>(row, pixel, columns, channel, average.p, multiplier)
