@@ -1,7 +1,7 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::addition::{self, Addition, Panel};
+use super::raw::addition::{self, Addition};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
@@ -287,38 +287,55 @@ fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
 /// The CPU has AVX512-VNNI.
 unsafe fn add(row: &mut AddRow<'_>) {
     // SAFETY: the caller has the instructions.
-    addition::add(row, 0, |addition, panel, pixels| unsafe { add_panel(addition, &addition.panel::<0>(panel), pixels) });
+    addition::add(row, 0, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+}
+
+/// What all pixels of a panel of an addition share. Bytes are read as unsigned ones.
+struct Terms {
+    bias: __m512i,
+    /// The factors of `x` and `y`.
+    factors: [__m512i; 2],
+    flips: [__m128i; 2],
+    /// False if the second operand has no weight.
+    two: bool,
 }
 
 /// Computes pixels of a panel of an addition.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn add_panel(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
+unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
     // SAFETY: as the caller's: the pixels and the panel are those of an addition's body.
     unsafe {
+        let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
+        let shifted = |row| _mm512_sll_epi32(line(&addition.job, Tile::of(0, 1, panel), 0, row), shift);
+        let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
+        for (k, _) in factors.iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+            bias = _mm512_sub_epi32(bias, _mm512_slli_epi32::<7>(*k));
+        }
+        let two = _mm512_test_epi32_mask(factors[1], factors[1]) != 0;
+        let factors = factors.map(|k| _mm512_and_si512(k, _mm512_set1_epi32(0xFFFF)));
+        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)), two };
         let mut pixel = pixels.start;
         while pixel + 4 <= pixels.end {
-            add_tile::<4>(addition, panel, pixel);
+            add_tile::<4>(addition, panel, &terms, pixel);
             pixel += 4;
         }
         for pixel in pixel..pixels.end {
-            add_tile::<1>(addition, panel, pixel);
+            add_tile::<1>(addition, panel, &terms, pixel);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, pixel: usize) {
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
     // SAFETY: as the caller's: 16 bytes of the pixels may be read.
     unsafe {
-        let flips = addition.flips().map(|f| _mm_set1_epi8(f));
-        let [k1, k2] = [&panel.k1, &panel.k2].map(|k| _mm512_cvtepu16_epi32(_mm256_loadu_si256(k.as_ptr().cast())));
-        let mut acc = [[_mm512_loadu_si512(panel.bias.as_ptr().cast())]; P];
+        let mut acc = [[terms.bias]; P];
         let bytes = |at: *const u8, flip| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));
-        unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.x.at(pixel + p, panel.index), flips[0]), k1));
-        if panel.two {
-            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.y.at(pixel + p, panel.index), flips[1]), k2));
+        unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.x.at(pixel + p, panel), terms.flips[0]), terms.factors[0]));
+        if terms.two {
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.y.at(pixel + p, panel), terms.flips[1]), terms.factors[1]));
         }
-        let t = Tile::of(pixel, P, panel.index);
+        let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
         store_tile(&acc, &addition.job, t);
     }

@@ -78,5 +78,5 @@ fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
 /// The CPU has AVX2.
 unsafe fn add(row: &mut AddRow<'_>) {
     // SAFETY: the caller has AVX2.
-    addition::add(row, 0, |addition, panel, pixels| unsafe { x86::add(addition, &addition.panel::<0>(panel), pixels) });
+    addition::add(row, 0, |addition, panel, pixels| unsafe { x86::add(addition, panel, pixels) });
 }

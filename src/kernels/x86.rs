@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::addition::{Addition, Panel};
+use super::raw::addition::Addition;
 use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
@@ -89,42 +89,55 @@ unsafe fn store_tile<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
     }
 }
 
+/// What all pixels of a panel of an addition share. Bytes are read as unsigned ones.
+struct Terms {
+    bias: Sums,
+    /// Of each lane the factors of `x` and `y`, side by side as 16 bits.
+    factors: Sums,
+    flips: [__m128i; 2],
+}
+
 /// Computes pixels of a panel of an addition.
 ///
 /// # Safety
 /// The CPU must have AVX2; the pixels and the panel must be those of an addition's body.
 #[target_feature(enable = "avx2")]
-pub unsafe fn add(addition: &Addition, panel: &Panel, pixels: Range<usize>) {
+pub unsafe fn add(addition: &Addition, panel: usize, pixels: Range<usize>) {
     // SAFETY: as the caller's.
     unsafe {
-        let [x, y] = addition.flips().map(|f| _mm_set1_epi8(f));
-        let bias = [_mm256_loadu_si256(panel.bias.as_ptr().cast()), _mm256_loadu_si256(panel.bias.as_ptr().add(8).cast())];
-        let [k1, k2] = [&panel.k1, &panel.k2].map(|k| _mm256_permute4x64_epi64::<0xD8>(_mm256_loadu_si256(k.as_ptr().cast())));
-        let factors = [_mm256_unpacklo_epi16(k1, k2), _mm256_unpackhi_epi16(k1, k2)];
+        let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
+        let shifted = |row| line(&addition.job, panel, row).map(|v| _mm256_sll_epi32(v, shift));
+        let (mut bias, k1, k2) = (shifted(params::BIAS), shifted(params::K1), shifted(params::K2));
+        for (k, _) in [k1, k2].iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+            unroll!(h < 2 => bias[h] = _mm256_sub_epi32(bias[h], _mm256_slli_epi32::<7>(k[h])));
+        }
+        let mut factors = k1;
+        unroll!(h < 2 => factors[h] = _mm256_blend_epi16::<0xAA>(k1[h], _mm256_slli_epi32::<16>(k2[h])));
+        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)) };
         let mut pixel = pixels.start;
         while pixel + 4 <= pixels.end {
-            add_tile::<4>(addition, panel, [x, y], bias, factors, pixel);
+            add_tile::<4>(addition, panel, &terms, pixel);
             pixel += 4;
         }
         for pixel in pixel..pixels.end {
-            add_tile::<1>(addition, panel, [x, y], bias, factors, pixel);
+            add_tile::<1>(addition, panel, &terms, pixel);
         }
     }
 }
 
 /// Each lane multiplies a byte of `x` and a byte of `y`, side by side as 16 bits, with its factors.
 #[inline(always)]
-unsafe fn add_tile<const P: usize>(addition: &Addition, panel: &Panel, flips: [__m128i; 2], bias: Sums, factors: Sums, pixel: usize) {
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
     // SAFETY: as the caller's: 16 bytes of the pixels may be read.
     unsafe {
-        let mut acc = [bias; P];
+        let mut acc = [terms.bias; P];
         unroll!(p < P => {
-            let x = _mm_xor_si128(_mm_loadu_si128(addition.x.at(pixel + p, panel.index).cast()), flips[0]);
-            let y = _mm_xor_si128(_mm_loadu_si128(addition.y.at(pixel + p, panel.index).cast()), flips[1]);
+            let x = _mm_xor_si128(_mm_loadu_si128(addition.x.at(pixel + p, panel).cast()), terms.flips[0]);
+            let y = _mm_xor_si128(_mm_loadu_si128(addition.y.at(pixel + p, panel).cast()), terms.flips[1]);
             let pairs = [_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))];
-            unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(pairs[h], factors[h])));
+            unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(pairs[h], terms.factors[h])));
         });
-        let t = Tile::of(pixel, P, panel.index);
+        let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
         store_tile(&acc, &addition.job, t);
     }

@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a row was checked for")]
 
-use crate::kernels::raw::{SIGNED_FLIP, addition, store_part, windows};
-use crate::kernels::{AddRow, Average, PoolRow, scalar};
+use crate::kernels::raw::addition::{self, Addition};
+use crate::kernels::raw::{SIGNED_FLIP, store_part, windows};
+use crate::kernels::{AddRow, Average, PoolRow, scalar, words};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
@@ -101,33 +102,57 @@ pub unsafe fn add(row: &mut AddRow<'_>) {
         DataType::S16 | DataType::I32 => return scalar::add(row, SIGNED_FLIP),
     };
     addition::add(row, SIGNED_FLIP, |addition, panel, pixels| {
-        let panel = &addition.panel::<SIGNED_FLIP>(panel);
-        let (job, channels) = (&addition.job, addition.job.channels(panel.index, 1));
+        let (job, channels, ready) = (&addition.job, addition.job.channels(panel, 1), Panel::new(addition, panel));
         let work = |pixel, pixels, out| Work {
-            x: addition.x.at(pixel, panel.index),
+            x: addition.x.at(pixel, panel),
             x_pixel: addition.x.pixel,
-            y: addition.y.at(pixel, panel.index),
+            y: addition.y.at(pixel, panel),
             y_pixel: addition.y.pixel,
             out,
             out_pixel: job.out_pixel,
             pixels,
-            panel,
-            multipliers: job.params(panel.index, params::MULTIPLIER).cast(),
-            two: usize::from(panel.two),
+            panel: &ready,
+            multipliers: job.params(panel, params::MULTIPLIER).cast(),
+            two: usize::from(ready.two),
         };
         if channels == LANES {
             // SAFETY: the pixels and the panel are the addition's; the CPU has NEON.
-            return unsafe { sum(&work(pixels.start, pixels.len(), job.out(0, pixels.start, panel.index))) };
+            return unsafe { sum(&work(pixels.start, pixels.len(), job.out(0, pixels.start, panel))) };
         }
         for pixel in pixels {
             let mut part = [0; LANES];
             // SAFETY: as above; the channels of the pixel lie inside the output.
             unsafe {
                 sum(&work(pixel, 1, part.as_mut_ptr()));
-                store_part(&part, job.out(0, pixel, panel.index), channels);
+                store_part(&part, job.out(0, pixel, panel), channels);
             }
         }
     });
+}
+
+/// What all pixels of a panel share: a sum is `bias + k1·x + k2·y` of signed bytes. The assembly knows the places of the first three fields.
+#[repr(C)]
+struct Panel {
+    bias: [i32; LANES],
+    k1: [i16; LANES],
+    k2: [i16; LANES],
+    /// False if the second operand has no weight.
+    two: bool,
+}
+
+impl Panel {
+    #[expect(clippy::cast_possible_truncation, reason = "factors that fit, as the addition says")]
+    fn new(addition: &Addition, panel: usize) -> Self {
+        // SAFETY: a row of parameters is 64 bytes, and the addition has the panel.
+        let line = |row| words(unsafe { &*addition.job.params(panel, row).cast() }).map(|w| w << addition.p);
+        let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
+        // A byte of a U8 value lacks 128.
+        for (k, _) in factors.iter().zip(addition.signed).filter(|(_, signed)| !signed) {
+            bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_add(k << 7));
+        }
+        let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
+        Self { bias, k1, k2, two: k2 != [0; LANES] }
+    }
 }
 
 /// What [`sum_u8`] and [`sum_s8`] work on. The assembly knows the places of the fields.
@@ -142,7 +167,7 @@ struct Work<'a> {
     out_pixel: usize,
     /// At least one.
     pixels: usize,
-    panel: &'a addition::Panel,
+    panel: &'a Panel,
     multipliers: *const i32,
     /// 0 if the second operand has no weight.
     two: usize,

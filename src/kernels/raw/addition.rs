@@ -26,19 +26,6 @@ impl Operand {
     }
 }
 
-/// What all pixels of a panel share. A sum is `bias + k1·x + k2·y`, of signed bytes for a set that stores U8 XOR 0x80, else of unsigned bytes: the bias makes up
-/// for that, and shifts are part of all three. Assembly knows the places of the first three fields.
-#[cfg(not(arm64))]
-#[repr(C)]
-pub struct Panel {
-    pub bias: [i32; LANES],
-    pub k1: [i16; LANES],
-    pub k2: [i16; LANES],
-    pub index: usize,
-    /// False if the second operand has no weight.
-    pub two: bool,
-}
-
 /// An addition as raw pointers.
 pub struct Addition {
     /// Where the results go, with the multipliers that round the sums.
@@ -103,29 +90,9 @@ fn plain(row: &AddRow<'_>) -> bool {
     row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).all(panel)
 }
 
-#[cfg(not(arm64))]
+#[cfg(target_arch = "x86_64")]
 impl Addition {
-    /// A panel for a set that stores U8 XOR `FLIP`.
-    #[expect(clippy::cast_possible_truncation, reason = "used where the factors fit")]
-    pub fn panel<const FLIP: u8>(&self, index: usize) -> Panel {
-        assert!(index < self.job.panels);
-        // SAFETY: a row of parameters is 64 bytes, and the addition has the panel.
-        let line = |row| words(unsafe { &*self.job.params(index, row).cast() }).map(|w| w << self.p);
-        let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
-        for (factors, signed) in factors.iter().zip(self.signed) {
-            let missing = match (FLIP, signed) {
-                (0, true) => -128,
-                (1.., false) => 128,
-                _ => 0,
-            };
-            bias.iter_mut().zip(factors).for_each(|(b, k)| *b = b.wrapping_add(k * missing));
-        }
-        let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
-        Panel { bias, k1, k2, index, two: k2 != [0; LANES] }
-    }
-
     /// What is XORed to the operands' bytes where they are read as unsigned ones.
-    #[cfg(target_arch = "x86_64")]
     pub fn flips(&self) -> [i8; 2] {
         self.signed.map(|s| if s { i8::MIN } else { 0 })
     }
