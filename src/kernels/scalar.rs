@@ -113,6 +113,9 @@ pub(super) fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
     (first, (kernel - skipped.min(kernel)).min(inside))
 }
 
+/// True where compilers keep many channels in vectors; else as many are computed at once as there are registers for.
+const VECTORS: bool = cfg!(target_arch = "x86_64");
+
 /// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
 #[inline(always)]
 pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
@@ -121,8 +124,9 @@ pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                64.. => max_of::<FLIP, 64>(row, pixel, window, channel),
-                16.. => max_of::<FLIP, 16>(row, pixel, window, channel),
+                64.. if VECTORS => max_of::<FLIP, 64>(row, pixel, window, channel),
+                16.. if VECTORS => max_of::<FLIP, 16>(row, pixel, window, channel),
+                8.. if !VECTORS => max_of::<FLIP, 8>(row, pixel, window, channel),
                 _ => max_of::<FLIP, 4>(row, pixel, window, channel),
             };
         }
@@ -163,9 +167,6 @@ pub(super) fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Avera
         }
     }
 }
-
-/// True where compilers keep the sums of many channels in vectors; else they are as many as there are registers for.
-const VECTORS: bool = cfg!(target_arch = "x86_64");
 
 /// What the sums of a window with that many columns inside the picture are multiplied by; 0 where none is.
 pub(super) fn multiplier(row: &PoolRow<'_>, columns: usize, average: &Average<'_>) -> i32 {
