@@ -1,4 +1,5 @@
-//! Speed of the convolution kernels on the layers of known networks: GMAC/s and share of the peak that the same core reaches in registers.
+//! Speed of the convolution kernels on the layers of known networks: GMAC/s and share of the peak that the same core reaches in registers. Without a network's
+//! name pools and additions, too.
 //!
 //! `cargo bench --no-default-features --bench kernels -- [--json] [--set NAME] [--network NAME] [--passes N]`
 //!
@@ -7,7 +8,7 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sizes of known networks")]
 
-use skipstone::kernels::{Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
+use skipstone::kernels::{AddRow, Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
 use skipstone::pack::{Depth, Taps, pack, panels, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{Window, round_up};
@@ -279,6 +280,7 @@ fn main() {
         }
         if !options.json && options.network.is_none() {
             pools(kernels);
+            additions(kernels);
         }
     }
 }
@@ -316,6 +318,45 @@ fn pools(kernels: Kernels) {
         }
         let name = if size == 1 { "mean" } else { "max" };
         println!("{:>20} {channels:>11} {size:>5} {:>6} {:>9.2}", format!("{name} {kernel}x{kernel}/{stride}"), "", best * 1e6);
+    }
+    println!();
+}
+
+/// Times additions: operands, channels, bytes from one pixel to the next in what is read, size. With one operand it is the factor and shift of each channel.
+fn additions(kernels: Kernels) {
+    println!("{}: additions, bytes of the result a nanosecond", kernels.set());
+    for (operands, channels, pixel, size) in
+        [(2, 16, 16, 32), (2, 64, 64, 56), (2, 256, 256, 14), (2, 512, 512, 7), (1, 64, 64, 32), (1, 60, 120, 32), (1, 132, 132, 8)]
+    {
+        let pixels = size * size;
+        let [x, y]: [Vec<u8>; 2] = [31, 57].map(|f| (0..pixels * pixel).map(|i| (i * f % 251) as u8).collect());
+        let mut out = vec![0; pixels * channels];
+        let row = |row| match row {
+            params::BIAS | params::K1 => 20_000i32,
+            params::MULTIPLIER => 100_000,
+            params::K2 if operands == 2 => 10_000,
+            _ => 0,
+        };
+        let words: Vec<[u8; 4]> = (0..panels(channels) * params::ADD_ROWS * 16).map(|i| row(i / 16 % params::ADD_ROWS).to_le_bytes()).collect();
+        let params = lines(words.as_flattened());
+        let mut best = f64::INFINITY;
+        for _ in 0..300 {
+            let start = Instant::now();
+            kernels.add(&mut AddRow {
+                x: (&x, pixel),
+                y: (if operands == 2 { &y } else { &x }, pixel),
+                signed: [false; 2],
+                params: &params,
+                p: 0,
+                out: (&mut out, channels),
+                pixels,
+                channels,
+                kind: DataType::U8,
+            });
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        let name = if operands == 2 { "x + y" } else { "factor and shift" };
+        println!("{name:>20} {channels:>11} {size:>5} {:>6} {:>9.2} {:>8.2}", "", best * 1e6, out.len() as f64 * 1e-9 / best);
     }
     println!();
 }

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 14] = [
+const UNSAFE: [&str; 15] = [
     "kernels/mod",
     "kernels/detect",
     "kernels/raw",
@@ -32,6 +32,7 @@ const UNSAFE: [&str; 14] = [
     "kernels/arm64",
     "kernels/neon",
     "kernels/neon32",
+    "kernels/neon32/rows",
     "kernels/dotprod",
     "kernels/i8mm",
     "kernels/peak",

@@ -4,11 +4,14 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+use super::raw::addition::{self, Addition};
+use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::aarch64::*;
+use core::ops::Range;
 
 /// The sums of a pixel, four lanes a register.
 pub type Sums = [int32x4_t; 4];
@@ -165,7 +168,6 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
         let lanes = panel.lanes;
-        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
         let at = skip.at(t.row, t.pixel, t.panel);
         let mut bytes = [vdupq_n_s8(0); P];
         if lanes == u16::MAX {
@@ -175,13 +177,21 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
             let zero = if skip.signed { 0 } else { SIGNED_FLIP };
             unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
-        unroll!(p < P => {
-            let (low, high) = (vmovl_s8(vget_low_s8(bytes[p])), vmovl_high_s8(bytes[p]));
-            acc[p][0] = vmlal_s16(acc[p][0], vget_low_s16(low), vget_low_s16(k2[0]));
-            acc[p][1] = vmlal_high_s16(acc[p][1], low, k2[0]);
-            acc[p][2] = vmlal_s16(acc[p][2], vget_low_s16(high), vget_low_s16(k2[1]));
-            acc[p][3] = vmlal_high_s16(acc[p][3], high, k2[1]);
-        });
+        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
+        unroll!(p < P => multiply_add(&mut acc[p], bytes[p], k2));
+    }
+}
+
+/// Adds the products of 16 bytes and factors.
+#[inline(always)]
+unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, k: Factors) {
+    // SAFETY: NEON is part of the target.
+    unsafe {
+        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+        acc[0] = vmlal_s16(acc[0], vget_low_s16(low), vget_low_s16(k[0]));
+        acc[1] = vmlal_high_s16(acc[1], low, k[0]);
+        acc[2] = vmlal_s16(acc[2], vget_low_s16(high), vget_low_s16(k[1]));
+        acc[3] = vmlal_high_s16(acc[3], high, k[1]);
     }
 }
 
@@ -224,15 +234,122 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile
 }
 
 fn max_pool(row: &mut PoolRow<'_>) {
-    scalar::max_pool::<SIGNED_FLIP>(row);
+    windows::max_pool::<SIGNED_FLIP>(row, |w, out| {
+        if let Some(four) = out.first_chunk_mut::<4>() {
+            // SAFETY: the window has as many vectors as there is room for.
+            unsafe { max_of(&w, four) };
+            return 4;
+        }
+        let one = out.first_chunk_mut::<1>().expect("a window has a vector");
+        // SAFETY: as above.
+        unsafe { max_of(&w, one) };
+        1
+    });
+}
+
+/// The maxima of the first vectors of a window.
+///
+/// # Safety
+/// The window must have as many vectors.
+#[inline(always)]
+unsafe fn max_of<const V: usize>(w: &Window, out: &mut [[u8; LANES]; V]) {
+    // SAFETY: all bytes of the window lie inside its source.
+    unsafe {
+        let mut max = [vdupq_n_s8(i8::MIN); V];
+        let mut line = w.source;
+        for _ in 0..w.rows.1 {
+            let mut at = line;
+            for _ in 0..w.cols.1 {
+                unroll!(v < V => max[v] = vmaxq_s8(max[v], vld1q_s8(at.wrapping_add(v * LANES).cast())));
+                at = at.wrapping_add(w.cols.0);
+            }
+            line = line.wrapping_add(w.rows.0);
+        }
+        unroll!(v < V => vst1q_s8(out[v].as_mut_ptr().cast(), max[v]));
+    }
 }
 
 fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<SIGNED_FLIP>(row, average);
+    // SAFETY: the window's bytes are there.
+    windows::average_pool::<SIGNED_FLIP>(row, average, |w| unsafe { sums_of(&w) });
+}
+
+/// The sums of the first vector of a window.
+///
+/// # Safety
+/// The window must have a vector.
+#[inline(always)]
+unsafe fn sums_of(w: &Window) -> [i32; LANES] {
+    // SAFETY: all bytes of the window lie inside its source.
+    unsafe {
+        let mut sums = [vdupq_n_s32(0); 4];
+        let mut line = w.source;
+        for _ in 0..w.rows.1 {
+            let mut at = line;
+            for _ in 0..w.cols.1 {
+                let bytes = vld1q_s8(at.cast());
+                let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
+                sums = [
+                    vaddw_s16(sums[0], vget_low_s16(low)),
+                    vaddw_high_s16(sums[1], low),
+                    vaddw_s16(sums[2], vget_low_s16(high)),
+                    vaddw_high_s16(sums[3], high),
+                ];
+                at = at.wrapping_add(w.cols.0);
+            }
+            line = line.wrapping_add(w.rows.0);
+        }
+        flat(&mut sums)[0]
+    }
 }
 
 fn add(row: &mut AddRow<'_>) {
-    scalar::add::<SIGNED_FLIP>(row);
+    // SAFETY: the body gets what it asks for.
+    addition::add(row, SIGNED_FLIP, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+}
+
+/// The factors of 16 lanes.
+type Factors = [int16x8_t; 2];
+
+/// Computes pixels of a panel of an addition.
+///
+/// # Safety
+/// The pixels and the panel must be those of an addition's body.
+unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let shift = vdupq_n_s32(addition.p.cast_signed());
+        let shifted = |row| line(&addition.job, panel, row).map(|v| vshlq_s32(v, shift));
+        let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
+        for (k, signed) in factors.iter().zip(addition.signed) {
+            // A byte of a U8 value lacks 128.
+            let missing = if signed { 0 } else { 128 };
+            unroll!(q < 4 => bias[q] = vmlaq_n_s32(bias[q], k[q], missing));
+        }
+        let factors = factors.map(|k| [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])]);
+        let two = vmaxvq_u16(vreinterpretq_u16_s16(vorrq_s16(factors[1][0], factors[1][1]))) != 0;
+        let mut pixel = pixels.start;
+        while pixel + 2 <= pixels.end {
+            add_tile::<2>(addition, panel, bias, factors, two, pixel);
+            pixel += 2;
+        }
+        if pixel < pixels.end {
+            add_tile::<1>(addition, panel, bias, factors, two, pixel);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums, [k1, k2]: [Factors; 2], two: bool, pixel: usize) {
+    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    unsafe {
+        let mut acc = [bias; P];
+        unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.x.at(pixel + p, panel).cast()), k1));
+        if two {
+            unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel).cast()), k2));
+        }
+        finish(acc, &addition.job, Tile::of(pixel, P, panel));
+    }
 }
 
 /// The kernels of a set that multiplies by `D`.

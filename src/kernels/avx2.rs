@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the 256-bit kernel is called with the instructions that it needs")]
 
-use super::raw::{Cut, Job, Tile};
+use super::raw::{Cut, Job, Tile, addition};
 use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use core::arch::x86_64::*;
@@ -74,7 +74,9 @@ fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
     scalar::average_pool::<0>(row, average);
 }
 
-#[target_feature(enable = "avx2")]
-fn add(row: &mut AddRow<'_>) {
-    scalar::add::<0>(row);
+/// # Safety
+/// The CPU has AVX2.
+unsafe fn add(row: &mut AddRow<'_>) {
+    // SAFETY: the caller has AVX2.
+    addition::add(row, 0, |addition, panel, pixels| unsafe { x86::add(addition, panel, pixels) });
 }

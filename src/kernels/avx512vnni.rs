@@ -1,12 +1,14 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+use super::raw::addition::{self, Addition};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 pub(super) static TABLE: Table = Table { set: Set::Avx512Vnni, flip: 0, conv, max_pool, average_pool, add, peak: peak::avx512vnni };
 
@@ -100,11 +102,20 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
+        store_tile(&acc, job, t);
+    }
+}
+
+/// Stores the rounded sums of a tile.
+#[inline(always)]
+unsafe fn store_tile<const N: usize, const P: usize>(acc: &Sums<N, P>, job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block.
+    unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<N, P, false>(&acc, job, t),
-            DataType::S8 => store_bytes::<N, P, true>(&acc, job, t),
+            DataType::U8 => store_bytes::<N, P, false>(acc, job, t),
+            DataType::S8 => store_bytes::<N, P, true>(acc, job, t),
             DataType::S16 | DataType::I32 => {
-                let mut values = acc;
+                let mut values = *acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
@@ -272,7 +283,60 @@ fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
     scalar::average_pool::<0>(row, average);
 }
 
+/// # Safety
+/// The CPU has AVX512-VNNI.
+unsafe fn add(row: &mut AddRow<'_>) {
+    // SAFETY: the caller has the instructions.
+    addition::add(row, 0, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
+}
+
+/// What all pixels of a panel of an addition share. Bytes are read as unsigned ones.
+struct Terms {
+    bias: __m512i,
+    /// The factors of `x` and `y`.
+    factors: [__m512i; 2],
+    flips: [__m128i; 2],
+    /// False if the second operand has no weight.
+    two: bool,
+}
+
+/// Computes pixels of a panel of an addition.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn add(row: &mut AddRow<'_>) {
-    scalar::add::<0>(row);
+unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
+    // SAFETY: as the caller's: the pixels and the panel are those of an addition's body.
+    unsafe {
+        let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
+        let shifted = |row| _mm512_sll_epi32(line(&addition.job, Tile::of(0, 1, panel), 0, row), shift);
+        let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
+        for (k, _) in factors.iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+            bias = _mm512_sub_epi32(bias, _mm512_slli_epi32::<7>(*k));
+        }
+        let two = _mm512_test_epi32_mask(factors[1], factors[1]) != 0;
+        let factors = factors.map(|k| _mm512_and_si512(k, _mm512_set1_epi32(0xFFFF)));
+        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)), two };
+        let mut pixel = pixels.start;
+        while pixel + 4 <= pixels.end {
+            add_tile::<4>(addition, panel, &terms, pixel);
+            pixel += 4;
+        }
+        for pixel in pixel..pixels.end {
+            add_tile::<1>(addition, panel, &terms, pixel);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
+    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    unsafe {
+        let mut acc = [[terms.bias]; P];
+        let bytes = |at: *const u8, flip| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));
+        unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.x.at(pixel + p, panel), terms.flips[0]), terms.factors[0]));
+        if terms.two {
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.y.at(pixel + p, panel), terms.flips[1]), terms.factors[1]));
+        }
+        let t = Tile::of(pixel, P, panel);
+        requantize(&mut acc, &addition.job, t);
+        store_tile(&acc, &addition.job, t);
+    }
 }

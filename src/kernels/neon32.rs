@@ -5,13 +5,16 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
+mod rows;
+
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
+use super::{ConvBlock, Set, Table, peak};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
 
-pub(super) static TABLE: Table = Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool, average_pool, add, peak: peak::neon32 };
+pub(super) static TABLE: Table =
+    Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool: rows::max_pool, average_pool: rows::average_pool, add: rows::add, peak: peak::neon32 };
 
 /// The sums of a pixel.
 type Sums = [i32; LANES];
@@ -368,61 +371,4 @@ unsafe extern "C" fn round_s8(sums: &Sums, multipliers: *const i32, out: *mut u8
 #[unsafe(naked)]
 unsafe extern "C" fn round_words(sums: &mut Sums, multipliers: *const i32) {
     naked_asm!(".fpu neon", rounded!(), "vst1.32 {{d0, d1, d2, d3}}, [r0]!", "vst1.32 {{d4, d5, d6, d7}}, [r0]", "bx lr",)
-}
-
-/// # Safety
-/// The CPU must have NEON.
-unsafe fn max_pool(row: &mut PoolRow<'_>) {
-    for pixel in 0..row.pixels {
-        let (first, count) = scalar::columns(row, pixel);
-        let (step, height) = (row.horizontal[2] * row.cols.0, if count == 0 { 0 } else { row.rows.1 });
-        let mut channel = 0;
-        while channel < row.channels {
-            if row.channels - channel < LANES || height == 0 {
-                channel += scalar::max_of::<SIGNED_FLIP, 4>(row, pixel, (first, count), channel);
-                continue;
-            }
-            let source = &row.source[first * row.cols.0 + channel..];
-            let source = &source[..super::reach(&[(height, row.rows.0), (count, step)], LANES)];
-            let out = &mut row.out[pixel * row.out_pixel + channel..][..LANES];
-            // SAFETY: all 16 bytes of the window's corners, and so of all its pixels, lie inside the source; the CPU has NEON.
-            unsafe { max_of(source.as_ptr(), row.rows.0, height, step, count, out.as_mut_ptr()) };
-            channel += LANES;
-        }
-    }
-}
-
-/// The maximum of 16 signed bytes over a window of `height` rows and `width` columns, both at least 1.
-///
-/// # Safety
-/// The CPU must have NEON; 16 bytes of each pixel must be readable, and 16 bytes writable.
-#[unsafe(naked)]
-unsafe extern "C" fn max_of(source: *const u8, row: usize, height: usize, step: usize, width: usize, out: *mut u8) {
-    naked_asm!(
-        ".fpu neon",
-        "push {{r4, lr}}",
-        "vmov.i8 q0, #0x80",
-        "2:",
-        "mov r12, r0",
-        "ldr r4, [sp, #8]",
-        "3:",
-        "vld1.8 {{d2, d3}}, [r12], r3",
-        "subs r4, r4, #1",
-        "vmax.s8 q0, q0, q1",
-        "bne 3b",
-        "add r0, r0, r1",
-        "subs r2, r2, #1",
-        "bne 2b",
-        "ldr r4, [sp, #12]",
-        "vst1.8 {{d0, d1}}, [r4]",
-        "pop {{r4, pc}}",
-    )
-}
-
-fn average_pool(row: &mut PoolRow<'_>, average: Average<'_>) {
-    scalar::average_pool::<SIGNED_FLIP>(row, average);
-}
-
-fn add(row: &mut AddRow<'_>) {
-    scalar::add::<SIGNED_FLIP>(row);
 }

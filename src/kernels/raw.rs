@@ -18,6 +18,10 @@ macro_rules! unroll {
 #[cfg(not(target_arch = "arm"))]
 pub(super) use unroll;
 
+pub mod addition;
+#[cfg(any(arm64, neon32))]
+pub mod windows;
+
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
 use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};
@@ -304,6 +308,11 @@ pub struct Tile {
 }
 
 impl Tile {
+    /// A tile of one panel in one row.
+    pub const fn of(pixel: usize, pixels: usize, panel: usize) -> Self {
+        Self { row: 0, pixel, pixels, panel, panels: 1, index: 0, wrap: usize::MAX }
+    }
+
     /// Row and pixel of pixel `p`.
     #[inline(always)]
     pub const fn place(&self, p: usize) -> (usize, usize) {
@@ -369,7 +378,7 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     let channels = job.channels(panel, values.len());
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
-    scalar::store::<FLIP>(out, &values.as_flattened()[..channels], job.kind);
+    scalar::store(out, &values.as_flattened()[..channels], job.kind, FLIP);
 }
 
 /// Stores the first `channels` bytes, a multiple of 4.

@@ -5,7 +5,7 @@ use crate::pack::{LANES, Taps, params};
 use crate::quant::{DataType, rdm};
 
 pub(super) static TABLE: Table =
-    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: add::<0>, peak: super::peak::scalar };
+    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: |row| add(row, 0), peak: super::peak::scalar };
 
 fn conv(block: &mut ConvBlock<'_>) {
     block.check();
@@ -14,7 +14,7 @@ fn conv(block: &mut ConvBlock<'_>) {
             for panel in 0..block.panels() {
                 let y = lanes(block, row, pixel, panel);
                 let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
-                store::<0>(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind);
+                store(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind, 0);
             }
         }
     }
@@ -77,13 +77,13 @@ fn byte<const FLIP: u8>(value: u8, signed: bool) -> i32 {
     if signed { i32::from(value.cast_signed()) } else { i32::from(value ^ FLIP) }
 }
 
-/// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `FLIP`.
+/// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `flip`.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
-pub(super) fn store<const FLIP: u8>(out: &mut [u8], values: &[i32], kind: DataType) {
+pub(super) fn store(out: &mut [u8], values: &[i32], kind: DataType, flip: u8) {
     match kind {
         DataType::U8 | DataType::S8 => {
-            let flip = if matches!(kind, DataType::U8) { FLIP } else { 0 };
+            let flip = if matches!(kind, DataType::U8) { flip } else { 0 };
             for (o, &v) in out.iter_mut().zip(values) {
                 *o = kind.clamp(v) as u8 ^ flip;
             }
@@ -113,6 +113,9 @@ pub(super) fn columns(row: &PoolRow<'_>, pixel: usize) -> (usize, usize) {
     (first, (kernel - skipped.min(kernel)).min(inside))
 }
 
+/// True where compilers keep many channels in vectors; else as many are computed at once as there are registers for.
+const VECTORS: bool = cfg!(target_arch = "x86_64");
+
 /// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
 #[inline(always)]
 pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
@@ -121,8 +124,9 @@ pub(super) fn max_pool<const FLIP: u8>(row: &mut PoolRow<'_>) {
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                64.. => max_of::<FLIP, 64>(row, pixel, window, channel),
-                16.. => max_of::<FLIP, 16>(row, pixel, window, channel),
+                64.. if VECTORS => max_of::<FLIP, 64>(row, pixel, window, channel),
+                16.. if VECTORS => max_of::<FLIP, 16>(row, pixel, window, channel),
+                8.. if !VECTORS => max_of::<FLIP, 8>(row, pixel, window, channel),
                 _ => max_of::<FLIP, 4>(row, pixel, window, channel),
             };
         }
@@ -151,62 +155,89 @@ pub(super) fn max_of<const FLIP: u8, const N: usize>(row: &mut PoolRow<'_>, pixe
 pub(super) fn average_pool<const FLIP: u8>(row: &mut PoolRow<'_>, average: Average<'_>) {
     for pixel in 0..row.pixels {
         let window = columns(row, pixel);
-        let n = average.count.unwrap_or(row.rows.1 * window.1);
-        let multiplier = n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m));
+        let multiplier = multiplier(row, window.1, &average);
         let mut channel = 0;
         while channel < row.channels {
             channel += match row.channels - channel {
-                32.. => mean_of::<FLIP, 32>(row, pixel, window, channel, average.p, multiplier),
-                16.. => mean_of::<FLIP, 16>(row, pixel, window, channel, average.p, multiplier),
+                64.. if VECTORS => mean_of::<FLIP, 64>(row, pixel, window, channel, average.p, multiplier),
+                16.. if VECTORS => mean_of::<FLIP, 16>(row, pixel, window, channel, average.p, multiplier),
+                8.. if !VECTORS => mean_of::<FLIP, 8>(row, pixel, window, channel, average.p, multiplier),
                 _ => mean_of::<FLIP, 4>(row, pixel, window, channel, average.p, multiplier),
             };
         }
     }
 }
 
+/// What the sums of a window with that many columns inside the picture are multiplied by; 0 where none is.
+pub(super) fn multiplier(row: &PoolRow<'_>, columns: usize, average: &Average<'_>) -> i32 {
+    let n = average.count.unwrap_or(row.rows.1 * columns);
+    n.checked_sub(1).and_then(|n| average.multipliers.get(n)).map_or(0, |m| i32::from_le_bytes(*m))
+}
+
 /// The rounded mean of N channels over the columns of a pixel's window; returns N.
 #[inline(always)]
-fn mean_of<const FLIP: u8, const N: usize>(
+pub(super) fn mean_of<const FLIP: u8, const N: usize>(
     row: &mut PoolRow<'_>,
     pixel: usize,
-    (first, count): (usize, usize),
+    window: (usize, usize),
     channel: usize,
     p: u32,
     multiplier: i32,
 ) -> usize {
-    let (kind, flip, offset) = if row.signed { (DataType::S8, 0x80, 128) } else { (DataType::U8, FLIP, 0) };
+    let sums = if row.signed || FLIP != 0 {
+        sums::<N>(row, window, channel, |byte| i32::from(byte.cast_signed()))
+    } else {
+        sums::<N>(row, window, channel, i32::from)
+    };
+    mean(row, pixel, window.1, channel, &sums, (p, multiplier), FLIP);
+    N
+}
+
+/// The sums of N channels over the columns of a window.
+#[inline(always)]
+fn sums<const N: usize>(row: &PoolRow<'_>, (first, count): (usize, usize), channel: usize, value: impl Fn(u8) -> i32) -> [i32; N] {
     let mut sums = [0i32; N];
     let (rows, step) = (row.rows, row.horizontal[2] * row.cols.0);
     for y in 0..if count == 0 { 0 } else { rows.1 } {
         let line = &row.source[y * rows.0 + first * row.cols.0 + channel..];
         for x in 0..count {
             let source: &[u8; N] = line[x * step..].first_chunk().expect("a window lies inside its source");
-            sums = core::array::from_fn(|i| sums[i].wrapping_add(i32::from(source[i] ^ flip) - offset));
+            for (sum, &byte) in sums.iter_mut().zip(source) {
+                *sum = sum.wrapping_add(value(byte));
+            }
         }
     }
-    let means = sums.map(|s| rdm(s.wrapping_shl(p), multiplier));
-    store::<FLIP>(&mut row.out[pixel * row.out_pixel + channel..][..N], &means, kind);
-    N
+    sums
 }
 
-/// Portable body for sets that store U8 XOR `FLIP`; other sets compile it with their own instructions.
-#[inline(always)]
-pub(super) fn add<const FLIP: u8>(row: &mut AddRow<'_>) {
-    for pixel in 0..row.pixels {
-        for panel in 0..row.channels.div_ceil(LANES) {
-            let params = &row.params[panel * params::ADD_ROWS..][..params::ADD_ROWS];
-            let (bias, multiplier) = (words(&params[params::BIAS]), words(&params[params::MULTIPLIER]));
-            let (k1, k2) = (words(&params[params::K1]), words(&params[params::K2]));
-            let len = LANES.min(row.channels - panel * LANES);
+/// Rounds sums over the pixels of a window, which has that many columns inside the picture, and stores them. Sums of U8 values XOR `flip` are of signed bytes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a sum wraps around")]
+pub(super) fn mean(row: &mut PoolRow<'_>, pixel: usize, columns: usize, channel: usize, sums: &[i32], (p, multiplier): (u32, i32), flip: u8) {
+    let (kind, offset) = if row.signed { (DataType::S8, 0) } else { (DataType::U8, (row.rows.1 * columns * usize::from(flip)) as i32) };
+    let out = &mut row.out[pixel * row.out_pixel + channel..][..sums.len()];
+    for (sums, out) in sums.as_chunks::<4>().0.iter().zip(out.as_chunks_mut::<4>().0) {
+        store(out, &sums.map(|s| rdm(s.wrapping_add(offset).wrapping_shl(p), multiplier)), kind, flip);
+    }
+}
+
+/// The portable addition for sets that store U8 XOR `flip`: the others take it for parameters of any size and for what is left over.
+pub(super) fn add(row: &mut AddRow<'_>, flip: u8) {
+    let [flip_x, flip_y] = row.signed.map(|s| if s { 0x80 } else { flip });
+    for (panel, params) in row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).enumerate() {
+        let [mut bias, m, k1, k2] = [params::BIAS, params::MULTIPLIER, params::K1, params::K2].map(|r| words(&params[r]));
+        for (k, _) in [k1, k2].iter().zip(row.signed).filter(|(_, signed)| *signed) {
+            bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_sub(k << 7));
+        }
+        let len = LANES.min(row.channels - panel * LANES);
+        for pixel in 0..row.pixels {
             let x = &row.x.0[pixel * row.x.1 + panel * LANES..][..len];
             let y = &row.y.0[pixel * row.y.1 + panel * LANES..][..len];
             let mut sum = [0; LANES];
-            for (lane, s) in sum[..len].iter_mut().enumerate() {
-                let acc = byte::<FLIP>(x[lane], row.signed[0]).wrapping_mul(k1[lane]).wrapping_add(byte::<FLIP>(y[lane], row.signed[1]).wrapping_mul(k2[lane]));
-                *s = rdm(acc.wrapping_add(bias[lane]).wrapping_shl(row.p), multiplier[lane]);
+            for lane in 0..len {
+                let products = i32::from(x[lane] ^ flip_x).wrapping_mul(k1[lane]).wrapping_add(i32::from(y[lane] ^ flip_y).wrapping_mul(k2[lane]));
+                sum[lane] = rdm(products.wrapping_add(bias[lane]).wrapping_shl(row.p), m[lane]);
             }
-            let at = pixel * row.out.1 + panel * LANES * row.kind.bytes();
-            store::<FLIP>(&mut row.out.0[at..], &sum[..len], row.kind);
+            store(&mut row.out.0[pixel * row.out.1 + panel * LANES * row.kind.bytes()..], &sum[..len], row.kind, flip);
         }
     }
 }

@@ -4,11 +4,13 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+use super::raw::addition::Addition;
 use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 /// A multiply-accumulate: each 32-bit lane of `acc` gains the four products of an unsigned byte of `x` with a signed byte of `w`.
 pub trait Dot {
@@ -67,14 +69,77 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
+        store_tile(&acc, job, t);
+    }
+}
+
+/// Stores the rounded sums of a tile.
+#[inline(always)]
+unsafe fn store_tile<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block.
+    unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<P, false>(&acc, job, t),
-            DataType::S8 => store_bytes::<P, true>(&acc, job, t),
+            DataType::U8 => store_bytes::<P, false>(acc, job, t),
+            DataType::S8 => store_bytes::<P, true>(acc, job, t),
             DataType::S16 | DataType::I32 => {
-                let mut values = acc;
+                let mut values = *acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
+    }
+}
+
+/// What all pixels of a panel of an addition share. Bytes are read as unsigned ones.
+struct Terms {
+    bias: Sums,
+    /// Of each lane the factors of `x` and `y`, side by side as 16 bits.
+    factors: Sums,
+    flips: [__m128i; 2],
+}
+
+/// Computes pixels of a panel of an addition.
+///
+/// # Safety
+/// The CPU must have AVX2; the pixels and the panel must be those of an addition's body.
+#[target_feature(enable = "avx2")]
+pub unsafe fn add(addition: &Addition, panel: usize, pixels: Range<usize>) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
+        let shifted = |row| line(&addition.job, panel, row).map(|v| _mm256_sll_epi32(v, shift));
+        let (mut bias, k1, k2) = (shifted(params::BIAS), shifted(params::K1), shifted(params::K2));
+        for (k, _) in [k1, k2].iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+            unroll!(h < 2 => bias[h] = _mm256_sub_epi32(bias[h], _mm256_slli_epi32::<7>(k[h])));
+        }
+        let mut factors = k1;
+        unroll!(h < 2 => factors[h] = _mm256_blend_epi16::<0xAA>(k1[h], _mm256_slli_epi32::<16>(k2[h])));
+        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)) };
+        let mut pixel = pixels.start;
+        while pixel + 4 <= pixels.end {
+            add_tile::<4>(addition, panel, &terms, pixel);
+            pixel += 4;
+        }
+        for pixel in pixel..pixels.end {
+            add_tile::<1>(addition, panel, &terms, pixel);
+        }
+    }
+}
+
+/// Each lane multiplies a byte of `x` and a byte of `y`, side by side as 16 bits, with its factors.
+#[inline(always)]
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
+    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    unsafe {
+        let mut acc = [terms.bias; P];
+        unroll!(p < P => {
+            let x = _mm_xor_si128(_mm_loadu_si128(addition.x.at(pixel + p, panel).cast()), terms.flips[0]);
+            let y = _mm_xor_si128(_mm_loadu_si128(addition.y.at(pixel + p, panel).cast()), terms.flips[1]);
+            let pairs = [_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))];
+            unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(pairs[h], terms.factors[h])));
+        });
+        let t = Tile::of(pixel, P, panel);
+        requantize(&mut acc, &addition.job, t);
+        store_tile(&acc, &addition.job, t);
     }
 }
 

@@ -34,7 +34,9 @@ impl Add<'_> {
     /// If a slice is shorter than its view says; a plan that was validated never does that.
     pub fn run(&self, kernels: Kernels, x: &[u8], y: &[u8], out: &mut [u8], units: Range<usize>) {
         let (second, y) = self.y.as_ref().map_or((&self.x, x), |view| (view, y));
-        let width = self.output.w as usize;
+        // Rows that follow each other without a gap are one row.
+        let dense = |view: &View| view.row == view.w as usize * view.pixel;
+        let width = if dense(&self.x) && dense(second) && dense(&self.output) { self.output.pixels() } else { self.output.w as usize };
         let mut at = units.start;
         while at < units.end {
             let pixels = (width - at % width).min(units.end - at);

@@ -1,5 +1,6 @@
 //! No set reads past the ends of what it is given: operands lie against pages that cannot be read.
 
+use super::elementwise::{Addition, Pool};
 use super::{Case, Noise, Operand, Second, rounds, sets};
 use skipstone::kernels::Kernels;
 use skipstone::pack::Taps;
@@ -63,6 +64,47 @@ fn reads_and_writes_stay_inside() {
                 kernels.flip_tensor(case.kind, &mut before);
                 let found = run_fenced(&case, *kernels, &mut fences, side, &before);
                 assert!(found == expected, "{name}, round {round}, {side:?}: {}", case.describe());
+            }
+        }
+    }
+}
+
+#[test]
+fn pools_stay_inside() {
+    let (mut sets, mut noise) = (sets(), Noise(13));
+    sets.push(("scalar".into(), Kernels::scalar()));
+    let [mut a, mut b]: [Fence; 2] = core::array::from_fn(|_| Fence::new(1 << 16));
+    for round in 0..rounds(1500, 300) {
+        let Some(pool) = Pool::new(&mut noise, round % 10 == 0) else { continue };
+        for mean in [false, true] {
+            let expected = pool.expected(mean);
+            for (name, kernels) in &sets {
+                for side in [Side::Front, Side::Back] {
+                    let source = a.hold(&pool.stored(*kernels), side);
+                    let found = pool.run(*kernels, source, b.hold(&expected, side), mean);
+                    assert!(found == expected, "{name}, round {round}, mean {mean}, {side:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn additions_stay_inside() {
+    let (mut sets, mut noise) = (sets(), Noise(14));
+    sets.push(("scalar".into(), Kernels::scalar()));
+    let mut fences: [Fence; 4] = core::array::from_fn(|_| Fence::new(1 << 16));
+    for _ in 0..rounds(1500, 300) {
+        let (pixels, channels) = (noise.between(1, 12), noise.between(1, 40) * 4);
+        let addition = Addition::new(&mut noise, pixels, channels);
+        let expected = addition.expected();
+        for (name, kernels) in &sets {
+            for side in [Side::Front, Side::Back] {
+                let [a, b, c, d] = &mut fences;
+                let [x, y] = addition.stored(*kernels);
+                let params = c.hold(&addition.params(), side).as_chunks().0;
+                let found = addition.run(*kernels, [a.hold(&x, side), b.hold(&y, side)], params, d.hold(&expected, side));
+                assert!(found == expected, "{name}, {side:?}: {}", addition.describe());
             }
         }
     }
