@@ -6,7 +6,7 @@
 Without --scheduler the cluster is a scheduler and worker processes on this machine, which talk over TCP. Workers on other machines need the program, the network and the pictures under the
 same paths; the shards come back through Dask. Bytes are equal where the float network gives the same bits, that is on CPUs of one kind.
 """
-import argparse, hashlib, json, os, shutil, subprocess, tempfile
+import argparse, contextlib, hashlib, json, os, shutil, subprocess, tempfile
 from common import Problem, replacing, script
 
 
@@ -60,17 +60,18 @@ def main():
         raise Problem("Dask is missing: pip install -r models/requirements.txt") from error
     program, onnx, data = (os.path.abspath(p) for p in (args.skipstone, args.onnx, args.calib))
     calibrate = [program, "calibrate", onnx, "--calib", data, "--preprocess", args.preprocess]
-    cluster = None if args.scheduler else LocalCluster(n_workers=args.workers, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None)
-    with tempfile.TemporaryDirectory() as folder, Client(cluster or args.scheduler) as client:
+    local = lambda: LocalCluster(n_workers=args.workers, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None)
+    cluster = contextlib.nullcontext(args.scheduler) if args.scheduler else local()
+    with tempfile.TemporaryDirectory() as folder, cluster as where, Client(where) as client:
         path = lambda name: os.path.join(folder, name)
-        workers = client.scheduler_info()["workers"]
-        print(f"{len(workers)} workers, scheduler {client.scheduler.address.split(':')[0]}")
-        parts = []
+        parts, workers = [], list(client.nthreads())
+        print(f"{len(workers)} workers over {client.scheduler.address.split(':')[0]}")
         try:
             # A shard is the same whoever makes it, and however often.
             tasks = [client.submit(shard, calibrate, i, args.shards, pure=False, retries=2) for i in range(args.shards)]
             for _, (i, report, content, worker) in as_completed(tasks, with_results=True):
-                print(f"shard {i}/{args.shards}: {report['pictures']} pictures, {len(content):,} bytes, by worker {list(workers).index(worker)}")
+                workers += [worker] if worker not in workers else []
+                print(f"shard {i}/{args.shards}: {report['pictures']} pictures, {len(content):,} bytes, by worker {workers.index(worker)}")
                 parts.append(path(f"{i}.calib"))
                 with open(parts[-1], "wb") as file:
                     file.write(content)
@@ -78,7 +79,7 @@ def main():
             print(f"merged in the order of arrival: {report['pictures']} of {report['of']} pictures, {report['tensors']} tensors")
             run(*calibrate, "-o", path("whole.calib"))
             print(f"merged and unsharded .calib: {same(path('all.calib'), path('whole.calib'))}")
-            convert = [program, "convert", onnx, "--preprocess", args.preprocess, "--ranges"]
+            convert = [program, "convert", onnx, "--ranges"]
             for name in ("all", "whole"):
                 run(*convert, path(f"{name}.calib"), "-o", path(f"{name}.stone"))
             print(f".stone from either:          {same(path('all.stone'), path('whole.stone'))}")
@@ -87,8 +88,6 @@ def main():
                     shutil.copyfile(path("all.calib"), partial)
         except RuntimeError as error:
             raise Problem(str(error).removeprefix("error: ")) from error
-    if cluster:
-        cluster.close()
 
 
 if __name__ == "__main__":

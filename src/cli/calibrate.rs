@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:\n  skipstone calibrate net.onnx --calib train --preprocess unit --shard 0/2 -o 0.calib\n  \
                         skipstone calibrate net.onnx --calib train --preprocess unit --shard 1/2 -o 1.calib\n  \
                         skipstone calibrate --merge 0.calib 1.calib -o all.calib\n  \
-                        skipstone convert net.onnx -o net.stone --ranges all.calib --preprocess unit")]
+                        skipstone convert net.onnx -o net.stone --ranges all.calib")]
 pub struct CalibrateArgs {
     /// The float network
     #[arg(value_name = "NET.onnx", required_unless_present = "merge", conflicts_with = "merge")]

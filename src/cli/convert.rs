@@ -26,7 +26,7 @@ pub struct ConvertArgs {
     /// Pictures to calibrate with, 100 or more, like those it will see: a folder, a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]
     #[arg(long, value_name = "DATA", required_unless_present = "ranges")]
     pub calib: Option<PathBuf>,
-    /// Ranges that `calibrate` stored; what else needs pictures is done with those of --calib, or left out and named
+    /// Ranges that `calibrate` stored, with its preprocessing; what else needs pictures is done with those of --calib, or left out and named
     #[arg(long, value_name = "ALL.calib", conflicts_with_all = ["explain", "skip_blocks"])]
     pub ranges: Option<PathBuf>,
     /// Which of them.

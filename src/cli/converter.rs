@@ -199,7 +199,8 @@ struct Report {
 /// Runs `convert`.
 pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let start = Instant::now();
-    let preprocess = args.preprocess.get()?;
+    let ranges = args.ranges.as_deref().map(|path| ranges(args, path)).transpose()?;
+    let preprocess = args.preprocess.or(ranges.as_ref().map(|r| r.preprocess))?;
     let rungs = rungs(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
@@ -210,7 +211,6 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         return Err(CliError::read(&args.onnx, &missing));
     }
     let geometry = Geometry::from(preprocess);
-    let ranges = args.ranges.as_deref().map(|path| ranges(args, path)).transpose()?;
     let calibration = match &args.calib {
         Some(data) => Calibration::open(data, &args.choice, geometry)?,
         None => Calibration::none(geometry),
@@ -254,7 +254,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
             let skip = skip.map(|skip| skip.done(&outcome.engine)).transpose()?;
             let report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64(), brought) };
             outcome.say_time(output);
-            report.notes.iter().filter(|_| output.json && !output.quiet).for_each(|note| eprintln!("note: {note}"));
+            report.notes.iter().filter(|_| args.ranges.is_some() && output.json && !output.quiet).for_each(|note| eprintln!("note: {note}"));
             return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
         }
         eprintln!("method {quantize}: top-1 drops by {drop:.2} points");

@@ -75,8 +75,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Convert(convert::ConvertArgs),
-    Calibrate(calibrate::CalibrateArgs),
+    Convert(Box<convert::ConvertArgs>),
+    Calibrate(Box<calibrate::CalibrateArgs>),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
     Bench(bench::BenchArgs),
