@@ -494,6 +494,7 @@ fn a_build_without_the_converter_says_so() {
     folder.write("net.onnx", b"");
     for args in [
         "convert net.onnx -o y.stone --calib one --preprocess unit",
+        "calibrate net.onnx --calib one --preprocess unit -o y.calib",
         "compare net.onnx net.stone --data one",
         "report net.onnx net.stone --data one -o y.html",
         "eval net.stone --data one --against net.onnx",
