@@ -137,7 +137,7 @@ fn damaged_files_are_refused() {
 fn help_and_version() {
     let folder = Folder::new("help");
     let all = folder.run("--help").expect(0).out;
-    for command in ["convert", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "report", "devices", "demo"] {
+    for command in ["convert", "calibrate", "run", "eval", "bench", "profile", "inspect", "verify", "compare", "report", "devices", "demo"] {
         assert!(all.contains(&format!("\n  {command} ")), "{all}");
         let help = folder.run(&format!("{command} --help")).expect(0).out;
         assert!(help.contains("Example") && help.contains(&format!("skipstone {command}")) && help.contains("--json"), "{help}");
@@ -147,7 +147,7 @@ fn help_and_version() {
     assert!(Kernels::all().all(|k| isa.contains(k.set().name())) && isa.contains("all takes every set"), "{isa}");
     assert!(!all.contains("small") && !folder.run("bench --help").expect(0).out.contains("small"), "no file that the converter makes has that plan");
     let needing = |text: &str| text.lines().filter(|l| l.contains("(needs the program with the converter)")).count();
-    let (commands, options) = if cfg!(feature = "convert") { (0, 0) } else { (4, 1) };
+    let (commands, options) = if cfg!(feature = "convert") { (0, 0) } else { (5, 1) };
     assert_eq!((needing(&all), needing(&folder.run("eval --help").expect(0).out)), (commands, options), "{all}");
     assert_eq!(folder.run("--version").expect(0).out, format!("skipstone {}\n", env!("CARGO_PKG_VERSION")));
 }
@@ -494,6 +494,7 @@ fn a_build_without_the_converter_says_so() {
     folder.write("net.onnx", b"");
     for args in [
         "convert net.onnx -o y.stone --calib one --preprocess unit",
+        "calibrate net.onnx --calib one --preprocess unit -o y.calib",
         "compare net.onnx net.stone --data one",
         "report net.onnx net.stone --data one -o y.html",
         "eval net.stone --data one --against net.onnx",

@@ -3,7 +3,7 @@
 use super::args::{ChoiceArgs, ThreadArgs, count};
 use super::baseline::percent;
 use super::converter;
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::output::Output;
 use super::preprocess::PreprocessArgs;
 use clap::Args;
@@ -25,8 +25,11 @@ pub struct ConvertArgs {
     #[arg(short, long, value_name = "NET.stone")]
     pub output: PathBuf,
     /// Pictures to calibrate with, 100 or more, like those it will see: a folder, a CIFAR-10 .bin, an .npy of u8 [n,h,w,3]; tensors: an .npy of f32
-    #[arg(long, value_name = "DATA")]
-    pub calib: PathBuf,
+    #[arg(long, value_name = "DATA", required_unless_present = "ranges")]
+    pub calib: Option<PathBuf>,
+    /// Ranges that `calibrate` stored, with its preprocessing; what else needs pictures is done with those of --calib, or left out and named
+    #[arg(long, value_name = "ALL.calib", conflicts_with_all = ["explain", "skip_blocks"])]
+    pub ranges: Option<PathBuf>,
     /// Which of them.
     #[command(flatten)]
     pub choice: ChoiceArgs,
@@ -113,6 +116,10 @@ impl FromStr for SkipBlocks {
 /// # Errors
 /// If an input is bad or the file cannot be written; with exit code 1 if it loses more accuracy than is allowed, 4 in a build without the converter.
 pub fn run(args: &ConvertArgs, output: Output) -> Result {
+    let choice = [(args.choice.limit.is_some(), "--limit"), (args.choice.shard.is_some(), "--shard")];
+    if let Some((_, flag)) = choice.into_iter().find(|(given, _)| *given && args.calib.is_none()) {
+        return Err(CliError::usage(format!("{flag} chooses pictures of --calib, which is not there"), "leave it out, or give --calib"));
+    }
     converter::convert(args, output)
 }
 

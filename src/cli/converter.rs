@@ -1,6 +1,6 @@
 //! The commands that need the converter: `convert`, `compare`, and the float network of `eval --against`.
 
-use super::args::{EngineArgs, kernels};
+use super::args::{ChoiceArgs, EngineArgs, kernels};
 use super::convert::ConvertArgs;
 use super::dataset::{DataError, DataSet};
 use super::engine::{Engine, Preparer, load, put};
@@ -13,6 +13,8 @@ use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use super::progress::Progress;
 pub(super) use super::report::gather::report;
+use super::shards;
+pub(super) use super::shards::calibrate;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::choices::{Rounding, Scales};
@@ -21,7 +23,7 @@ use crate::convert::graph::Input;
 use crate::convert::input;
 use crate::convert::quantize;
 use crate::convert::range::Method;
-use crate::convert::{self, Calibrated, Converted, Options, Source, Stage};
+use crate::convert::{self, Calib, Calibrated, Converted, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::{Preprocess, TensorInput};
 use crate::format::{Model, PlanKind};
@@ -95,40 +97,66 @@ pub(super) fn scores(net: &FloatNet, inputs: &[Vec<f32>], threads: usize) -> Res
 }
 
 /// The pictures to calibrate with.
-struct Calibration {
-    set: DataSet,
+pub(super) struct Calibration {
+    /// Nothing where the ranges stand in a file.
+    set: Option<DataSet>,
     /// Numbers of those that can be read.
     good: Vec<usize>,
+    /// The same, and those that cannot be read, in the set of which these are a shard.
+    numbers: [Vec<usize>; 2],
     geometry: Geometry,
 }
 
 impl Calibration {
-    /// One picture.
-    fn one(path: &Path, geometry: Geometry) -> Result<Self> {
-        Ok(Self { set: DataSet::open(path, None, Some(1), None)?, good: vec![0], geometry })
+    /// No picture.
+    const fn none(geometry: Geometry) -> Self {
+        Self { set: None, good: Vec::new(), numbers: [Vec::new(), Vec::new()], geometry }
     }
 
-    fn open(args: &ConvertArgs, geometry: Geometry) -> Result<Self> {
-        let set = args.choice.open(&args.calib, None)?;
-        let mut good: Vec<usize> = (0..set.len()).collect();
-        if args.choice.skip_bad {
-            let finite = |values: &(Vec<f32>, bool)| values.0.iter().all(|v| v.is_finite());
-            good.retain(|&i| match set.values(i) {
-                Ok(None) => matches!(DataSet::unless_bad(set.load(i), true), Ok(Some(_))),
-                values => matches!(DataSet::unless_bad(values, true), Ok(Some(Some(values))) if finite(&values)),
-            });
+    /// One picture.
+    fn one(path: &Path, geometry: Geometry) -> Result<Self> {
+        Ok(Self { set: Some(DataSet::open(path, None, Some(1), None)?), good: vec![0], ..Self::none(geometry) })
+    }
+
+    pub(super) fn open(data: &Path, choice: &ChoiceArgs, geometry: Geometry) -> Result<Self> {
+        let set = choice.open(data, None)?;
+        let finite = |values: &(Vec<f32>, bool)| values.0.iter().all(|v| v.is_finite());
+        let readable = |&i: &usize| match set.values(i) {
+            Ok(None) => matches!(DataSet::unless_bad(set.load(i), true), Ok(Some(_))),
+            values => matches!(DataSet::unless_bad(values, true), Ok(Some(Some(values))) if finite(&values)),
+        };
+        let (good, bad): (Vec<usize>, _) = (0..set.len()).partition(|i| !choice.skip_bad || readable(i));
+        let numbers = [&good, &bad].map(|part| part.iter().map(|&i| set.number(i)).collect());
+        Ok(Self { set: Some(set), good, numbers, geometry })
+    }
+
+    /// Fails where no picture could be read.
+    pub(super) fn some(&self, data: &Path) -> Result {
+        if self.good.is_empty() {
+            return Err(CliError::input(format!("no picture of {} could be read", data.display()), "leave out --skip-bad to see why"));
         }
-        if good.is_empty() {
-            return Err(CliError::input(format!("no picture of {} could be read", args.calib.display()), "leave out --skip-bad to see why"));
-        }
-        Ok(Self { set, good, geometry })
+        Ok(())
+    }
+
+    /// Numbers of the pictures that can be read and of those that cannot, in the set of which these are a shard.
+    pub(super) fn numbers(&self) -> [&[usize]; 2] {
+        self.numbers.each_ref().map(Vec::as_slice)
+    }
+
+    fn set(&self) -> Result<&DataSet> {
+        self.set.as_ref().ok_or_else(|| CliError::usage("there are no pictures", "give pictures with --calib"))
+    }
+
+    /// Pictures of that set.
+    pub(super) fn whole(&self) -> usize {
+        self.set.as_ref().map_or(0, DataSet::whole)
     }
 
     /// The scale of an input that is no picture.
     fn scale(&self, method: Method) -> Result<f32> {
-        let mut values = input::Values::default();
+        let (set, mut values) = (self.set()?, input::Values::default());
         for &i in &self.good {
-            let (what, help) = match self.set.values(i)? {
+            let (what, help) = match set.values(i)? {
                 Some((floats, true)) if floats.iter().all(|v| v.is_finite()) => {
                     values.add(&floats);
                     continue;
@@ -137,7 +165,7 @@ impl Calibration {
                 Some((_, false)) => ("integers, --calib", "calibrate with f32: the scale of the input is chosen from its values"),
                 None => ("a picture, --preprocess tensor", "give an .npy of f32, or say how the pictures are prepared"),
             };
-            return Err(CliError::input(format!("{}: {what}", self.set.name(i)), help));
+            return Err(CliError::input(format!("{}: {what}", set.name(i)), help));
         }
         Ok(values.scale(method))
     }
@@ -145,7 +173,7 @@ impl Calibration {
     /// The input of one of them.
     fn input(&self, i: usize, shape: [u32; 3], tensor: Option<TensorInput>) -> Result<Vec<u8>> {
         let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
-        load(&self.set, self.good[i], false, &mut Preparer::with_shape(shape, tensor, self.geometry), &mut input)?;
+        load(self.set()?, self.good[i], false, &mut Preparer::with_shape(shape, tensor, self.geometry), &mut input)?;
         Ok(input)
     }
 }
@@ -165,7 +193,7 @@ impl Pictures for Calibration {
     }
 
     fn floats(&self, i: usize) -> core::result::Result<Option<Vec<f32>>, ConvertError> {
-        floats(&self.set, self.good[i]).map_err(|e| bad(e.into()))
+        floats(self.set().map_err(bad)?, self.good[i]).map_err(|e| bad(e.into()))
     }
 }
 
@@ -219,17 +247,23 @@ struct Report {
 /// Runs `convert`.
 pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let start = Instant::now();
-    let mut preprocess = args.preprocess.get()?;
+    let ranges = args.ranges.as_deref().map(|path| ranges(args, path)).transpose()?;
+    let mut preprocess = args.preprocess.or(ranges.as_ref().map(|r| r.preprocess))?;
     let rungs = rungs(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
-    let staged = Staged::create(&args.output, &[&args.onnx, &data])?;
+    let inputs: Vec<&Path> = [&args.onnx, &data].into_iter().chain(&args.ranges).map(PathBuf::as_path).collect();
+    let staged = Staged::create(&args.output, &inputs)?;
     if !args.onnx.is_file() {
         let missing = std::fs::metadata(&args.onnx).err().unwrap_or_else(|| std::io::ErrorKind::InvalidInput.into());
         return Err(CliError::read(&args.onnx, &missing));
     }
     let geometry = Geometry::from(preprocess);
-    let calibration = Calibration::open(args, geometry)?;
+    let calibration = match &args.calib {
+        Some(data) => Calibration::open(data, &args.choice, geometry)?,
+        None => Calibration::none(geometry),
+    };
+    args.calib.as_deref().map_or(Ok(()), |data| calibration.some(data))?;
     if let Some(scale) = &mut preprocess.tensor {
         let stored = input::stored_scale(&args.onnx).map_err(|e| named(&args.onnx, e))?;
         *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
@@ -241,8 +275,14 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let pictures = test.as_ref().map(|set| (set, geometry));
     let skip = args.skip_blocks.as_ref().map(|choice| Skip::choose(args, choice, &preprocess, &calibration, pictures, output)).transpose()?;
     let skipped = skip.as_ref().map_or_else(Vec::new, Skip::blocks);
-    let calibrated = with_progress(output, |progress| Calibrated::without(&args.onnx, &preprocess, &skipped, args.threads.threads, &calibration, progress));
-    let calibrated = calibrated.map_err(|e| in_file(&args.onnx, e))?;
+    let calibrated = with_progress(output, |progress| match ranges {
+        Some(ranges) => Calibrated::with(&args.onnx, &preprocess, ranges, args.threads.threads, &calibration, progress),
+        None => Calibrated::without(&args.onnx, &preprocess, &skipped, args.threads.threads, &calibration, progress),
+    });
+    let calibrated = calibrated.map_err(|e| match &args.ranges {
+        Some(path) if matches!(e, ConvertError::Ranges { .. }) => named(path, e),
+        _ => in_file(&args.onnx, e),
+    })?;
     let mut best: Option<(Outcome, f64)> = None;
     for quantize in rungs {
         let options = Options { preprocess, quantize, labels: labels.clone() };
@@ -266,6 +306,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
             let skip = skip.map(|skip| skip.done(&outcome.engine)).transpose()?;
             let report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64(), brought) };
             outcome.say_time(output);
+            report.notes.iter().filter(|_| args.ranges.is_some() && output.json && !output.quiet).for_each(|note| eprintln!("note: {note}"));
             return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
         }
         eprintln!("method {quantize}: top-1 drops by {drop:.2} points");
@@ -278,8 +319,18 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     Err(CliError::check(what, "give more calibration pictures, or allow more; `skipstone compare` shows which layer loses it"))
 }
 
+/// The ranges from a file, which fit the pictures that may stand beside it.
+fn ranges(args: &ConvertArgs, path: &Path) -> Result<Calib> {
+    let ranges = shards::open(path)?;
+    if args.calib.is_some() && ranges.exif != args.choice.exif {
+        let what = format!("{}: the ranges were made {} --exif", path.display(), if ranges.exif { "with" } else { "without" });
+        return Err(CliError::input(what, "read the pictures of --calib in the same way"));
+    }
+    Ok(ranges)
+}
+
 fn calibration_name(args: &ConvertArgs) -> String {
-    args.eval.as_ref().unwrap_or(&args.calib).display().to_string()
+    args.eval.as_ref().or(args.calib.as_ref()).map_or_else(|| "--ranges".into(), |data| data.display().to_string())
 }
 
 /// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
@@ -315,7 +366,7 @@ fn brought(args: &ConvertArgs, preprocess: &Preprocess, options: quantize::Optio
 }
 
 /// Runs a part of the conversion with a bar for each of its stages.
-fn with_progress<T>(output: Output, work: impl FnOnce(&convert::Progress<'_>) -> T) -> T {
+pub(super) fn with_progress<T>(output: Output, work: impl FnOnce(&convert::Progress<'_>) -> T) -> T {
     let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
     work(&|stage, done, of| {
         let mut bar = bar.borrow_mut();
@@ -329,7 +380,7 @@ fn with_progress<T>(output: Output, work: impl FnOnce(&convert::Progress<'_>) ->
 }
 
 /// The error of a conversion: with the path of the ONNX file, unless it is a picture's.
-fn in_file(onnx: &Path, error: ConvertError) -> CliError {
+pub(super) fn in_file(onnx: &Path, error: ConvertError) -> CliError {
     if matches!(error, ConvertError::Picture { .. }) { error.into() } else { named(onnx, error) }
 }
 
@@ -363,7 +414,8 @@ impl Outcome {
         let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
         let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
         let engine = in_memory(converted.file.clone(), &args.output)?;
-        Ok(Self { quantize: options.quantize, converted, engine, tally: Tally::default() })
+        let quantize = options.quantize.with(converted.walked.len());
+        Ok(Self { quantize, converted, engine, tally: Tally::default() })
     }
 
     /// Agreement with the float network on the calibration pictures.
@@ -378,7 +430,7 @@ impl Outcome {
             let scores = session.run();
             let row = tally.add(None, scores);
             match whole {
-                Some(whole) => tally.add_float(row, scores, &whole.scores(&calibration.set, &[calibration.good[i]], &[&input], 1)?.concat())?,
+                Some(whole) => tally.add_float(row, scores, &whole.scores(calibration.set()?, &[calibration.good[i]], &[&input], 1)?.concat())?,
                 None => tally.add_float(row, scores, float)?,
             };
         }
@@ -422,11 +474,16 @@ impl Outcome {
         }
     }
 
+    /// The error of each step on some of the pictures.
+    fn layers(&self, args: &ConvertArgs, preprocess: &Preprocess, skipped: &[u32], calibration: &Calibration) -> Result<Vec<Layer>> {
+        let source = Source::without(&args.onnx, preprocess, skipped)?;
+        let net = source.float(&source.values())?;
+        compare_layers(&self.engine, &source, &net, calibration, calibration.len().min(LAYER_PICTURES))
+    }
+
     /// The network in a table with the error of each step, and what it is worth.
     fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
-        let source = Source::without(&args.onnx, preprocess, &report.skipped)?;
-        let net = source.float(&source.values())?;
-        let layers = compare_layers(&self.engine, &source, &net, calibration, calibration.len().min(LAYER_PICTURES))?;
+        let layers = if calibration.is_empty() { Vec::new() } else { self.layers(args, preprocess, &report.skipped, calibration)? };
         let by_name: BTreeMap<&str, &Layer> = layers.iter().map(|l| (l.name.as_str(), l)).collect();
         let mut table = Table::new(&["step", "op", "window", ">output", ">MACs", ">SQNR dB", ">alone dB"]);
         for step in self.engine.plan.steps() {
@@ -442,14 +499,17 @@ impl Outcome {
                 db(layer.map(|l| l.isolated_sqnr_db)),
             ]);
         }
-        let mut text = format!("{table}\n");
+        let mut text = format!("{}\n", table.without_empty());
         let percent = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.2} %")));
         let on = if args.eval.is_some() { "--eval" } else { "calibration" };
         if report.top1.is_some() {
             let _ = writeln!(text, "top-1         {} (float {})", percent(report.top1), percent(report.float_top1));
         }
         let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
-        let _ = writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
+        if report.measured_on > 0 {
+            let _ =
+                writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
+        }
         let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", self.quantize, report.pictures, report.seconds);
         if let Some(skip) = &report.skip {
             text.push_str(&skip.text());

@@ -55,6 +55,8 @@ pub struct DataSet {
     source: Source,
     /// Numbers of the pictures within the source, after limit and shard.
     chosen: Vec<usize>,
+    /// Pictures after the limit.
+    whole: usize,
     /// Classes of the chosen pictures.
     labels: Option<Vec<u32>>,
     exif: bool,
@@ -169,11 +171,12 @@ impl DataSet {
             _ => Source::Files(vec![path.to_owned()]),
         };
         let shard = shard.unwrap_or(Shard { index: 0, count: 1 });
-        let chosen: Vec<usize> = (0..source.count()).take(limit.unwrap_or(usize::MAX)).skip(shard.index).step_by(shard.count.max(1)).collect();
+        let whole = source.count().min(limit.unwrap_or(usize::MAX));
+        let chosen: Vec<usize> = (0..whole).skip(shard.index).step_by(shard.count.max(1)).collect();
         if chosen.is_empty() {
             return Err(DataError::Empty(path.to_owned()));
         }
-        let mut set = Self { path: path.to_owned(), source, chosen, labels: None, exif: false };
+        let mut set = Self { path: path.to_owned(), source, chosen, whole, labels: None, exif: false };
         set.labels = match truth {
             Some(file) => Some(set.classes_from(file)?),
             None => set.classes_within()?,
@@ -192,6 +195,21 @@ impl DataSet {
     #[expect(clippy::len_without_is_empty, reason = "a data set is never empty")]
     pub fn len(&self) -> usize {
         self.chosen.len()
+    }
+
+    /// Number of pictures of the set of which a shard was taken.
+    #[must_use]
+    pub const fn whole(&self) -> usize {
+        self.whole
+    }
+
+    /// The number of picture `i` in that set.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    #[must_use]
+    pub fn number(&self, i: usize) -> usize {
+        self.chosen[i]
     }
 
     /// The name of picture `i`: its path, or the file and its number there, as in `test.bin[12]`.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod baseline;
 pub mod bench;
 pub mod blocks;
+pub mod calibrate;
 pub mod compare;
 pub mod convert;
 pub mod dataset;
@@ -51,6 +52,8 @@ mod ensemble;
 #[cfg(feature = "convert")]
 mod layers;
 #[cfg(feature = "convert")]
+mod shards;
+#[cfg(feature = "convert")]
 mod tour;
 
 use clap::builder::StyledStr;
@@ -72,7 +75,8 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Convert(convert::ConvertArgs),
+    Convert(Box<convert::ConvertArgs>),
+    Calibrate(Box<calibrate::CalibrateArgs>),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
     Bench(bench::BenchArgs),
@@ -89,6 +93,7 @@ impl Program {
     fn run(&self) -> Result {
         match &self.command {
             Command::Convert(args) => convert::run(args, self.output),
+            Command::Calibrate(args) => calibrate::run(args, self.output),
             Command::Run(args) => run::run(args, self.output),
             Command::Eval(args) => eval::run(args, self.output),
             Command::Bench(args) => bench::run(args, self.output),
@@ -113,7 +118,7 @@ pub fn command() -> clap::Command {
 /// Says in the help what only a program with the converter can do.
 fn marked(command: clap::Command) -> clap::Command {
     let mark = |help: Option<&StyledStr>| format!("{} (needs the program with the converter)", help.cloned().unwrap_or_default());
-    let command = ["convert", "compare", "report", "demo"].into_iter().fold(command, |all, name| {
+    let command = ["convert", "calibrate", "compare", "report", "demo"].into_iter().fold(command, |all, name| {
         all.mut_subcommand(name, |one| {
             let about = mark(one.get_about());
             one.about(about)

@@ -1,5 +1,6 @@
-//! What `convert`, `compare`, `report`, `demo` and `eval --against` say in a build without the converter.
+//! What `convert`, `calibrate`, `compare`, `report`, `demo` and `eval --against` say in a build without the converter.
 
+use super::calibrate::CalibrateArgs;
 use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::dataset::DataSet;
@@ -19,6 +20,10 @@ fn missing(onnx: &Path) -> CliError {
 
 pub(super) fn convert(args: &ConvertArgs, _: Output) -> Result {
     Err(missing(&args.onnx))
+}
+
+pub(super) fn calibrate(args: &CalibrateArgs, _: Output) -> Result {
+    Err(missing(args.onnx.iter().chain(&args.merge).next().map_or(Path::new("its inputs"), |path| path)))
 }
 
 pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {

@@ -68,13 +68,25 @@ impl FromStr for Channels {
 const BYTES: f32 = 8.0;
 
 impl PreprocessArgs {
+    /// The preprocessing, or `known` where nothing is stated.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn or(&self, known: Option<Preprocess>) -> Result<Preprocess> {
+        let stated = self.preprocess.is_some() || self.parts() || self.bgr;
+        known.filter(|_| !stated).map_or_else(|| self.get(), Ok)
+    }
+
+    const fn parts(&self) -> bool {
+        self.resize.is_some() || self.crop.is_some() || self.mean.is_some() || self.std.is_some() || self.scale.is_some()
+    }
+
     /// The preprocessing; the scale of a tensor is for the calibration to choose.
     ///
     /// # Errors
     /// If it is not stated, or twice.
     pub fn get(&self) -> Result<Preprocess> {
-        let parts = self.resize.is_some() || self.crop.is_some() || self.mean.is_some() || self.std.is_some() || self.scale.is_some();
-        let mut preprocess = match (self.preprocess, parts) {
+        let mut preprocess = match (self.preprocess, self.parts()) {
             (None, false) => {
                 let help = "say how the network's pictures were prepared: --preprocess imagenet, cifar10, raw255 or unit, or --mean, --std, --scale, --resize, --crop; \
                      tensor if they are no pictures";

@@ -1,7 +1,8 @@
 //! One pass of the float network over the pictures: what the quantizer needs to know of every tensor. Memory does not grow with the number of pictures.
 
 use super::channels::Channels;
-use super::graph::{Network, Op, Step, Tensor};
+use super::counts::{Counts, Sums};
+use super::graph::{Network, Step, Tensor};
 use super::histogram::Histogram;
 use super::parallel::in_order;
 use super::scales::arranges;
@@ -37,16 +38,54 @@ impl TensorStatistics {
 pub struct Statistics {
     /// What is known of the output of each step.
     pub outputs: Vec<TensorStatistics>,
-    /// Mean of each output channel of each step before its ReLU, over the pictures that the quantizer walks with.
+    /// Mean of each output channel of each step before its ReLU.
     pub means: Vec<Vec<f64>>,
-    /// Variance of each step's value before its ReLU over the same pictures, in the mean over the channels.
+    /// Variance of each step's value before its ReLU, in the mean over the channels.
     pub variances: Vec<f64>,
+    /// Mean and mean square of the bytes of each channel of the picture.
+    pub input: Vec<[f64; 2]>,
+    /// `means` over the pictures that the quantizer walks with; nothing where there are none.
+    pub walked: Vec<Vec<f64>>,
     /// Float scores of these pictures.
     pub scores: Vec<Vec<f32>>,
 }
 
 /// Computes the value of every step before its ReLU, `[h][w][c]`, for one picture: its number and its bytes `[h][w][c]`.
 pub type RunFloat<'a> = dyn Fn(usize, &[u8]) -> Result<Vec<Vec<f32>>, ConvertError> + Sync + 'a;
+
+/// The float network's means and scores for the pictures that the quantizer walks with.
+struct Followed {
+    sums: Vec<Sums>,
+    scores: Vec<Vec<f32>>,
+}
+
+impl Followed {
+    fn new(network: &Network) -> Self {
+        Self { sums: network.steps.iter().map(|s| Sums::new(channels(network, s))).collect(), scores: Vec::new() }
+    }
+
+    fn add(&mut self, network: &Network, picture: Self) -> Result<(), ConvertError> {
+        self.scores.extend(picture.scores);
+        let mut sums = self.sums.iter_mut().zip(&picture.sums).zip(&network.steps);
+        sums.try_for_each(|((sums, terms), step)| sums.merge(terms).map_err(|_| too_large(&step.name)))
+    }
+
+    /// One picture.
+    fn one(network: &Network, values: &[Vec<f32>]) -> Result<Self, ConvertError> {
+        let mut one = Self::new(network);
+        for ((sums, value), step) in one.sums.iter_mut().zip(values).zip(&network.steps) {
+            sums.add(value).map_err(|_| too_large(&step.name))?;
+        }
+        one.scores.extend(values.last().cloned());
+        Ok(one)
+    }
+
+    fn into(self, statistics: &mut Statistics) {
+        let pictures = self.scores.len() as u64;
+        statistics.walked = self.sums.iter().map(|s| s.moments(pictures).iter().map(|[mean, _]| *mean).collect()).collect();
+        statistics.scores = self.scores;
+    }
+}
 
 /// Runs the float network over all pictures. `walked` says which pictures the quantizer will walk with.
 ///
@@ -60,56 +99,102 @@ pub fn calibrate(
     threads: usize,
     progress: &dyn Fn(usize),
 ) -> Result<Statistics, ConvertError> {
-    let n = pictures.len();
-    let fresh = || Mutex::new(TensorStatistics::default());
-    let outputs: Vec<Mutex<TensorStatistics>> = network.steps.iter().map(|_| fresh()).collect();
-    let channels = |s: &Step| network.tensors[s.output].shape[2] as usize;
-    let mut sums: Vec<[Vec<f64>; 2]> = network.steps.iter().map(|s| [std::vec![0.0; channels(s)], std::vec![0.0; channels(s)]]).collect();
-    let mut scores = Vec::with_capacity(walked.len());
-    let work = |i: usize| {
-        let mut values = float(i, &pictures.load(i, &network.input)?)?;
-        for (step, value) in network.steps.iter().zip(&mut values) {
-            shown(&network.tensors[step.output], value);
-        }
-        if let Some((step, _)) = network.steps.iter().zip(&values).find(|(_, v)| v.iter().any(|x| !x.is_finite())) {
-            return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
-        }
-        for ((step, value), output) in network.steps.iter().zip(&values).zip(&outputs).filter(|((step, _), _)| !arranges(&step.op)) {
-            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-            output.add(i, value, channels(step), network.tensors[step.output].nonnegative);
-        }
-        let sums: Vec<[Vec<f64>; 2]> = network.steps.iter().zip(&values).map(|(s, v)| channel_means(v, channels(s))).collect();
-        Ok((sums, values.into_iter().next_back().unwrap_or_default()))
-    };
-    in_order(n, threads, work, |i, (picture, last)| {
+    let mut followed = Followed::new(network);
+    let counts = each(network, float, pictures, threads, |i, picture| {
         if walked.binary_search(&i).is_ok() {
-            for (sum, term) in sums.iter_mut().flatten().zip(picture.iter().flatten()) {
-                sum.iter_mut().zip(term).for_each(|(s, t)| *s += t);
-            }
-            scores.push(last);
+            followed.add(network, picture)?;
         }
         progress(i + 1);
         Ok(())
     })?;
-    let divisor = f64::from(u32::try_from(walked.len()).unwrap_or(u32::MAX));
-    sums.iter_mut().flatten().flatten().for_each(|s| *s /= divisor);
-    let variance = |[means, squares]: &[Vec<f64>; 2]| {
-        let channels = f64::from(u32::try_from(means.len().max(1)).unwrap_or(u32::MAX));
-        means.iter().zip(squares).map(|(m, q)| q - m * m).sum::<f64>() / channels
+    let mut statistics = counts.statistics(network);
+    followed.into(&mut statistics);
+    Ok(statistics)
+}
+
+/// Runs the float network over all pictures and counts.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn count(network: &Network, float: &RunFloat<'_>, pictures: &dyn Pictures, threads: usize, progress: &dyn Fn(usize)) -> Result<Counts, ConvertError> {
+    each(network, float, pictures, threads, |i, _| {
+        progress(i + 1);
+        Ok(())
+    })
+}
+
+/// Runs the float network over the pictures that the quantizer walks with, for statistics that came from a file.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn follow(
+    network: &Network,
+    float: &RunFloat<'_>,
+    pictures: &dyn Pictures,
+    walked: &[usize],
+    threads: usize,
+    statistics: &mut Statistics,
+    progress: &dyn Fn(usize),
+) -> Result<(), ConvertError> {
+    let mut followed = Followed::new(network);
+    let work = |k: usize| Followed::one(network, &values(network, float, walked[k], &pictures.load(walked[k], &network.input)?)?);
+    in_order(walked.len(), threads, work, |k, picture| {
+        followed.add(network, picture)?;
+        progress(k + 1);
+        Ok(())
+    })?;
+    followed.into(statistics);
+    Ok(())
+}
+
+/// Counts all pictures, and hands the means and scores of each on in their order.
+fn each(
+    network: &Network,
+    float: &RunFloat<'_>,
+    pictures: &dyn Pictures,
+    threads: usize,
+    mut sink: impl FnMut(usize, Followed) -> Result<(), ConvertError>,
+) -> Result<Counts, ConvertError> {
+    let Counts { input, steps, .. } = Counts::new(network);
+    let (input, steps) = (Mutex::new(input), steps.into_iter().map(Mutex::new).collect::<Vec<_>>());
+    let work = |i: usize| {
+        let picture = pictures.load(i, &network.input)?;
+        let values = values(network, float, i, &picture)?;
+        let bytes: Vec<f32> = picture.iter().map(|&b| if network.input.tensor.is_some() { b.cast_signed().into() } else { b.into() }).collect();
+        input.lock().unwrap_or_else(PoisonError::into_inner).add(&bytes).map_err(|_| too_large("input"))?;
+        let one = Followed::one(network, &values)?;
+        for (((step, value), counts), sums) in network.steps.iter().zip(&values).zip(&steps).zip(&one.sums) {
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.sums.merge(sums).map_err(|_| too_large(&step.name))?;
+            if !arranges(&step.op) {
+                counts.tensor.add(pictures.number(i), value, channels(network, step), network.tensors[step.output].nonnegative);
+            }
+        }
+        Ok(one)
     };
-    let variances = sums.iter().map(variance).collect();
-    let means = sums.into_iter().map(|[means, _]| means).collect();
-    let mut outputs: Vec<TensorStatistics> = outputs.into_iter().map(|o| o.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
-    // A max pool hands values on: its range serves its input too.
-    for (i, step) in network.steps.iter().enumerate().rev() {
-        if let (Op::MaxPool(_), Some(before)) = (
-            &step.op,
-            network.steps.iter().position(|s| s.output == step.input && network.steps.iter().filter(|r| r.reads().any(|t| t == step.input)).count() == 1),
-        ) {
-            outputs[before] = outputs[i].clone();
+    in_order(pictures.len(), threads, work, &mut sink)?;
+    let steps = steps.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+    Ok(Counts { pictures: pictures.len() as u64, input: input.into_inner().unwrap_or_else(PoisonError::into_inner), steps })
+}
+
+/// The values of all steps for picture `i`, every one of them finite.
+fn values(network: &Network, float: &RunFloat<'_>, i: usize, picture: &[u8]) -> Result<Vec<Vec<f32>>, ConvertError> {
+    let mut values = float(i, picture)?;
+    for (step, value) in network.steps.iter().zip(&mut values) {
+        shown(&network.tensors[step.output], value);
+        if value.iter().any(|x| !x.is_finite()) {
+            return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
         }
     }
-    Ok(Statistics { outputs, means, variances, scores })
+    Ok(values)
+}
+
+fn channels(network: &Network, step: &Step) -> usize {
+    network.tensors[step.output].shape[2] as usize
+}
+
+fn too_large(name: &str) -> ConvertError {
+    ConvertError::Float { what: std::format!("the values of the float network are too large to add up at `{name}`") }
 }
 
 /// Puts the channels of an ONNX value where a tensor shows them.
@@ -120,18 +205,4 @@ pub fn shown(tensor: &Tensor, value: &mut Vec<f32>) {
         let pixel = |p: &[f32]| tensor.channels.iter().map(|&c| p.get(c as usize).copied().unwrap_or(0.0)).collect::<Vec<_>>();
         *value = value.chunks_exact(channels.max(1)).flat_map(pixel).collect();
     }
-}
-
-/// Mean and mean square of each channel of `[h][w][c]`.
-fn channel_means(values: &[f32], channels: usize) -> [Vec<f64>; 2] {
-    let (mut sums, mut squares) = (std::vec![0.0; channels], std::vec![0.0; channels]);
-    for pixel in values.chunks_exact(channels) {
-        for ((s, q), &v) in sums.iter_mut().zip(&mut squares).zip(pixel) {
-            *s += f64::from(v);
-            *q += f64::from(v) * f64::from(v);
-        }
-    }
-    let pixels = f64::from(u32::try_from(values.len() / channels.max(1)).unwrap_or(u32::MAX)).max(1.0);
-    sums.iter_mut().chain(&mut squares).for_each(|s| *s /= pixels);
-    [sums, squares]
 }

@@ -1,5 +1,6 @@
 //! Histograms of the channels of a tensor. Their bins lie where each channel's largest magnitude wants them, and still the counts do not depend on the order of the pictures.
 
+use super::bytes::{Damage, Reader, Writer};
 use std::vec::Vec;
 
 /// Binary places of the mantissa that tell bins apart.
@@ -70,6 +71,71 @@ impl Channels {
             small: core::array::from_fn(|_| std::vec![0; channels]),
             seen: [0; GROUPS],
         }
+    }
+
+    /// Adds what was counted of other pictures. Both have the same channels, or one has counted nothing.
+    pub fn merge(&mut self, other: &Self) {
+        if self.is_empty() || other.is_empty() {
+            if self.is_empty() {
+                self.clone_from(other);
+            }
+            return;
+        }
+        let mut other = other.clone();
+        for c in 0..self.ends.len() {
+            let end = self.ends[c].max(other.ends[c]);
+            self.raise(c, end);
+            other.raise(c, end);
+        }
+        for group in 0..GROUPS {
+            self.tops[group].iter_mut().zip(&other.tops[group]).for_each(|(a, b)| *a = a.max(*b));
+            self.counts[group].iter_mut().zip(&other.counts[group]).for_each(|(a, b)| *a = a.saturating_add(*b));
+            self.small[group].iter_mut().zip(&other.small[group]).for_each(|(a, b)| *a = a.saturating_add(*b));
+            self.seen[group] = self.seen[group].saturating_add(other.seen[group]);
+        }
+    }
+
+    /// Writes the counts.
+    pub fn write(&self, out: &mut Writer) {
+        out.length(self.ends.len());
+        self.ends.iter().for_each(|end| out.number((end >> PLACES).into()));
+        for group in ALL.into_iter().take_while(|_| !self.is_empty()) {
+            self.tops[group].iter().for_each(|&top| out.real(top));
+            out.counts(self.counts[group].iter().map(|&n| n.into()));
+            out.counts(self.small[group].iter().copied());
+            out.number(self.seen[group].into());
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote, of `channels` channels or none.
+    ///
+    /// # Errors
+    /// Where the bytes are wrong.
+    pub fn read(bytes: &mut Reader<'_>, channels: usize) -> Result<Self, Damage> {
+        let n = bytes.length(channels)?;
+        if n == 0 {
+            return Ok(Self::default());
+        }
+        if n != channels {
+            return Err(bytes.damage("a tensor has another number of channels"));
+        }
+        let mut all = Self::new(channels);
+        for end in &mut all.ends {
+            let octave = bytes.number()?;
+            if !(OCTAVES..256).contains(&octave) {
+                return Err(bytes.damage("the bins of a channel lie beyond all values"));
+            }
+            *end = octave << PLACES;
+        }
+        for group in ALL {
+            for top in &mut all.tops[group] {
+                *top = bytes.magnitude()?;
+            }
+            bytes.counts(BINS * channels, |i, count| all.counts[group][i] = u32::try_from(count).unwrap_or(u32::MAX))?;
+            bytes.counts(channels, |c, count| all.small[group][c] = count)?;
+            all.seen[group] = bytes.number::<u32>()?.into();
+        }
+        Ok(all)
     }
 
     /// Moves the bins of a channel up.

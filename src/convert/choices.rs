@@ -36,6 +36,23 @@ impl fmt::Display for Options {
     }
 }
 
+impl Options {
+    /// What can be done with so many pictures to walk with: without any, weights are rounded to the nearest.
+    #[must_use]
+    pub const fn with(self, pictures: usize) -> Self {
+        if pictures == 0 { Self { rounding: Rounding::Nearest, ..self } } else { self }
+    }
+
+    /// The parts of the quantizer that pictures are missing for, if there are none.
+    #[must_use]
+    pub fn left_out(self) -> Vec<&'static str> {
+        let rounding = "weights rounded together (--rounding hessian): each went to the nearest integer";
+        let bias = "biases by a walk of the integer network (--bias means): they make up for the rounding of weights only, by the means in the ranges";
+        let asked = [(self.rounding == Rounding::Hessian, rounding), (self.bias == Bias::Means, bias)];
+        asked.into_iter().filter(|(asked, _)| *asked).map(|(_, what)| what).chain(["the agreement with the float network"]).collect()
+    }
+}
+
 /// What has a scale of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Scales {

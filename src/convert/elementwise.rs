@@ -23,7 +23,7 @@ impl Walk<'_> {
         let scales = self.scales[step.output].iter().zip(least).map(|(s, l)| s.max(l)).collect();
         let output = self.output(step, kind, scales);
         let foreign = self.network.tensors[step.output].foreign.is_some();
-        let means = if self.options.bias == Bias::Means && !foreign { means } else { &[] };
+        let means = if self.options.bias == Bias::Means && !foreign && !self.blind { means } else { &[] };
         self.scaled(step, self.stands_for[step.input], scale, shift, means, output)
     }
 

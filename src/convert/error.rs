@@ -94,6 +94,13 @@ pub enum ConvertError {
         /// What to do.
         help: String,
     },
+    /// Statistics from a file do not fit.
+    Ranges {
+        /// What does not.
+        what: String,
+        /// What to do.
+        help: &'static str,
+    },
     /// tract, which runs the float network, refuses it or fails.
     Float {
         /// What tract says.
@@ -117,7 +124,7 @@ impl ConvertError {
             Self::Protobuf { .. } => "export the model again, or check that the file is complete (`python -m onnx.checker FILE`)",
             Self::External { .. } => "keep the ONNX and its data file together in one folder, or export with the weights inside the ONNX",
             Self::Initializer { .. } => "export the model again with finite f32 or f16 weights",
-            Self::Value { help, .. } | Self::Unsupported { help, .. } | Self::Preprocess { help, .. } => help,
+            Self::Value { help, .. } | Self::Unsupported { help, .. } | Self::Preprocess { help, .. } | Self::Ranges { help, .. } => help,
             Self::Node { .. } => "the graph contradicts itself there: export the model again, or run `onnx.checker` and `onnx.shape_inference` on it",
             Self::Arithmetic { .. } => "please report this network: the converter should have found a scale for it",
             Self::Picture { help, .. } | Self::Block { help, .. } => help,
@@ -136,7 +143,7 @@ impl fmt::Display for ConvertError {
             Self::Value { name, what, .. } => write!(f, "{what}, value `{name}`"),
             Self::Node { node, op, what } | Self::Unsupported { node, op, what, .. } => write!(f, "{what}, node `{node}` ({op})"),
             Self::Arithmetic { node, what } => write!(f, "{what}, node `{node}`"),
-            Self::Picture { what, .. } | Self::Block { what, .. } => f.write_str(what),
+            Self::Picture { what, .. } | Self::Block { what, .. } | Self::Ranges { what, .. } => f.write_str(what),
             Self::Preprocess { what, .. } => write!(f, "{what}, preprocessing"),
             Self::Float { what } => write!(f, "{what}, float network"),
         }

@@ -1,5 +1,6 @@
 //! A histogram of magnitudes whose bins are fixed beforehand: exact to merge, in any order.
 
+use super::bytes::{Damage, Reader, Writer};
 use std::vec::Vec;
 
 /// Binary places of the mantissa that tell bins apart.
@@ -33,7 +34,22 @@ impl Histogram {
 
     /// Adds what another histogram has counted.
     pub fn merge(&mut self, other: &Self) {
-        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a = a.saturating_add(*b));
+    }
+
+    /// Writes the counts.
+    pub fn write(&self, out: &mut Writer) {
+        out.counts(self.counts.iter().copied());
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    ///
+    /// # Errors
+    /// Where the bytes are wrong.
+    pub fn read(bytes: &mut Reader<'_>) -> Result<Self, Damage> {
+        let mut histogram = Self::default();
+        bytes.counts(histogram.counts.len(), |i, count| histogram.counts[i] = count)?;
+        Ok(histogram)
     }
 
     /// The bins that are not empty, from small to large: the middle of the bin, its upper end, and the count.

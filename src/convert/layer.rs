@@ -4,6 +4,7 @@ use super::ConvertError;
 use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
 use super::exact::{Exact, exact};
+use super::expected::Expected;
 use super::graph::{self, Second};
 use super::merge::Merged;
 use super::parallel::in_order;
@@ -211,11 +212,14 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, main: &[Vec<f64
         let scale = input_scale(walk, other);
         let projected = rows(weights, window, &walk.view(other), 1, scale);
         let u2 = units(&projected);
-        let energy = |t: usize, w: &Window| {
+        let energy = |network: usize, t: usize, w: &Window| {
+            if walk.blind {
+                return Expected::new(walk, network, w).energy();
+            }
             let pictures: Vec<&[u8]> = walk.data[t].iter().map(Vec::as_slice).collect();
             f64::from(w.kernel[0] * w.kernel[1]) * sums::energy(&pictures, &walk.view(t))
         };
-        let (a1, a2) = (energy(input, &conv.window), energy(other, window));
+        let (a1, a2) = (energy(step.input, input, &conv.window), energy(*tensor, other, window));
         let found: Vec<_> = u.iter().zip(&u2).map(|(&u1, &u2)| fraction(u1, u2, a1, a2)).collect();
         let k = |pick: fn(&(u32, u32, f64)) -> u32| found.iter().map(|f| pick(f).cast_signed()).collect();
         let least = least.iter().zip(&projected).map(|(l, row)| l + reach(row) / ACCUMULATOR);
@@ -262,10 +266,24 @@ fn fused(
     let layout = Depth::new(&conv.window, part(&view, groups, 0).stored_channels());
     let depth = layout.len();
     let padding = padding(walk, input, &conv.window);
+    // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
+    let whole = tap_means(walk, step.input, &conv.window, size, &padding)?;
+    let outputs = own.len() / groups as usize;
+    let seen: Vec<Vec<f64>> = (0..groups).map(|group| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group))).collect();
+    let float = float_bias(walk, step, conv);
+    // The same of real weights, with the bias.
+    let mut wanted = float.clone();
+    wanted.iter_mut().zip(&own).enumerate().for_each(|(o, (mean, row))| *mean += row.iter().zip(&seen[o / outputs]).map(|(w, s)| w * s).sum::<f64>());
+    let unseen = || Expected::new(walk, step.input, &conv.window).largest(&own, &layout, groups as usize, |o| wanted[o]);
+    let unseen = (walk.blind && bias_from.is_some()).then(unseen);
+    walk.estimated += usize::from(unseen.is_some());
     let main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: own, factors: &grid.k1 };
+    let mut projected_taps = Vec::new();
     let projection = if let Second::Projection { tensor, window, weights } = &conv.second {
+        projected_taps = tap_means(walk, *tensor, window, size, &[])?;
         let tensor = walk.stands_for[*tensor];
         let rows = rows(weights, window, &walk.view(tensor), 1, input_scale(walk, tensor));
+        wanted.iter_mut().zip(&rows).for_each(|(mean, row)| *mean += row.iter().zip(&projected_taps).map(|(w, s)| w * s).sum::<f64>());
         Some(Rows { tensor, view: walk.view(tensor), window: *window, padding: &[], rows, factors: &grid.k2 })
     } else {
         None
@@ -280,11 +298,7 @@ fn fused(
     } else {
         [by_group(walk, &grid.unit, main, groups, size), Vec::new()]
     };
-    // Means of the accumulators without bias: they are linear in the sums of what each tap reads.
-    let whole = tap_means(walk, input, &view, &conv.window, size, &padding)?;
-    let outputs = weights.len() / groups as usize;
-    let seen: Vec<Vec<f64>> = (0..groups).map(|group| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group))).collect();
-    let mut mean: Vec<f64> = seen.iter().zip(weights.chunks_exact(outputs)).flat_map(|(seen, weights)| weighted(weights, depth, seen)).collect();
+    let mut mean: Vec<f64> = seen.iter().zip(weights.chunks_exact(outputs * depth)).flat_map(|(seen, weights)| weighted(weights, depth, seen)).collect();
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
     if let Some((tensor, stride, front)) = skip {
@@ -298,13 +312,12 @@ fn fused(
     } else if let Second::Projection { tensor, window, .. } = &conv.second {
         let other = walk.stands_for[*tensor];
         let depth = Depth::new(window, walk.view(other).stored_channels());
-        let term = weighted(&projected, depth.len(), &tap_means(walk, other, &walk.view(other), window, size, &[])?);
+        let term = weighted(&projected, depth.len(), &projected_taps);
         mean.iter_mut().zip(&term).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t);
         second_sums = row_sums(&projected, depth.len());
         (second, second_tensor) =
             (quantized::Second::Projection { window: *window, weights: packed(&projected, depth.len(), &depth, mean.len()) }, Some(other));
     }
-    let float = float_bias(walk, step, conv);
     let sums = row_sums(&weights, depth);
     // What zero points add to the accumulators.
     let zero = |t: usize| f64::from(walk.made.tensors[t].zero);
@@ -314,6 +327,7 @@ fn fused(
         own + second_zero * f64::from(grid.k2[o]) * second_sums.get(o).map_or(1.0, |&s| f64::from(s))
     };
     let floating = exact.is_some() || foreign.is_some() || means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
+    let means = if walk.blind { &wanted[..] } else { means };
     let value = |o: usize| if floating { float[o] - grid.unit[o] * excess(o) } else { means[o] - grid.unit[o] * mean[o] };
     let zero = foreign.filter(|_| kind != DataType::I32).map_or(0, |q| q.zero);
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
@@ -344,6 +358,7 @@ fn fused(
         (DataType::I32, _) => std::vec![largest; mean.len()],
         (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
         (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
+        (_, Some(_)) if walk.blind => std::vec![(unseen.unwrap_or_default() / levels(kind)).max(largest); mean.len()],
         (_, Some(_)) => {
             // Half of the accumulator in 32 bits, to see its range.
             let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
@@ -402,8 +417,13 @@ fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
     bytes
 }
 
-/// Mean over output pixels and pictures of what each position in depth reads.
-fn tap_means(walk: &Walk<'_>, tensor: usize, view: &View, window: &Window, size: [u32; 2], padding: &[u8]) -> Result<Vec<f64>, ConvertError> {
+/// Mean over output pixels and pictures of what each position in depth reads of a tensor of the network.
+fn tap_means(walk: &Walk<'_>, t: graph::TensorId, window: &Window, size: [u32; 2], padding: &[u8]) -> Result<Vec<f64>, ConvertError> {
+    let tensor = walk.stands_for[t];
+    let view = &walk.view(tensor);
+    if walk.blind {
+        return Ok(Expected::new(walk, t, window).taps(view, size, padding));
+    }
     let depth = Depth::new(window, view.stored_channels()).len();
     let pictures = &walk.data[tensor];
     let mut totals = std::vec![0i64; depth];

@@ -2,14 +2,18 @@
 
 pub mod align;
 pub mod bypass;
+pub mod bytes;
+pub mod calib;
 pub mod calibrate;
 pub mod channels;
 pub mod choices;
+pub mod counts;
 mod elementwise;
 pub mod emit;
 pub mod error;
 pub mod evaluate;
 mod exact;
+mod expected;
 pub mod explain;
 pub mod float;
 pub mod fold;
@@ -36,9 +40,10 @@ mod scales;
 mod split;
 mod sums;
 
+pub use calib::Calib;
 pub use error::ConvertError;
 pub use explain::explain;
-pub use pipeline::{Calibrated, Converted, Options, Progress, Source, Stage, convert};
+pub use pipeline::{Calibrated, Converted, Options, Progress, Source, Stage, convert, gather};
 
 use graph::Input;
 use std::vec::Vec;
@@ -51,6 +56,11 @@ pub trait Pictures: Sync {
     /// True if there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The number of picture `i`, by which its turn comes: in the whole set, where these are a part of one.
+    fn number(&self, i: usize) -> usize {
+        i
     }
 
     /// Picture `i`, or tensor, as the network reads it: `[h][w][c]` bytes.

@@ -1,7 +1,9 @@
 //! The whole way from an ONNX file to the bytes of a `.stone` file.
 
 use super::bypass::{self, Bypass};
-use super::calibrate::{Statistics, calibrate};
+use super::calib::Calib;
+use super::calibrate::{Statistics, calibrate, count, follow};
+use super::counts::Counts;
 use super::emit::{About, emit};
 use super::float::{FloatInput, FloatNet, feed};
 use super::fold::{fold, fold_tensor};
@@ -74,7 +76,7 @@ pub struct Converted {
     pub float_scores: Vec<Vec<f32>>,
     /// Numbers of the pictures that the quantizer walked with.
     pub walked: Vec<usize>,
-    /// Pictures that calibration saw.
+    /// Pictures that the statistics saw.
     pub pictures: usize,
     /// Seconds that each stage took.
     pub seconds: Vec<(Stage, f64)>,
@@ -205,6 +207,10 @@ pub struct Calibrated {
     pub statistics: Statistics,
     /// Numbers of the pictures that the quantizer walks with.
     pub walked: Vec<usize>,
+    /// Pictures that the statistics saw.
+    pub counted: usize,
+    /// Pictures of their set that they did not see.
+    missing: usize,
     seconds: [(Stage, f64); 2],
 }
 
@@ -238,10 +244,41 @@ impl Calibrated {
         let run = |i: usize, picture: &[u8]| float.run(&source.fed(picture, pictures.floats(i)?));
         let statistics = calibrate(&source.network, &run, pictures, &walked, threads, &|done| progress(Stage::Calibrate, done, n))?;
         drop(float);
-        Ok(Self { source, statistics, walked, seconds: [(Stage::Import, import), (Stage::Calibrate, clock.lap())] })
+        Ok(Self { source, statistics, walked, counted: n, missing: 0, seconds: [(Stage::Import, import), (Stage::Calibrate, clock.lap())] })
     }
 
-    /// The integer network. The pictures are those of the statistics.
+    /// Reads an ONNX file and takes the statistics from a `.calib` file. The float network runs over those pictures only that the quantizer walks with; there may be none.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); if the statistics were made from another network or with another preprocessing.
+    pub fn with(
+        path: &Path,
+        preprocess: &Preprocess,
+        ranges: Calib,
+        threads: usize,
+        pictures: &dyn Pictures,
+        progress: &Progress<'_>,
+    ) -> Result<Self, ConvertError> {
+        let mut clock = Clock(Instant::now());
+        progress(Stage::Import, 0, 1);
+        let source = Source::open(path, preprocess)?;
+        ranges.fits(&source, preprocess)?;
+        let counted = usize::try_from(ranges.counts.pictures).unwrap_or(usize::MAX);
+        let missing = ranges.missing();
+        let mut statistics = ranges.counts.statistics(&source.network);
+        let walked = walked(&source.network, pictures.len());
+        let mut import = clock.lap();
+        if !walked.is_empty() {
+            let float = source.float(&source.values())?;
+            import += clock.lap();
+            let run = |i: usize, picture: &[u8]| float.run(&source.fed(picture, pictures.floats(i)?));
+            let report = |done| progress(Stage::Calibrate, done, walked.len());
+            follow(&source.network, &run, pictures, &walked, threads, &mut statistics, &report)?;
+        }
+        Ok(Self { source, statistics, walked, counted, missing, seconds: [(Stage::Import, import), (Stage::Calibrate, clock.lap())] })
+    }
+
+    /// The integer network. The pictures are those of [`walked`](Self::walked) and the others among which they were chosen.
     ///
     /// # Errors
     /// If a picture cannot be read or a step cannot be expressed in the arithmetic of the device.
@@ -262,7 +299,7 @@ impl Calibrated {
         check: Option<&dyn Pictures>,
         progress: &Progress<'_>,
     ) -> Result<Converted, ConvertError> {
-        let (network, n, walked) = (&self.source.network, pictures.len(), &self.walked);
+        let (network, n, walked) = (&self.source.network, self.counted, &self.walked);
         let classes = network.steps.last().map_or(0, |s| network.tensors[s.output].shape[2] as usize);
         if !options.labels.is_empty() && options.labels.len() != classes {
             let what = std::format!("{} labels for {classes} classes", options.labels.len());
@@ -280,18 +317,25 @@ impl Calibrated {
             labels: options.labels.clone(),
             sha256: self.source.sha256,
             pictures: n,
-            method: options.quantize.to_string(),
+            method: options.quantize.with(walked.len()).to_string(),
             skipped: self.source.left_out.iter().map(|b| b.block).collect(),
             check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, &network.input))?,
         };
+        if walked.is_empty() {
+            let left_out = options.quantize.left_out().into_iter();
+            quantized.notes.extend(left_out.map(|what| std::format!("left out, for it needs pictures: {what}")));
+        }
+        if self.missing > 0 {
+            quantized.notes.push(std::format!("{} pictures of the set are not in the ranges: merge all shards", self.missing));
+        }
         if n < FEW {
             quantized.notes.push(std::format!(
                 "calibrated on {n} pictures only: take 100 or more like those that the network will see; what is measured on these few flatters"
             ));
         }
-        if walked.len() < n {
-            let note = std::format!("weights and biases were fitted on {} of the {n} pictures, evenly spaced: more do not fit into memory", walked.len());
-            quantized.notes.push(note);
+        if walked.len() < pictures.len() {
+            let (some, all) = (walked.len(), pictures.len());
+            quantized.notes.push(std::format!("weights and biases were fitted on {some} of the {all} pictures, evenly spaced: more do not fit into memory"));
         }
         let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
         let parts = [(Stage::Scales, spent.scales.get()), (Stage::Moments, spent.moments.get()), (Stage::Round, spent.rounding.get())];
@@ -299,6 +343,16 @@ impl Calibrated {
         let seconds = self.seconds.into_iter().chain(parts).chain([(Stage::Quantize, rest), (Stage::Emit, clock.lap())]).collect();
         Ok(Converted { file, quantized, float_scores: self.statistics.scores.clone(), walked: walked.clone(), pictures: n, seconds })
     }
+}
+
+/// Runs the float network of a file over pictures and counts what a [`Calib`] holds.
+///
+/// # Errors
+/// If a picture cannot be read or the float network fails.
+pub fn gather(source: &Source, pictures: &dyn Pictures, threads: usize, progress: &Progress<'_>) -> Result<Counts, ConvertError> {
+    let (float, n) = (source.float(&source.values())?, pictures.len());
+    let run = |i: usize, picture: &[u8]| float.run(&source.fed(picture, pictures.floats(i)?));
+    count(&source.network, &run, pictures, threads, &|done| progress(Stage::Calibrate, done, n))
 }
 
 /// Converts an ONNX file with the help of pictures. The first picture of `check` becomes the file's check input instead of the one that a seed makes.

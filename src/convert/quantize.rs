@@ -103,6 +103,9 @@ impl Seconds {
 /// The walk over the steps.
 pub(super) struct Walk<'a> {
     pub network: &'a Network,
+    pub statistics: &'a Statistics,
+    /// True if there are no pictures: what they would say is taken from the statistics.
+    pub blind: bool,
     pub options: Options,
     pub spent: &'a Spent,
     pub kernels: Kernels,
@@ -117,9 +120,12 @@ pub(super) struct Walk<'a> {
     pub uniform: Vec<bool>,
     /// What became of the integers of the ONNX file.
     pub foreign: Kept,
+    /// Tensors whose ranges nobody has measured.
+    pub estimated: usize,
 }
 
-/// Quantizes. `pictures` are the inputs of the walked pictures, `statistics` those of [`super::calibrate`].
+/// Quantizes. `pictures` are the inputs of the walked pictures, `statistics` those of [`super::calibrate`]. Without pictures
+/// [`Options::left_out`] says what is not done.
 ///
 /// # Errors
 /// If a step cannot be expressed in the arithmetic of the device.
@@ -145,6 +151,8 @@ pub fn timed(
     spent: &Spent,
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
+    let blind = pictures.is_empty();
+    let options = options.with(pictures.len());
     let (scales, uniform) = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
     let picture =
@@ -152,11 +160,14 @@ pub fn timed(
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let foreign = Kept::default();
-    let mut walk = Walk { network, options, spent, kernels: Kernels::detect(), made, scales, data: std::vec![pictures], stands_for, uniform, foreign };
+    let kernels = Kernels::detect();
+    let mut walk =
+        Walk { network, statistics, blind, options, spent, kernels, made, scales, data: std::vec![pictures], stands_for, uniform, foreign, estimated: 0 };
     let last = last_reads(network);
     for (i, step) in network.steps.iter().enumerate() {
         let before = walk.made.tensors.len();
-        walk.step(i, step, &statistics.means[i])?;
+        let means = statistics.walked.get(i).unwrap_or(&statistics.means[i]);
+        walk.step(i, step, means)?;
         for tensor in (before..walk.made.tensors.len()).filter(|&t| t != walk.stands_for[step.output]) {
             walk.data[tensor] = Vec::new();
         }
@@ -166,6 +177,10 @@ pub fn timed(
         progress(i + 1);
     }
     walk.foreign.note(network, &mut walk.made.notes);
+    if walk.estimated > 0 {
+        let note = std::format!("left out, for it needs pictures: measuring {} tensors between steps; their ranges follow from what is read", walk.estimated);
+        walk.made.notes.push(note);
+    }
     Ok(place(walk.made))
 }
 
