@@ -19,7 +19,7 @@ macro_rules! unroll {
 pub(super) use unroll;
 
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
-use crate::pack::{LANES, Taps, params};
+use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
@@ -160,6 +160,7 @@ pub struct Job {
     jump: usize,
     channels: usize,
     pub kind: DataType,
+    narrow: Option<Narrow>,
     /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
     pub plain: bool,
 }
@@ -189,6 +190,7 @@ impl Job {
             jump: jump(block.out_row, block.out_pixel, block.pixels),
             channels: block.channels,
             kind: block.kind,
+            narrow: block.narrow,
             plain: plain(block),
         }
     }
@@ -369,6 +371,12 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     let channels = job.channels(panel, values.len());
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
+    if let Some(narrow) = job.narrow {
+        for (values, out) in values.iter().zip(out.chunks_mut(LANES * job.kind.bytes())) {
+            scalar::store::<FLIP>(out, &narrow.lanes().map(|lane| values[usize::from(lane)]), job.kind);
+        }
+        return;
+    }
     scalar::store::<FLIP>(out, &values.as_flattened()[..channels], job.kind);
 }
 
