@@ -280,6 +280,10 @@ fn main() {
                         let (seconds, hertz) = peak(kernels);
                         (best_peak, clock) = (best_peak.min(seconds), clock.max(hertz));
                     }
+                    if network == "groups" {
+                        // What the step before has just made.
+                        bench.run(kernels);
+                    }
                     let start = Instant::now();
                     bench.run(kernels);
                     bench.best = bench.best.min(start.elapsed().as_secs_f64());

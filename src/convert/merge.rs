@@ -39,7 +39,10 @@ impl Merged {
         let [inputs, outputs] = self.channels;
         let Some(narrow) = self.narrow else {
             let stored = if self.groups == 1 { view.stored_channels() } else { self.of * inputs };
-            return weights.chunks_exact(self.of * outputs * own.len()).flat_map(|group| self.together(group, own, &Depth::new(window, stored), window)).collect();
+            return weights
+                .chunks_exact(self.of * outputs * own.len())
+                .flat_map(|group| self.together(group, own, &Depth::new(window, stored), window))
+                .collect();
         };
         let panels = weights.chunks_exact(LANES * own.len());
         let rest = panels.remainder();

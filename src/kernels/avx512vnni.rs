@@ -213,21 +213,24 @@ unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads
     }
 }
 
-/// Computes a tile of a panel of narrow groups, which has `LINES` lines a tap.
+/// Computes a tile of narrow groups, which have `LINES` lines a tap.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn narrow_tile<const LINES: usize, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's: the tile lies inside the block.
     unsafe {
-        let [first] = first::<1>(job, &job.main, t, params::SUM);
-        let mut acc = narrow_dot::<LINES, P>(first, &job.main, t);
-        if job.plain {
-            requantize(&mut acc, job, t);
-        } else {
-            let mut sums = acc;
-            unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
-            acc = sums;
+        for panel in t.panel..t.panel + t.panels {
+            let t = Tile { panel, ..t };
+            let [first] = first::<1>(job, &job.main, t, params::SUM);
+            let mut acc = narrow_dot::<LINES, P>(first, &job.main, t);
+            if job.plain {
+                requantize(&mut acc, job, t);
+            } else {
+                let mut sums = acc;
+                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
+                acc = sums;
+            }
+            store_any(acc, Narrow::of(LINES * 4), job, t);
         }
-        store_any(acc, Narrow::of(LINES * 4), job, t);
     }
 }
 
@@ -331,12 +334,13 @@ unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &
         unroll!(i < P.div_ceil(pixels) => {
             let mut four = [_mm512_setzero_si512(); 4];
             unroll!(v < 4 => four[v] = acc[(i * pixels + v / N).min(P - 1)][v % N]);
+            if let Some(narrow) = narrow {
+                let lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(narrow.lanes().as_ptr().cast()));
+                unroll!(v < 4 => four[v] = _mm512_permutexvar_epi32(lanes, four[v]));
+            }
             let (low, high) = (_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
             let bytes = if SIGNED { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
-            let mut bytes = _mm512_permutexvar_epi32(order, bytes);
-            if let Some(narrow) = narrow {
-                bytes = _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(_mm_loadu_si128(narrow.lanes().as_ptr().cast())));
-            }
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
             unroll!(j < pixels => if i * pixels + j < P {
                 let out = job.out(t.row, t.pixel + i * pixels + j, t.panel);
                 match N {

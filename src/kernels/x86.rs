@@ -4,8 +4,8 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use super::ConvBlock;
+use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
@@ -91,10 +91,10 @@ unsafe fn store_any<const P: usize>(acc: [Sums; P], narrow: Option<Narrow>, job:
 /// Computes a block of narrow groups in tiles of at most so many pixels.
 pub fn narrow(block: &mut ConvBlock<'_>, pixels: usize, tile: impl Fn(&Job, Tile)) {
     let job = Job::new(block);
-    job.tiles(&Cut::ROWS, |_| (1, pixels), |t| tile(&job, t));
+    job.tiles(&Cut::ROWS, |left| (left.min(LINE / LANES), pixels), |t| tile(&job, t));
 }
 
-/// Computes a tile of one panel of narrow groups, which has `LINES` lines a tap, at most `D::PIXELS / LINES` pixels.
+/// Computes a tile of narrow groups, which have `LINES` lines a tap, at most `D::PIXELS / LINES` pixels.
 ///
 /// # Safety
 /// As [`any_tile`].
@@ -118,15 +118,18 @@ pub unsafe fn any_narrow<D: Dot, const LINES: usize>(job: &Job, t: Tile) {
 unsafe fn narrow_tile<D: Dot, const LINES: usize, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut acc = narrow_dot::<D, LINES, P>(first(job, &job.main, t.panel, params::SUM), &job.main, t);
-        if job.plain {
-            requantize(&mut acc, job, t);
-        } else {
-            let mut sums = acc;
-            unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
-            acc = sums;
+        for panel in t.panel..t.panel + t.panels {
+            let t = Tile { panel, ..t };
+            let mut acc = narrow_dot::<D, LINES, P>(first(job, &job.main, panel, params::SUM), &job.main, t);
+            if job.plain {
+                requantize(&mut acc, job, t);
+            } else {
+                let mut sums = acc;
+                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
+                acc = sums;
+            }
+            store_any(acc, Narrow::of(LINES * 4), job, t);
         }
-        store_any(acc, Narrow::of(LINES * 4), job, t);
     }
 }
 
