@@ -6,7 +6,8 @@
 
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
-use crate::pack::{LANES, params};
+use crate::pack::{LANES, Narrow, params};
+use crate::shape::LINE;
 use crate::quant::DataType;
 use core::arch::aarch64::*;
 
@@ -25,6 +26,16 @@ pub trait Dot {
     /// # Safety
     /// The CPU must have the instructions of the set; the tile must lie inside the block that `reads` was made from.
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P];
+}
+
+/// A set's way to multiply narrow groups, `P` pixels at a time.
+pub trait Side<const P: usize> {
+    /// `first` plus the sums of words of lines: the first line is at `line`, the next ones `LINES` lines behind each other. The 16 bytes that meet them are at
+    /// `at`, those of the other pixels `steps` behind; pixel 0 has no step.
+    ///
+    /// # Safety
+    /// The CPU must have the instructions of the set; every tap of `reads` must have its bytes and its line.
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[usize; P], line: *const u8) -> [Sums; P];
 }
 
 /// Computes a block.
@@ -82,7 +93,52 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
         {
             add_skip(&mut acc, panel, skip, t);
         }
-        finish(acc, job, t);
+        finish(acc, None, job, t);
+    }
+}
+
+/// Computes a block of narrow groups.
+///
+/// # Safety
+/// The CPU must have the instructions of `S`.
+unsafe fn narrow<S: Side<P>, const P: usize>(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    let job = Job::new(block);
+    let mut panel = SignedPanel::new(&job, 0);
+    let cut = Cut { wrap: true, ..Cut::ROWS };
+    let tile = |t: Tile| {
+        if t.panel != panel.index {
+            panel = SignedPanel::new(&job, t.panel);
+        }
+        // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
+        unsafe {
+            match narrow {
+                Narrow::Four => narrow_tile::<S, P, 1>(&job, &panel, t),
+                Narrow::Eight => narrow_tile::<S, P, 2>(&job, &panel, t),
+            }
+        }
+    };
+    job.tiles(&cut, |_| (1, P), tile);
+}
+
+/// Computes a tile of narrow groups, which have `LINES` lines a tap. The last pixel stands for those that are missing.
+///
+/// # Safety
+/// As [`tile`], with the instructions of `S`.
+#[inline(never)]
+unsafe fn narrow_tile<S: Side<P>, const P: usize, const LINES: usize>(job: &Job, panel: &SignedPanel, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let (reads, first) = (&job.main, registers(&panel.first));
+        let (at, line) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.weights(t.panel));
+        let mut steps = [0; P];
+        unroll!(p < P => steps[p] = reads.step(&t, p.min(t.pixels - 1)));
+        let start = if LINES == 1 { first } else { [vdupq_n_s32(0); 4] };
+        let mut acc = S::sums::<LINES>(start, reads, at, &steps, line);
+        if LINES == 2 {
+            let second = S::sums::<LINES>(start, reads, at, &steps, line.wrapping_add(LINE));
+            unroll!(p < P => unroll!(q < 4 => acc[p][q] = vaddq_s32(first[q], vpaddq_s32(acc[p][q], second[p][q]))));
+        }
+        finish(acc, Narrow::of(LINES * 4), job, t);
     }
 }
 
@@ -98,13 +154,13 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
         let other = D::dot::<P>(registers(&panel.second), reads, t);
         let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
         unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
-        finish(acc, job, t);
+        finish(acc, None, job, t);
     }
 }
 
-/// Rounds the sums of a tile and stores them.
+/// Rounds the sums of a tile and stores them; of narrow groups the lanes are put in order.
 #[inline(always)]
-unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
+unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
         if job.plain {
@@ -114,17 +170,17 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
             match job.kind {
                 DataType::U8 => {
                     unroll!(p < P => bytes[p] = unsigned(acc[p]));
-                    return store_bytes(bytes, job, t);
+                    return store_bytes(bytes, narrow, job, t);
                 }
                 DataType::S8 => {
                     unroll!(p < P => bytes[p] = signed(acc[p]));
-                    return store_bytes(bytes, job, t);
+                    return store_bytes(bytes, narrow, job, t);
                 }
                 DataType::S16 | DataType::I32 => {}
             }
         }
         let mut values = acc;
-        any_finish(&mut values, job, t);
+        any_finish(&mut values[..t.pixels.min(P)], job, t);
     }
 }
 
@@ -207,9 +263,14 @@ unsafe fn signed([a, b, c, d]: Sums) -> uint8x16_t {
 
 /// Stores the bytes of a tile.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
+        if let Some(narrow) = narrow {
+            let (lanes, out) = (vld1q_u8(narrow.lanes().as_ptr()), job.out(t.row, t.pixel, t.panel));
+            unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p.min(t.pixels - 1))), vqtbl1q_u8(bytes[p], lanes)));
+            return;
+        }
         let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
@@ -235,9 +296,9 @@ fn add(row: &mut AddRow<'_>) {
     scalar::add::<SIGNED_FLIP>(row);
 }
 
-/// The kernels of a set that multiplies by `D`.
-pub const fn table<D: Dot>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
-    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, max_pool, average_pool, add, peak }
+/// The kernels of a set that multiplies by `D`, narrow groups by `S`.
+pub const fn table<D: Dot, S: Side<P>, const P: usize>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
+    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::<S, P>, max_pool, average_pool, add, peak }
 }
 
 /// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.
