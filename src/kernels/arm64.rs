@@ -7,8 +7,8 @@
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
 use crate::pack::{LANES, Narrow, params};
-use crate::shape::LINE;
 use crate::quant::DataType;
+use crate::shape::LINE;
 use core::arch::aarch64::*;
 
 /// The sums of a pixel, four lanes a register.

@@ -126,8 +126,24 @@ impl Dot for ByElement {
 macro_rules! side {
     ($x:literal, $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
-            "sdot v", $a, ".4s, v28.16b, v", $x, ".16b\nsdot v", $b, ".4s, v29.16b, v", $x, ".16b\n",
-            "sdot v", $c, ".4s, v30.16b, v", $x, ".16b\nsdot v", $d, ".4s, v31.16b, v", $x, ".16b\n",
+            "sdot v",
+            $a,
+            ".4s, v28.16b, v",
+            $x,
+            ".16b\nsdot v",
+            $b,
+            ".4s, v29.16b, v",
+            $x,
+            ".16b\n",
+            "sdot v",
+            $c,
+            ".4s, v30.16b, v",
+            $x,
+            ".16b\nsdot v",
+            $d,
+            ".4s, v31.16b, v",
+            $x,
+            ".16b\n",
         )
     };
 }

@@ -26,6 +26,8 @@ mod i8mm;
 mod neon;
 #[cfg(neon32)]
 mod neon32;
+#[cfg(neon32)]
+mod neon32_narrow;
 #[cfg(any(target_arch = "x86_64", arm64, neon32))]
 #[expect(dead_code, reason = "each architecture takes its part")]
 mod raw;

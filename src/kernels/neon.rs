@@ -254,8 +254,12 @@ unsafe fn sums<const P: usize>(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
 macro_rules! advance {
     ($label:literal) => {
         concat!(
-            "add {run}, {run}, {tap_col}\nsubs {cols}, {cols}, #1\nb.ne ", $label, "f\n",
-            "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n", $label, ":\n",
+            "add {run}, {run}, {tap_col}\nsubs {cols}, {cols}, #1\nb.ne ",
+            $label,
+            "f\n",
+            "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
+            $label,
+            ":\n",
         )
     };
 }
