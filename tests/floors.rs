@@ -32,6 +32,7 @@ const UNSAFE: [&str; 14] = [
     "kernels/arm64",
     "kernels/neon",
     "kernels/neon32",
+    "kernels/neon32_narrow",
     "kernels/dotprod",
     "kernels/i8mm",
     "kernels/peak",

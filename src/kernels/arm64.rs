@@ -10,6 +10,7 @@ use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::aarch64::*;
+use core::hint::black_box;
 
 /// The sums of a pixel, four lanes a register.
 pub type Sums = [int32x4_t; 4];
@@ -102,22 +103,31 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
 /// # Safety
 /// The CPU must have the instructions of `S`.
 unsafe fn narrow<S: Side<P>, const P: usize>(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    let tile = match narrow {
+        Narrow::Four => narrow_tile::<S, P, 1>,
+        Narrow::Eight => narrow_tile::<S, P, 2>,
+    };
+    // SAFETY: the instructions are the caller's promise.
+    unsafe { narrow_tiles(block, P, tile) }
+}
+
+/// # Safety
+/// The CPU must have the instructions of `tile`, which takes at most so many pixels.
+unsafe fn narrow_tiles(block: &mut ConvBlock<'_>, pixels: usize, tile: unsafe fn(&Job, &SignedPanel, Tile)) {
     let job = Job::new(block);
     let mut panel = SignedPanel::new(&job, 0);
     let cut = Cut { wrap: true, ..Cut::ROWS };
-    let tile = |t: Tile| {
-        if t.panel != panel.index {
-            panel = SignedPanel::new(&job, t.panel);
-        }
-        // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
-        unsafe {
-            match narrow {
-                Narrow::Four => narrow_tile::<S, P, 1>(&job, &panel, t),
-                Narrow::Eight => narrow_tile::<S, P, 2>(&job, &panel, t),
+    job.tiles(
+        &cut,
+        |_| (1, pixels),
+        |t| {
+            if t.panel != panel.index {
+                panel = SignedPanel::new(&job, t.panel);
             }
-        }
-    };
-    job.tiles(&cut, |_| (1, P), tile);
+            // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
+            unsafe { tile(&job, &panel, t) };
+        },
+    );
 }
 
 /// Computes a tile of narrow groups, which have `LINES` lines a tap. The last pixel stands for those that are missing.
@@ -150,10 +160,17 @@ unsafe fn narrow_tile<S: Side<P>, const P: usize, const LINES: usize>(job: &Job,
 unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, reads: &Reads, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut acc = D::dot::<P>(registers(&panel.first), &job.main, t);
-        let other = D::dot::<P>(registers(&panel.second), reads, t);
-        let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
-        unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
+        let mut sums = [[vdupq_n_s32(0); 4]; P];
+        let mut next = (&panel.first, &job.main);
+        let mut acc = sums;
+        // In a loop, so that the multiplications stand in the program once.
+        for own in [true, false].into_iter().take(black_box(2)) {
+            acc = D::dot::<P>(registers(next.0), next.1, t);
+            let k = line(job, t.panel, if own { params::K1 } else { params::K2 });
+            let add = if own { [line(job, t.panel, params::BIAS); P] } else { sums };
+            unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(add[p][q], acc[p][q], k[q])));
+            (sums, next) = (acc, (&panel.second, reads));
+        }
         finish(acc, None, job, t);
     }
 }
@@ -166,17 +183,12 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, job
         if job.plain {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
-            let mut bytes = [vdupq_n_u8(0); P];
-            match job.kind {
-                DataType::U8 => {
-                    unroll!(p < P => bytes[p] = unsigned(acc[p]));
-                    return store_bytes(bytes, narrow, job, t);
-                }
-                DataType::S8 => {
-                    unroll!(p < P => bytes[p] = signed(acc[p]));
-                    return store_bytes(bytes, narrow, job, t);
-                }
-                DataType::S16 | DataType::I32 => {}
+            if matches!(job.kind, DataType::U8 | DataType::S8) {
+                // A byte of a U8 value lacks 128.
+                let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
+                let mut bytes = [vdupq_n_u8(0); P];
+                unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
+                return store_bytes(bytes, narrow, job, t);
             }
         }
         let mut values = acc;
@@ -241,23 +253,13 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
     }
 }
 
-/// Clamped to U8 and as it is stored.
+/// Less `offset`, clamped to signed bytes.
 #[inline(always)]
-unsafe fn unsigned([a, b, c, d]: Sums) -> uint8x16_t {
+unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
     unsafe {
         let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
-        veorq_u8(vqmovun_high_s16(vqmovun_s16(low), high), vdupq_n_u8(SIGNED_FLIP))
-    }
-}
-
-/// Clamped to S8.
-#[inline(always)]
-unsafe fn signed([a, b, c, d]: Sums) -> uint8x16_t {
-    // SAFETY: NEON is part of the target.
-    unsafe {
-        let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
-        vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high))
+        vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(vqsubq_s16(low, offset)), vqsubq_s16(high, offset)))
     }
 }
 
@@ -275,11 +277,22 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Nar
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
         } else {
-            unroll!(p < P => {
-                let mut part = [0; LANES];
-                vst1q_u8(part.as_mut_ptr(), bytes[p]);
-                store_part(&part, out.wrapping_add(job.out_step(&t, p)), channels);
-            });
+            let bytes = bytes;
+            store_parts(&bytes, job, t, channels);
+        }
+    }
+}
+
+/// Stores the first `channels` bytes of each pixel of a tile.
+#[inline(never)]
+unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize) {
+    let out = job.out(t.row, t.pixel, t.panel);
+    for (p, &bytes) in bytes.iter().enumerate() {
+        let mut part = [0; LANES];
+        // SAFETY: the channels of the pixels lie inside the output.
+        unsafe {
+            vst1q_u8(part.as_mut_ptr(), bytes);
+            store_part(&part, out.wrapping_add(job.out_step(&t, p)), channels);
         }
     }
 }

@@ -22,15 +22,11 @@ fn conv(block: &mut ConvBlock<'_>) {
 
 fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
     block.check();
-    let sums = match narrow {
-        Narrow::Four => narrow_sums::<1>,
-        Narrow::Eight => narrow_sums::<2>,
-    };
     for row in 0..block.rows {
         for pixel in 0..block.pixels {
             for panel in 0..block.panels() {
                 let params = &block.params[panel * block.param_rows()..];
-                let acc = sums(block, row, pixel, panel);
+                let acc = narrow_sums(block, narrow, row, pixel, panel);
                 let [sums, bias, multiplier] = [params::SUM, params::BIAS, params::MULTIPLIER].map(|row| words(&params[row]));
                 let offset = if block.source.signed { -128 } else { 0 };
                 let y = narrow.lanes().map(|lane| {
@@ -44,29 +40,30 @@ fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
     }
 }
 
-/// The sums of products of one pixel with the 16 lanes of a panel of narrow groups, which has so many lines a tap.
-fn narrow_sums<const LINES: usize>(block: &ConvBlock<'_>, row: usize, pixel: usize, panel: usize) -> [i32; LANES] {
+/// The sums of products of one pixel with the 16 lanes of a panel of narrow groups.
+fn narrow_sums(block: &ConvBlock<'_>, narrow: Narrow, row: usize, pixel: usize, panel: usize) -> [i32; LANES] {
     let (source, taps) = (&block.source, &block.taps);
-    let mut acc = [[0i32; LANES]; LINES];
+    let mut acc = [[0i32; LANES]; 2];
     let mut lines = block.weights[panel * taps.total()..].iter();
     for tap_row in 0..taps.rows {
         for tap_col in 0..taps.cols {
             let at = row * source.out_row + pixel * source.out_pixel + tap_row * source.tap_row + tap_col * source.tap_col + panel * LANES;
-            let x: [[u8; 4]; 4] = core::array::from_fn(|i| core::array::from_fn(|j| source.bytes[at + i * 4 + j]));
-            for (acc, w) in acc.iter_mut().zip(&mut lines) {
+            let x: [i32; LANES] = core::array::from_fn(|i| i32::from(source.bytes[at + i]));
+            for (acc, w) in acc.iter_mut().take(narrow.lines()).zip(&mut lines) {
                 for (i, (a, w)) in acc.iter_mut().zip(w.as_chunks::<4>().0).enumerate() {
-                    *a = a.wrapping_add(x[i % 4].iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w.cast_signed())).sum());
+                    let (x, w) = (&x[i % 4 * 4..][..4], w.map(|w| i32::from(w.cast_signed())));
+                    *a = a.wrapping_add(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
                 }
             }
         }
     }
-    if LINES == 1 {
-        return acc[0];
+    match narrow {
+        Narrow::Four => acc[0],
+        Narrow::Eight => core::array::from_fn(|lane| {
+            let [a, b] = acc[lane % 4 / 2].as_chunks::<2>().0[lane / 4 * 2 + lane % 2];
+            a.wrapping_add(b)
+        }),
     }
-    core::array::from_fn(|lane| {
-        let [a, b] = acc[lane % 4 / 2].as_chunks::<2>().0[lane / 4 * 2 + lane % 2];
-        a.wrapping_add(b)
-    })
 }
 
 /// The 16 results of one pixel and panel.
