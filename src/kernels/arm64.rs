@@ -32,11 +32,11 @@ pub trait Dot {
 /// A set's way to multiply narrow groups, `P` pixels at a time.
 pub trait Side<const P: usize> {
     /// `first` plus the sums of words of lines: the first line is at `line`, the next ones `LINES` lines behind each other. The 16 bytes that meet them are at
-    /// `at`, those of the other pixels `steps` behind; pixel 0 has no step.
+    /// `at`, those of the other pixels the first of their `steps` behind; pixel 0 has no step.
     ///
     /// # Safety
     /// The CPU must have the instructions of the set; every tap of `reads` must have its bytes and its line.
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[usize; P], line: *const u8) -> [Sums; P];
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; P], line: *const u8) -> [Sums; P];
 }
 
 /// Computes a block.
@@ -94,7 +94,7 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
         {
             add_skip(&mut acc, panel, skip, t);
         }
-        finish(acc, None, job, t);
+        finish(acc, None, &[[0; 2]; P], job, t);
     }
 }
 
@@ -103,52 +103,60 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
 /// # Safety
 /// The CPU must have the instructions of `S`.
 unsafe fn narrow<S: Side<P>, const P: usize>(block: &mut ConvBlock<'_>, narrow: Narrow) {
-    let tile = match narrow {
-        Narrow::Four => narrow_tile::<S, P, 1>,
-        Narrow::Eight => narrow_tile::<S, P, 2>,
-    };
-    // SAFETY: the instructions are the caller's promise.
-    unsafe { narrow_tiles(block, P, tile) }
-}
-
-/// # Safety
-/// The CPU must have the instructions of `tile`, which takes at most so many pixels.
-unsafe fn narrow_tiles(block: &mut ConvBlock<'_>, pixels: usize, tile: unsafe fn(&Job, &SignedPanel, Tile)) {
-    let job = Job::new(block);
-    let mut panel = SignedPanel::new(&job, 0);
-    let cut = Cut { wrap: true, ..Cut::ROWS };
-    job.tiles(
-        &cut,
-        |_| (1, pixels),
-        |t| {
-            if t.panel != panel.index {
-                panel = SignedPanel::new(&job, t.panel);
-            }
-            // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
-            unsafe { tile(&job, &panel, t) };
-        },
-    );
-}
-
-/// Computes a tile of narrow groups, which have `LINES` lines a tap. The last pixel stands for those that are missing.
-///
-/// # Safety
-/// As [`tile`], with the instructions of `S`.
-#[inline(never)]
-unsafe fn narrow_tile<S: Side<P>, const P: usize, const LINES: usize>(job: &Job, panel: &SignedPanel, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let (reads, first) = (&job.main, registers(&panel.first));
-        let (at, line) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.weights(t.panel));
-        let mut steps = [0; P];
-        unroll!(p < P => steps[p] = reads.step(&t, p.min(t.pixels - 1)));
-        let start = if LINES == 1 { first } else { [vdupq_n_s32(0); 4] };
-        let mut acc = S::sums::<LINES>(start, reads, at, &steps, line);
-        if LINES == 2 {
-            let second = S::sums::<LINES>(start, reads, at, &steps, line.wrapping_add(LINE));
-            unroll!(p < P => unroll!(q < 4 => acc[p][q] = vaddq_s32(first[q], vpaddq_s32(acc[p][q], second[p][q]))));
+        match narrow {
+            Narrow::Four => narrow_block::<S, P, 1>(block),
+            Narrow::Eight => narrow_block::<S, P, 2>(block),
         }
-        finish(acc, Narrow::of(LINES * 4), job, t);
+    }
+}
+
+/// Computes a block of narrow groups, which have `LINES` lines a tap: panel by panel all pixels, `P` at a time, as if the rows were one. The last pixel stands
+/// for those that are missing behind it.
+///
+/// # Safety
+/// As [`narrow`].
+unsafe fn narrow_block<S: Side<P>, const P: usize, const LINES: usize>(block: &mut ConvBlock<'_>) {
+    let job = Job::new(block);
+    let reads = &job.main;
+    let all = job.rows * job.pixels;
+    // From the first pixel of a tile to each of its pixels, in what is read and in what is written; and what comes to it behind the end of a row.
+    let straight: [[usize; 2]; P] = core::array::from_fn(|p| [p * reads.out_pixel, p * job.out_pixel]);
+    let jump = [reads.jump, job.jump];
+    for panel in 0..job.panels {
+        let shared = SignedPanel::new(&job, panel);
+        let (mut done, mut row, mut pixel) = (0, 0, 0);
+        while done < all {
+            let left = job.pixels - pixel;
+            let (mut steps, mut pixels) = (straight, P);
+            if left < P {
+                pixels = P.min(all - done).min(left + job.pixels);
+                unroll!(p < P => if p >= left {
+                    steps[p] = [steps[p][0].wrapping_add(jump[0]), steps[p][1].wrapping_add(jump[1])];
+                });
+                for p in pixels..P {
+                    steps[p] = steps[pixels - 1];
+                }
+            }
+            let t = Tile { row, pixel, pixels, panel, panels: 1, index: 0, wrap: left };
+            // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
+            unsafe {
+                let (at, line, first) = (reads.at(row, pixel).wrapping_add(panel * LANES), reads.weights(panel), registers(&shared.first));
+                let start = if LINES == 1 { first } else { [vdupq_n_s32(0); 4] };
+                let mut acc = S::sums::<LINES>(start, reads, at, &steps, line);
+                if LINES == 2 {
+                    let second = S::sums::<LINES>(start, reads, at, &steps, line.wrapping_add(LINE));
+                    unroll!(p < P => unroll!(q < 4 => acc[p][q] = vaddq_s32(first[q], vpaddq_s32(acc[p][q], second[p][q]))));
+                }
+                finish(acc, Narrow::of(LINES * 4), &steps, &job, t);
+            }
+            done += pixels;
+            pixel += pixels;
+            while pixel >= job.pixels {
+                (row, pixel) = (row + 1, pixel - job.pixels);
+            }
+        }
     }
 }
 
@@ -171,13 +179,13 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(add[p][q], acc[p][q], k[q])));
             (sums, next) = (acc, (&panel.second, reads));
         }
-        finish(acc, None, job, t);
+        finish(acc, None, &[[0; 2]; P], job, t);
     }
 }
 
-/// Rounds the sums of a tile and stores them; of narrow groups the lanes are put in order.
+/// Rounds the sums of a tile and stores them; of narrow groups the lanes are put in order, and `steps` says where the pixels go.
 #[inline(always)]
-unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
         if job.plain {
@@ -188,7 +196,7 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, job
                 let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
                 let mut bytes = [vdupq_n_u8(0); P];
                 unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
-                return store_bytes(bytes, narrow, job, t);
+                return store_bytes(bytes, narrow, steps, job, t);
             }
         }
         let mut values = acc;
@@ -265,12 +273,12 @@ unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
 
 /// Stores the bytes of a tile.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
         if let Some(narrow) = narrow {
             let (lanes, out) = (vld1q_u8(narrow.lanes().as_ptr()), job.out(t.row, t.pixel, t.panel));
-            unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p.min(t.pixels - 1))), vqtbl1q_u8(bytes[p], lanes)));
+            unroll!(p < P => vst1q_u8(out.wrapping_add(steps[p][1]), vqtbl1q_u8(bytes[p], lanes)));
             return;
         }
         let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));

@@ -150,7 +150,7 @@ macro_rules! side {
 
 impl Side<6> for ByElement {
     #[inline(always)]
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[usize; 6], line: *const u8) -> [Sums; 6] {
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; 6], line: *const u8) -> [Sums; 6] {
         let mut acc = [first; 6];
         let taps = reads.taps;
         let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3], [e0, e1, e2, e3], [f0, f1, f2, f3]] = &mut acc;
@@ -183,11 +183,11 @@ impl Side<6> for ByElement {
                 all_cols = in(reg) taps.cols,
                 tap_row = in(reg) reads.tap_row,
                 tap_col = in(reg) reads.tap_col,
-                p1 = in(reg) steps[1],
-                p2 = in(reg) steps[2],
-                p3 = in(reg) steps[3],
-                p4 = in(reg) steps[4],
-                p5 = in(reg) steps[5],
+                p1 = in(reg) steps[1][0],
+                p2 = in(reg) steps[2][0],
+                p3 = in(reg) steps[3][0],
+                p4 = in(reg) steps[4][0],
+                p5 = in(reg) steps[5][0],
                 inout("v0") *a0, inout("v1") *a1, inout("v2") *a2, inout("v3") *a3,
                 inout("v4") *b0, inout("v5") *b1, inout("v6") *b2, inout("v7") *b3,
                 inout("v8") *c0, inout("v9") *c1, inout("v10") *c2, inout("v11") *c3,

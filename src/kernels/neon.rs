@@ -292,7 +292,7 @@ macro_rules! half_lines {
 impl Side<2> for Pairs {
     /// Products of two taps meet in 16 bits; an odd last tap meets zeros.
     #[inline(always)]
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[usize; 2], line: *const u8) -> [Sums; 2] {
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; 2], line: *const u8) -> [Sums; 2] {
         // SAFETY: every tap has its bytes and its line.
         unsafe {
             let mut a = [vdupq_n_s32(0); 16];
@@ -321,7 +321,7 @@ impl Side<2> for Pairs {
                 lines = const LINES * 64,
                 row = inout(reg) at => _,
                 run = out(reg) _,
-                step = in(reg) steps[1],
+                step = in(reg) steps[1][0],
                 w = inout(reg) line => _,
                 next = out(reg) _,
                 n = inout(reg) reads.taps.rows * reads.taps.cols => _,

@@ -40,7 +40,7 @@ pub struct Reads {
     /// True if the weights are too many to be read again and again from the second cache.
     pub many: bool,
     /// Bytes from behind the last pixel of a row to the first of the next.
-    jump: usize,
+    pub jump: usize,
 }
 
 impl Reads {
@@ -157,7 +157,7 @@ pub struct Job {
     out: *mut u8,
     out_row: usize,
     pub out_pixel: usize,
-    jump: usize,
+    pub jump: usize,
     channels: usize,
     pub kind: DataType,
     narrow: Option<Narrow>,
