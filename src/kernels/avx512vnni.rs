@@ -71,7 +71,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     });
 }
 
-const FOURS: [TileFn; 12] = [
+const FOURS: [TileFn; 16] = [
     narrow_tile::<1, 1>,
     narrow_tile::<1, 2>,
     narrow_tile::<1, 3>,
@@ -84,8 +84,12 @@ const FOURS: [TileFn; 12] = [
     narrow_tile::<1, 10>,
     narrow_tile::<1, 11>,
     narrow_tile::<1, 12>,
+    narrow_tile::<1, 13>,
+    narrow_tile::<1, 14>,
+    narrow_tile::<1, 15>,
+    narrow_tile::<1, 16>,
 ];
-const EIGHTS: [TileFn; 8] = [
+const EIGHTS: [TileFn; 12] = [
     narrow_tile::<2, 1>,
     narrow_tile::<2, 2>,
     narrow_tile::<2, 3>,
@@ -94,6 +98,10 @@ const EIGHTS: [TileFn; 8] = [
     narrow_tile::<2, 6>,
     narrow_tile::<2, 7>,
     narrow_tile::<2, 8>,
+    narrow_tile::<2, 9>,
+    narrow_tile::<2, 10>,
+    narrow_tile::<2, 11>,
+    narrow_tile::<2, 12>,
 ];
 
 /// # Safety

@@ -223,13 +223,8 @@ impl Job {
     /// Calls `tile` for pieces that together are the block. `shape` says, for the panels that are left, how many to take and the most pixels of a tile.
     ///
     /// Where the weights are few, a piece of the picture that stays in the first cache meets all panels before the next one comes; else each panel meets all pixels.
+    #[inline]
     pub fn tiles(&self, cut: &Cut, shape: impl Fn(usize) -> (usize, usize), mut tile: impl FnMut(Tile)) {
-        self.each_tile(cut, &shape, &mut tile);
-    }
-
-    /// [`Self::tiles`], once in the program.
-    #[inline(never)]
-    fn each_tile(&self, cut: &Cut, shape: &dyn Fn(usize) -> (usize, usize), tile: &mut dyn FnMut(Tile)) {
         let second = match &self.second {
             Second::None => 0,
             Second::Skip(skip) => skip.out_pixel,
