@@ -168,18 +168,14 @@ unsafe fn narrow_block<S: Side<P>, const P: usize, const LINES: usize>(block: &m
 unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, reads: &Reads, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut sums = [[vdupq_n_s32(0); 4]; P];
-        let mut next = (&panel.first, &job.main);
-        let mut acc = sums;
+        let (mut sums, mut next) = ([line(job, t.panel, params::BIAS); P], (&panel.first, &job.main));
         // In a loop, so that the multiplications stand in the program once.
-        for own in [true, false].into_iter().take(black_box(2)) {
-            acc = D::dot::<P>(registers(next.0), next.1, t);
-            let k = line(job, t.panel, if own { params::K1 } else { params::K2 });
-            let add = if own { [line(job, t.panel, params::BIAS); P] } else { sums };
-            unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(add[p][q], acc[p][q], k[q])));
-            (sums, next) = (acc, (&panel.second, reads));
+        for k in [params::K1, params::K2].into_iter().take(black_box(2)) {
+            let (acc, k) = (D::dot::<P>(registers(next.0), next.1, t), line(job, t.panel, k));
+            unroll!(p < P => unroll!(q < 4 => sums[p][q] = vmlaq_s32(sums[p][q], acc[p][q], k[q])));
+            next = (&panel.second, reads);
         }
-        finish(acc, None, &[[0; 2]; P], job, t);
+        finish(sums, None, &[[0; 2]; P], job, t);
     }
 }
 
