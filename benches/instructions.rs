@@ -1,9 +1,12 @@
 //! Runs a network once with a mark after each step, for the counting plugin `instructions.c`; `instructions.py` builds and runs both and prints the tables.
 //!
-//! `instructions FILE [SET]` writes one JSON line a step: name, kind, shape and multiply-accumulates.
+//! `instructions FILE [SET]` writes one JSON line a step: name, kind, shape and multiply-accumulates. The file `groups` stands for layers with and without groups.
 
 use skipstone::format::{Operation, StepRecord};
-use skipstone::ops::conv::Second;
+use skipstone::ops::conv::{Conv, Second};
+use skipstone::pack::{Narrow, params};
+use skipstone::quant::DataType;
+use skipstone::shape::{View, Window};
 use skipstone::{Kernels, Model, PlanKind, Session, Set, os};
 use std::process::ExitCode;
 
@@ -23,12 +26,16 @@ fn main() -> ExitCode {
 }
 
 fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error>> {
-    let model = Model::open(file.as_ref())?;
-    let plan = model.plan(PlanKind::Fast).ok_or("no plan `fast`")?;
     let kernels = match set {
         Some(name) => Set::from_name(name).and_then(Kernels::for_set).ok_or("this CPU lacks the set")?,
         None => Kernels::detect(),
     };
+    if file == "groups" {
+        groups(kernels);
+        return Ok(());
+    }
+    let model = Model::open(file.as_ref())?;
+    let plan = model.plan(PlanKind::Fast).ok_or("no plan `fast`")?;
     let mut arena = os::buffer(plan.arena_bytes(1))?;
     let mut session = Session::new(&model, kernels, PlanKind::Fast, &mut arena)?;
     model.check_input(session.input());
@@ -42,27 +49,65 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
     Ok(())
 }
 
-fn describe(step: &StepRecord<'_>, set: Set) -> String {
-    let (kind, depth, weights) = match step.operation() {
-        Operation::Conv(conv) if conv.output.pixels() == 1 => ("dense".to_owned(), conv.input.c, conv.output.c * conv.input.c),
-        Operation::Conv(conv) => {
-            let [kh, kw] = conv.window.kernel;
-            let (second, more) = match &conv.second {
-                Second::None => ("", 0),
-                Second::Skip { .. } => (" + skip", 0),
-                Second::Projection { view, window, .. } => (" + projection", window.kernel[0] * window.kernel[1] * view.c),
-            };
-            let stem = if conv.input.c <= 4 { "stem " } else { "" };
-            (format!("{stem}{kh}x{kw}/{}{second}", conv.window.stride[0]), conv.input.c, conv.output.c * (kh * kw * conv.input.c + more))
+/// Layers as they are in networks, and the same in groups of 8 and of 4 channels.
+fn groups(kernels: Kernels) {
+    let mut lines = Vec::new();
+    mark();
+    for (stride, c, size) in [(1, 64, 28), (1, 128, 14), (1, 256, 7), (2, 128, 14)] {
+        for narrow in [None, Some(Narrow::Eight), Some(Narrow::Four)] {
+            let window = Window { kernel: [3; 2], stride: [stride; 2], dilation: [1; 2], pads: [1; 4] };
+            let (input, output) = (View::packed(size * stride, size * stride, c, DataType::U8, 0), View::packed(size, size, c, DataType::U8, 0));
+            let groups = narrow.map_or(1, |n| c as usize / n.channels());
+            let (second, padding, block_rows) = (Second::None, &[][..], 4);
+            let empty = Conv { window, groups, narrow, input, output, weights: &[], params: &[], padding, second, pair_safe: true, block_rows };
+            let [panels, lines_of_weights] = empty.size();
+            let (weights, rows) = (vec![1; lines_of_weights * 64], vec![0; panels * params::rows(false, false) * 64]);
+            let conv = Conv { weights: &weights, params: &rows, ..empty };
+            let (x, mut out, mut scratch) = (vec![7; input.bytes()], vec![0; output.bytes()], vec![0; conv.scratch()]);
+            conv.run(kernels, &x, &[], &mut out, 0..conv.units().count, &mut scratch);
+            mark();
+            conv.run(kernels, &x, &[], &mut out, 0..conv.units().count, &mut scratch);
+            mark();
+            lines.push((step(&conv), output));
         }
+    }
+    for ((kind, depth, weights), view) in lines {
+        let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
+        println!("{}\n{}", words("not counted", 0), words(&kind, weights));
+    }
+}
+
+/// Kind, input channels and weights of a convolution.
+fn step(conv: &Conv<'_>) -> (String, u32, u32) {
+    if conv.output.pixels() == 1 {
+        return ("dense".to_owned(), conv.input.c, conv.output.c * conv.input.c);
+    }
+    let [kh, kw] = conv.window.kernel;
+    let (second, more) = match &conv.second {
+        Second::None => ("", 0),
+        Second::Skip { .. } => (" + skip", 0),
+        Second::Projection { view, window, .. } => (" + projection", window.kernel[0] * window.kernel[1] * view.c),
+    };
+    let depth = conv.input.c / u32::try_from(conv.groups).unwrap_or(1);
+    let groups = conv.narrow.map_or_else(String::new, |n| format!(" groups of {}", n.channels()));
+    let stem = if conv.input.c <= 4 { "stem " } else { "" };
+    (format!("{stem}{kh}x{kw}/{}{second}{groups}", conv.window.stride[0]), conv.input.c, conv.output.c * (kh * kw * depth + more))
+}
+
+fn describe(record: &StepRecord<'_>, set: Set) -> String {
+    let what = match record.operation() {
+        Operation::Conv(conv) => step(&conv),
         Operation::Pool(_) => ("pool".to_owned(), 0, 0),
         Operation::Add(_) => ("add".to_owned(), 0, 0),
         Operation::Gate(_) => ("gate".to_owned(), 0, 0),
         Operation::Table(_) => ("table".to_owned(), 0, 0),
     };
-    let view = step.operation().output();
+    line(record.name(), set, what, &record.operation().output())
+}
+
+fn line(name: &str, set: Set, (kind, depth, weights): (String, u32, u32), view: &View) -> String {
     let macs = u64::from(weights) * view.pixels() as u64;
-    let (name, h, w, c) = (step.name(), view.h, view.w, view.c);
+    let View { h, w, c, .. } = view;
     format!(r#"{{"name": "{name}", "set": "{set}", "kind": "{kind}", "ic": {depth}, "h": {h}, "w": {w}, "c": {c}, "macs": {macs}}}"#)
 }
 

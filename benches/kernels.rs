@@ -9,7 +9,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes of known networks")]
 
 use skipstone::kernels::{AddRow, Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
-use skipstone::pack::{Depth, Taps, pack, panels, params};
+use skipstone::pack::{Depth, Narrow, Taps, pack, panels, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{Window, round_up};
 use std::time::Instant;
@@ -32,16 +32,18 @@ struct Layer {
     /// Width and height of the output.
     size: usize,
     add: Add,
+    /// Groups, if there are any.
+    narrow: Option<Narrow>,
 }
 
 impl Layer {
     const fn new(kernel: usize, stride: usize, inputs: usize, outputs: usize, size: usize) -> Self {
-        Self { kernel, stride, inputs, outputs, size, add: Add::Nothing }
+        Self { kernel, stride, inputs, outputs, size, add: Add::Nothing, narrow: None }
     }
 
     fn macs(&self) -> usize {
         let second = if let Add::Projection(inputs, _) = self.add { inputs } else { 0 };
-        self.size * self.size * self.outputs * (self.kernel * self.kernel * self.inputs + second)
+        self.size * self.size * self.outputs * (self.kernel * self.kernel * self.narrow.map_or(self.inputs, Narrow::channels) + second)
     }
 
     fn kind(&self) -> String {
@@ -53,7 +55,8 @@ impl Layer {
             Add::Skip => " + skip",
             Add::Projection(..) => " + projection",
         };
-        format!("{0}x{0}/{1}{add}", self.kernel, self.stride)
+        let groups = self.narrow.map_or_else(String::new, |n| format!(" groups of {}", n.channels()));
+        format!("{0}x{0}/{1}{add}{groups}", self.kernel, self.stride)
     }
 }
 
@@ -93,7 +96,12 @@ fn networks() -> Vec<(&'static str, Vec<Layer>)> {
         }
     }
     resnet50.push(Layer::new(1, 1, 2048, 1000, 1));
-    vec![("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
+    // A layer, and what it is in groups.
+    let mut groups = Vec::new();
+    for (stride, channels, size) in [(1, 64, 56), (1, 128, 28), (1, 256, 14), (1, 512, 7), (2, 128, 28), (2, 512, 7)] {
+        groups.extend([None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { narrow, ..Layer::new(3, stride, channels, channels, size) }));
+    }
+    vec![("groups", groups), ("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
 }
 
 fn noise(seed: &mut u32) -> u8 {
@@ -140,6 +148,7 @@ impl Bench {
         let side = (layer.size - 1) * s + k;
         let pitch = if k == 1 { side * stored } else { round_up(side * stored + 3, 16) };
         let outputs = round_up(layer.outputs, 4);
+        let taps = layer.narrow.map_or(depth.taps(true), |n| n.taps(&window));
         let (second, second_depth) = match layer.add {
             Add::Nothing => (0, 0),
             Add::Skip => (1600 + layer.size * layer.size * outputs, 0),
@@ -151,14 +160,14 @@ impl Bench {
             panel[params::MULTIPLIER * 16..][..16].fill(1_000_000i32.to_le_bytes());
         }
         let block_rows = (24 * 1024 / (pitch * s)).max(1).min(layer.size);
-        let block_rows = if panels(outputs) * depth.len() * 16 > 400_000 { layer.size } else { block_rows };
+        let block_rows = if panels(outputs) * taps.total() * 64 > 400_000 { layer.size } else { block_rows };
         Self {
             layer,
-            taps: depth.taps(true),
+            taps,
             pixel: stored,
             pitch,
             input: (0..side * pitch + 64).map(|_| noise(seed)).collect(),
-            weights: weights(outputs, depth.len(), seed),
+            weights: weights(outputs, taps.total() * 4, seed),
             params: lines(words.as_flattened()),
             second: (0..second).map(|_| noise(seed)).collect(),
             second_weights: weights(outputs, second_depth.max(4), seed),
@@ -193,6 +202,7 @@ impl Bench {
             kernels.conv(&mut ConvBlock {
                 source: source(&self.input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
                 taps: self.taps,
+                narrow: self.layer.narrow,
                 weights: &self.weights,
                 params: &self.params,
                 second,
@@ -270,6 +280,10 @@ fn main() {
                     if i % 8 == 0 {
                         let (seconds, hertz) = peak(kernels);
                         (best_peak, clock) = (best_peak.min(seconds), clock.max(hertz));
+                    }
+                    if network == "groups" {
+                        // What the step before has just made.
+                        bench.run(kernels);
                     }
                     let start = Instant::now();
                     bench.run(kernels);
@@ -390,16 +404,23 @@ fn print(kernels: Kernels, network: &str, benches: &[Bench], peak: f64, clock: f
     }
     println!("{set}, {network}: peak {:.1} GMAC/s, {per_cycle:.1} MAC per cycle at {:.2} GHz", 1e-9 / peak, clock / 1e9);
     println!("{:>20} {:>11} {:>5} {:>6} {:>9} {:>8} {:>7}", "layer", "channels", "size", "count", "us", "GMAC/s", "% peak");
+    // Time of a product against the same layer without groups.
+    let against = |layer: &Layer, seconds: f64| {
+        let dense = layer.narrow.and_then(|_| rows.iter().find(|r| r.0 == Layer { narrow: None, ..*layer }));
+        let each = |layer: &Layer, count: usize, seconds: f64| seconds / (layer.macs() * count) as f64;
+        dense.map_or_else(String::new, |d| format!(" {:.2} times its dense layer", each(layer, 1, seconds) / each(&d.0, d.1, d.2)))
+    };
     for (layer, count, seconds) in &rows {
         let macs = layer.macs() * count;
         let channels = format!("{}-{}", layer.inputs, layer.outputs);
         println!(
-            "{:>20} {channels:>11} {:>5} {count:>6} {:>9.2} {:>8.1} {:>7.1}",
+            "{:>20} {channels:>11} {:>5} {count:>6} {:>9.2} {:>8.1} {:>7.1}{}",
             layer.kind(),
             layer.size,
             seconds * 1e6,
             macs as f64 / seconds / 1e9,
-            share(macs, *seconds)
+            share(macs, *seconds),
+            against(layer, seconds / *count as f64)
         );
     }
     for (name, kernel) in [("3x3", 3), ("1x1", 1), ("7x7", 7), ("all", 0)] {

@@ -4,6 +4,8 @@
 //! so that each 32-bit word holds four depths of one output and each group of a panel is one cache line of 64 bytes.
 //! The input channels of a tensor are padded to a multiple of 4. A picture has no padding channels: there the taps of one kernel row lie side by side,
 //! and the row as a whole is padded.
+//!
+//! A convolution in groups has the panels of each group one after the other. Narrow groups ([`Narrow`]) lie side by side in a panel instead.
 
 use crate::shape::{LINE, Window, round_up};
 
@@ -23,7 +25,7 @@ pub struct Taps {
     pub rows: usize,
     /// Runs side by side: 1 where a whole kernel row lies in adjacent bytes, else the kernel's width.
     pub cols: usize,
-    /// Groups of 4 bytes in a run.
+    /// Groups of 4 bytes in a run, each with its line of weights. Of [`Narrow`] groups a panel reads 16 bytes in a run, and this is how many lines they have.
     pub groups: usize,
 }
 
@@ -105,6 +107,86 @@ pub fn pack(weights: &[i8], depth: usize, packed: &mut [u8]) {
         for (d, &w) in row.iter().enumerate() {
             packed[position(depth, o, d)] = w.cast_unsigned();
         }
+    }
+}
+
+/// Groups of 4 or 8 input channels and as many output channels, side by side: a panel has the 16 outputs of 4 or 2 groups, and reads 16 bytes of a tap.
+///
+/// A tap has a line of weights for each 4 channels of a group. Word `i` of a line multiplies word `i % 4` of what is read, so that the 16 bytes as they are,
+/// again and again, meet all of it. With groups of 4 a word's products are a lane; with groups of 8 those of words `4·i` and `4·i + 1`, and of `4·i + 2` and
+/// `4·i + 3`, are together lanes `4·i` and `4·i + 1` in the first line, lanes `4·i + 2` and `4·i + 3` in the second. The lanes of such a panel, and the words
+/// of its parameters, are not in the order of the channels: [`Self::lane`].
+///
+/// Channels beyond the last whole panel are a panel of their own, packed with zeros between the groups as if they were one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Narrow {
+    /// Groups of 4 channels.
+    Four,
+    /// Groups of 8 channels.
+    Eight,
+}
+
+impl Narrow {
+    /// Groups of that many channels.
+    #[must_use]
+    pub const fn of(channels: usize) -> Option<Self> {
+        match channels {
+            4 => Some(Self::Four),
+            8 => Some(Self::Eight),
+            _ => None,
+        }
+    }
+
+    /// Channels of a group.
+    #[must_use]
+    pub const fn channels(self) -> usize {
+        self.lines() * 4
+    }
+
+    /// Lines of weights of a tap.
+    #[must_use]
+    pub const fn lines(self) -> usize {
+        match self {
+            Self::Four => 1,
+            Self::Eight => 2,
+        }
+    }
+
+    /// The runs of a panel.
+    #[must_use]
+    pub const fn taps(self, window: &Window) -> Taps {
+        Taps { rows: window.kernel[0] as usize, cols: window.kernel[1] as usize, groups: self.lines() }
+    }
+
+    /// The lane that computes output `o` of a panel.
+    #[must_use]
+    pub const fn lane(self, o: usize) -> usize {
+        let fourth = o / 4;
+        o % 4 * 4
+            + match self {
+                Self::Four => fourth,
+                Self::Eight => fourth % 2 * 2 + fourth / 2,
+            }
+    }
+
+    /// [`Self::lane`] of each output.
+    #[must_use]
+    pub const fn lanes(self) -> &'static [u8; LANES] {
+        match self {
+            Self::Four => &[0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
+            Self::Eight => &[0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15],
+        }
+    }
+
+    /// Byte, in the lines of a tap, of the weight of output `o` of a panel for channel `c` of its group.
+    #[must_use]
+    pub const fn position(self, o: usize, c: usize) -> usize {
+        let fourth = o / 4;
+        let (line, word) = match self {
+            Self::Four => (0, fourth),
+            Self::Eight => (fourth % 2, fourth / 2 * 2 + c / 4),
+        };
+        line * LINE + o % 4 * LANES + word * 4 + c % 4
     }
 }
 

@@ -76,7 +76,7 @@ impl Zeros {
         let rows = params::rows(matches!(second, Second::Skip { .. }), matches!(second, Second::Projection { .. }));
         let params = vec![0; panels(channels as usize) * rows * LANES * 4];
         let macs = u64::from(shape[0] * shape[1] * channels) * u64::from(k * k * self.0.tensors[input].shape[2]);
-        let conv = Conv { window, groups: 1, weights: bytes(input, &window), params, padding: Vec::new(), second, pair_safe: false };
+        let conv = Conv { window, groups: 1, narrow: None, weights: bytes(input, &window), params, padding: Vec::new(), second, pair_safe: false };
         let kind = if shape[0] == 1 { DataType::I32 } else { DataType::U8 };
         let output = self.step(quantized::Op::Conv(conv), input, shortcut, shape, kind, block);
         self.0.steps[output - 1].macs = macs;

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 15] = [
+const UNSAFE: [&str; 16] = [
     "kernels/mod",
     "kernels/detect",
     "kernels/raw",
@@ -33,6 +33,7 @@ const UNSAFE: [&str; 15] = [
     "kernels/neon",
     "kernels/neon32",
     "kernels/neon32/rows",
+    "kernels/neon32/narrow",
     "kernels/dotprod",
     "kernels/i8mm",
     "kernels/peak",
@@ -41,7 +42,7 @@ const UNSAFE: [&str; 15] = [
 const UNSAFE_STD: [&str; 2] = ["os", "count"];
 /// Files below that floor in which std stands behind the feature of that name: a build without std proves it.
 const GATED: [&str; 3] = ["lib", "format/write", "kernels/detect"];
-const TRACT: [&str; 2] = ["convert/onnx", "convert/float"];
+const TRACT: [&str; 3] = ["convert/onnx", "convert/float", "convert/split"];
 const LINES: usize = 600;
 
 struct Source {

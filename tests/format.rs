@@ -8,7 +8,7 @@ mod tiny;
 use rounds::rounds;
 use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
-use skipstone::format::{Plan, proof};
+use skipstone::format::{HEADER, Plan, SECTION, header, proof, section, step};
 use skipstone::{Kernels, Model, PlanKind, Session};
 use std::collections::HashSet;
 
@@ -154,6 +154,31 @@ fn no_mutation_makes_it_panic() {
     }
     eprintln!("{accepted} accepted and run ({large} of them asked for more than {ARENA_LIMIT} bytes and were not), {refused} refused");
     assert!(accepted > mutations / 20 && refused > mutations / 2);
+}
+
+/// Words of a step that has narrow groups: its channels must be 16 at least, in groups of 4 or 8, and nothing may be added.
+#[test]
+fn narrow_groups_are_checked() {
+    let file = small_file();
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let entry = (0..word(header::SECTIONS)).map(|i| HEADER + i * SECTION).find(|&at| file[at..at + 8] == section::STEPS).unwrap();
+    let (first, bytes) = (word(entry + 16), word(entry + 20));
+    let record = (first..first + bytes).step_by(step::BYTES).find(|&at| word(at + step::NARROW * 4) == 8).unwrap();
+    let changed = |changes: &[(usize, u32)]| {
+        let mut file = file.clone();
+        for &(index, value) in changes {
+            file[record + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+        seal(&mut file);
+        Model::parse(&file).map(|_| ())
+    };
+    assert_eq!(changed(&[]), Ok(()));
+    let others = [&[(step::NARROW, 4)][..], &[(step::NARROW, 16)], &[(step::GROUPS, 1)], &[(step::GROUPS, 6)], &[(step::SECOND_KIND, 1)], &[(step::OP, 1)]];
+    for changes in others {
+        assert!(changed(changes).is_err(), "{changes:?}");
+    }
+    // Groups of 4 take less memory, so that the file has it.
+    assert_eq!(changed(&[(step::NARROW, 4), (step::GROUPS, 6)]), Ok(()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use skipstone::Kernels;
 use skipstone::ops::conv::{Conv, Second};
 use skipstone::ops::gate::Gate;
 use skipstone::ops::table::Table;
-use skipstone::pack::{Depth, LANES, pack, panels, params};
+use skipstone::pack::{Depth, LANES, Narrow, pack, panels, params};
 use skipstone::quant::{DataType, rdm};
 use skipstone::shape::{View, Window};
 
@@ -38,15 +38,51 @@ fn turned(kernels: Kernels, kind: DataType, bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Weights and parameters of narrow groups, of which those beyond the last whole panel are as one.
+fn side_by_side(narrow: Narrow, window: &Window, weights: &[i8], rows: &[Vec<Vec<i32>>]) -> (Vec<u8>, Vec<u8>) {
+    let (n, [height, width]) = (narrow.channels(), window.kernel.map(|k| k as usize));
+    let (channels, own) = (rows.len() * n, Depth::new(window, n));
+    let (whole, rest) = (channels / LANES * LANES, channels % LANES);
+    let lines = height * width * narrow.lines() * 64;
+    let mut packed = vec![0; whole / LANES * lines];
+    let last = Depth::new(window, rest);
+    let mut others = vec![0; rest * last.len()];
+    for (o, weights) in weights.chunks_exact(own.len()).enumerate() {
+        for (i, c) in (0..height * width).flat_map(|i| (0..n).map(move |c| (i, c))) {
+            let weight = weights[own.index(i / width, i % width, c)];
+            if o < whole {
+                packed[o / LANES * lines + i * narrow.lines() * 64 + narrow.position(o % LANES, c)] = weight.cast_unsigned();
+            } else {
+                others[(o - whole) * last.len() + last.index(i / width, i % width, (o - whole) / n * n + c)] = weight;
+            }
+        }
+    }
+    if rest > 0 {
+        let mut panel = vec![0; last.bytes(rest)];
+        pack(&others, last.len(), &mut panel);
+        packed.extend(panel);
+    }
+    let ordered = |row: usize| {
+        let mut words: Vec<i32> = rows.iter().flat_map(|group| group[row].clone()).collect();
+        for panel in words.chunks_exact_mut(LANES) {
+            let channels = panel.to_vec();
+            (0..LANES).for_each(|o| panel[narrow.lane(o)] = channels[o]);
+        }
+        words
+    };
+    (packed, table(&[0, 1, 2].map(ordered), channels))
+}
+
 #[test]
 fn groups_read_their_own_channels() {
     let mut random = Random::new(1);
-    for round in 0..60 {
-        let groups = [1, 2, 3, 5, 8][round % 5];
-        let [ic, oc] = [0, 0].map(|_| 4 * usize::try_from(integer(&mut random, 1, 6)).unwrap());
+    for round in 0..240 {
+        let narrow = [None, Some(Narrow::Four), None, Some(Narrow::Eight)][round / 2 % 4];
+        let [ic, oc] = [0, 0].map(|_| narrow.map_or_else(|| 4 * usize::try_from(integer(&mut random, 1, 6)).unwrap(), Narrow::channels));
+        let groups = narrow.map_or([1, 2, 3, 5, 8][round % 5], |n| usize::try_from(integer(&mut random, 16, 75)).unwrap() / n.channels());
         let kernel = [1, 3][round / 5 % 2];
         let window = Window { kernel: [kernel; 2], stride: [1 + u32::from(round % 3 == 0); 2], dilation: [1, 1], pads: [kernel / 2; 4] };
-        let (kind, skipped) = ([DataType::U8, DataType::S8][round / 2 % 2], round % 4 < 2);
+        let (kind, skipped) = ([DataType::U8, DataType::S8][round / 3 % 2], round % 4 < 2 && narrow.is_none());
         let sizes = [ic, oc].map(|c| u32::try_from(c * groups).unwrap());
         let input = View::packed(6, 5, sizes[0], kind, 0);
         let [h, w] = window.output(6, 5).unwrap();
@@ -68,8 +104,11 @@ fn groups_read_their_own_channels() {
             parameters.extend(table(&group, oc));
             rows.push(group);
         }
+        if let Some(narrow) = narrow {
+            (packed, parameters) = side_by_side(narrow, &window, &weights, &rows);
+        }
         let second = if skipped { Second::Skip { view: output, stride: [1, 1], front: 0 } } else { Second::None };
-        let conv = Conv { window, groups, input, output, weights: &packed, params: &parameters, padding: &[], second, pair_safe: false, block_rows: 2 };
+        let conv = Conv { window, groups, narrow, input, output, weights: &packed, params: &parameters, padding: &[], second, pair_safe: false, block_rows: 2 };
         let expected: Vec<u8> = (0..output.bytes())
             .map(|i| {
                 let (c, px, py) = (i % (oc * groups), i / (oc * groups) % w as usize, i / (oc * groups) / w as usize);
@@ -92,7 +131,7 @@ fn groups_read_their_own_channels() {
             let (mut out, mut scratch) = (vec![0; output.bytes()], vec![0; conv.scratch()]);
             let operands = [turned(kernels, kind, &x), turned(kernels, DataType::U8, &skip)];
             conv.run(kernels, &operands[0], &operands[1], &mut out, 0..conv.units().count, &mut scratch);
-            assert!(turned(kernels, DataType::U8, &out) == expected, "{}, round {round}, {groups} groups of {ic} to {oc}", kernels.set());
+            assert!(turned(kernels, DataType::U8, &out) == expected, "{}, round {round}, {groups} groups of {ic} to {oc}, {narrow:?}", kernels.set());
         }
     }
 }

@@ -14,7 +14,7 @@ fn it_is_valid_deterministic_and_proven() {
     assert_eq!(file, tiny::file(options));
     assert_ne!(file, tiny::file(tiny::Options { seed: 2, ..options }));
     let model = Model::parse(&file).expect("valid");
-    assert_eq!((model.name(), model.classes(), model.layers()), ("tiny", 10, 13));
+    assert_eq!((model.name(), model.classes(), model.layers()), ("tiny", 10, 14));
     let [fast, small] = PlanKind::ALL.map(|kind| model.plan(kind).expect("both plans"));
     assert!(small.tensor_bytes() < fast.tensor_bytes());
     for step in fast.steps().chain(small.steps()) {

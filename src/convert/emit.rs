@@ -221,6 +221,7 @@ fn step_record(made: &Step, placed: &Placed) -> [u32; step::BYTES / 4] {
                 Second::Projection { window, .. } => (2, 0, *window),
             };
             record[step::SECOND_KIND] = kind;
+            record[step::NARROW] = conv.narrow.map_or(0, |narrow| word(narrow.channels()));
             record[step::FRONT] = front;
             (op::CONV, &conv.window, other)
         }

@@ -141,8 +141,19 @@ fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -
     let (zeros, half) = (std::vec![0; outputs], std::vec![MULTIPLIER_LIMIT - 1; outputs]);
     let params = params(&[&zeros, &totals, &half], outputs);
     let window = Window::point([1, 1]);
-    let conv =
-        Conv { window, groups: 1, input, output, weights: &weights, params: &params, padding: &[], second: Second::None, pair_safe: false, block_rows: 1 };
+    let conv = Conv {
+        window,
+        groups: 1,
+        narrow: None,
+        input,
+        output,
+        weights: &weights,
+        params: &params,
+        padding: &[],
+        second: Second::None,
+        pair_safe: false,
+        block_rows: 1,
+    };
     let mut products = std::vec![0; output.bytes()];
     conv.run(kernels, &x, &[], &mut products, 0..conv.units().count, &mut []);
     products

@@ -334,10 +334,11 @@ fn fused(
     let shown: Vec<f64> = walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s.max(largest) / u + 0.5).floor()).collect();
     let bias: Vec<i32> =
         (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
-    let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX));
+    let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX), second_tensor.is_some());
     let made = Conv {
         window: conv.window,
         groups: merged.groups,
+        narrow: merged.narrow,
         weights: merged.packed(&weights, &layout, &conv.window, &view),
         params: Vec::new(),
         padding,

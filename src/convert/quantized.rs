@@ -4,7 +4,7 @@ use super::graph::TensorId;
 use crate::format::Operation;
 use crate::kernels::Average;
 use crate::ops::{add, conv, gate, pool, table};
-use crate::pack::{LANES, panels};
+use crate::pack::{LANES, Narrow, panels};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
 use std::string::String;
@@ -118,6 +118,8 @@ pub struct Conv {
     pub window: Window,
     /// Groups.
     pub groups: usize,
+    /// Whether they lie side by side in the panels.
+    pub narrow: Option<Narrow>,
     /// Packed weights, group by group.
     pub weights: Vec<u8>,
     /// Parameters of the panels.
@@ -163,10 +165,11 @@ impl Step {
                     (Second::Projection { window, weights }, Some(view)) => conv::Second::Projection { view, window: *window, weights },
                     _ => conv::Second::None,
                 };
-                let Conv { window, groups, weights, params, padding, pair_safe, .. } = c;
+                let Conv { window, groups, narrow, weights, params, padding, pair_safe, .. } = c;
                 Operation::Conv(conv::Conv {
                     window: *window,
                     groups: *groups,
+                    narrow: *narrow,
                     input,
                     output,
                     weights,

@@ -197,6 +197,8 @@ pub mod step {
     pub const MACS: usize = 32;
     /// Third operand, or none.
     pub const THIRD: usize = 34;
+    /// Channels of a group, 4 or 8, where groups lie side by side in the panels ([`crate::pack::Narrow`]), else 0.
+    pub const NARROW: usize = 35;
 }
 
 /// Operations of a step.

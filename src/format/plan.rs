@@ -4,9 +4,9 @@ use super::view::{Model, float, long, word, words};
 use super::{NONE, flag, layout, op, step, tensor};
 use crate::kernels::{Average, Kernels};
 use crate::ops::{Units, add::Add, conv, gate::Gate, pool, table::Table};
-use crate::pack::{Depth, panels, params};
+use crate::pack::{Depth, Narrow, panels, params};
 use crate::quant::DataType;
-use crate::shape::{View, Window};
+use crate::shape::{LINE, View, Window};
 use core::ops::Range;
 
 /// Which plan of a file.
@@ -357,29 +357,31 @@ impl<'a> StepRecord<'a> {
     }
 
     fn conv(&self, window: Window, input: View, output: View, second: Option<View>) -> conv::Conv<'a> {
-        let groups = (self.word(step::GROUPS) as usize).max(1);
-        let (inputs, outputs) = (input.stored_channels() / groups, output.stored_channels() / groups);
-        let weights = |depth: Depth, at| self.plan.model.weights(self.word(at), groups * depth.bytes(outputs));
+        let weights = |at, lines: usize| self.plan.model.weights(self.word(at), lines * LINE);
         let other = self.second_window();
         let operand = match (self.word(step::SECOND_KIND), second) {
             (1, Some(view)) => conv::Second::Skip { view, stride: other.stride, front: self.word(step::FRONT) },
             (2, Some(view)) => {
-                conv::Second::Projection { view, window: other, weights: weights(Depth::new(&other, view.stored_channels()), step::SECOND_WEIGHTS) }
+                let depth = Depth::new(&other, view.stored_channels()).len();
+                conv::Second::Projection { view, window: other, weights: weights(step::SECOND_WEIGHTS, panels(output.stored_channels()) * depth / 4) }
             }
             _ => conv::Second::None,
         };
         let rows = params::rows(matches!(operand, conv::Second::Skip { .. }), matches!(operand, conv::Second::Projection { .. }));
-        conv::Conv {
+        let conv = conv::Conv {
             window,
-            groups,
+            groups: (self.word(step::GROUPS) as usize).max(1),
+            narrow: Narrow::of(self.word(step::NARROW) as usize),
             input,
             output,
-            weights: weights(Depth::new(&window, inputs), step::WEIGHTS),
-            params: self.params(groups * panels(outputs), rows),
+            weights: &[],
+            params: &[],
             padding: self.plan.model.weights(self.word(step::PADDING), input.c as usize),
             second: operand,
             pair_safe: self.word(step::FLAGS) & flag::PAIR_SAFE != 0,
             block_rows: self.word(step::BLOCK_ROWS) as usize,
-        }
+        };
+        let [panels, lines] = conv.size();
+        conv::Conv { weights: weights(step::WEIGHTS, lines), params: self.params(panels, rows), ..conv }
     }
 }

@@ -8,7 +8,7 @@ use crate::ops::add::Add;
 use crate::ops::conv::{Conv, Second};
 use crate::ops::gate::Gate;
 use crate::ops::pool::{Kind, Pool};
-use crate::pack::{Depth, LANES, params};
+use crate::pack::{Depth, LANES, Narrow, panels, params};
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 
 /// Accumulators stay below this.
@@ -87,16 +87,23 @@ pub fn check(step: &StepRecord<'_>) -> Result<Proof, &'static str> {
     Ok(proof)
 }
 
-/// Sums of the positive and of the negated negative weights of one output, and whether its pairs are safe.
-fn sums(weights: &[[u8; 64]], lane: usize) -> (i64, i64, bool) {
+/// Sums of the positive and of the negated negative weights of one lane of a panel, and whether its pairs are safe.
+fn sums(weights: &[[u8; 64]], narrow: Option<Narrow>, lane: usize) -> (i64, i64, bool) {
     let (mut positive, mut negative, mut safe) = (0, 0, true);
-    for line in weights {
-        for pair in line[lane * 4..][..4].as_chunks::<2>().0 {
+    let mut add = |word: &[u8]| {
+        for pair in word.as_chunks::<2>().0 {
             let pair = pair.map(|b| i32::from(b.cast_signed()));
             let (p, n) = (pair[0].max(0) + pair[1].max(0), -pair[0].min(0) - pair[1].min(0));
             positive += i64::from(p);
             negative += i64::from(n);
             safe &= p <= PAIR_LIMIT && n <= PAIR_LIMIT;
+        }
+    };
+    match narrow {
+        None | Some(Narrow::Four) => weights.iter().for_each(|line| add(&line[lane * 4..][..4])),
+        Some(Narrow::Eight) => {
+            let first = lane / 4 * LANES + lane % 2 * 8;
+            weights.iter().skip(lane % 4 / 2).step_by(2).for_each(|line| add(&line[first..][..8]));
         }
     }
     (positive, negative, safe)
@@ -121,10 +128,11 @@ fn largest(kind: DataType) -> i64 {
 
 fn prove_conv(conv: &Conv<'_>) -> Proof {
     let mut proof = HOLDS;
-    let total = conv.depth().len() / 4;
     let rows = params::rows(matches!(conv.second, Second::Skip { .. }), matches!(conv.second, Second::Projection { .. }));
-    for panel in 0..conv.panels() {
-        let weights = &conv.weights.as_chunks().0[panel * total..][..total];
+    let parts = (0..conv.parts()).map(|i| conv.part(i));
+    for (part, i) in parts.flat_map(|part| (0..panels(part.channels)).map(move |i| (part, i))) {
+        let (panel, total) = (part.panel + i, part.taps.total());
+        let weights = &conv.weights.as_chunks().0[part.line + i * total..][..total];
         let params = &conv.params.as_chunks().0[panel * rows..][..rows];
         let row = |i: usize| words(&params[i]);
         proof.weights &= symmetric(weights);
@@ -133,7 +141,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
             proof.weights &= symmetric(&weights.as_chunks().0[panel * total..][..total]);
         }
         for lane in 0..LANES {
-            let (positive, negative, safe) = sums(weights, lane);
+            let (positive, negative, safe) = sums(weights, part.narrow, lane);
             let own = magnitude(conv.input.kind, (positive, negative));
             let mut accumulator = i64::from(row(params::BIAS)[lane]).abs();
             proof.pair_safe &= safe;
@@ -148,7 +156,7 @@ fn prove_conv(conv: &Conv<'_>) -> Proof {
                 }
                 Second::Projection { view, window, weights } => {
                     let total = Depth::new(window, view.stored_channels()).len() / 4;
-                    let (positive, negative, safe) = sums(&weights.as_chunks().0[panel * total..][..total], lane);
+                    let (positive, negative, safe) = sums(&weights.as_chunks().0[panel * total..][..total], None, lane);
                     let (k1, k2) = (row(params::K1)[lane], row(params::K2)[lane]);
                     proof.pair_safe &= safe;
                     proof.sums &= i64::from(row(params::SUM2)[lane]) == positive - negative;

@@ -6,9 +6,9 @@ use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, 
 use crate::crc::crc32;
 use crate::ops::conv::{Conv, Second};
 use crate::ops::{add::Add, gate::Gate, pool, table::Table};
-use crate::pack::{Depth, panels, params};
+use crate::pack::{Depth, LANES, Narrow, panels, params};
 use crate::quant::DataType;
-use crate::shape::{View, Window};
+use crate::shape::{LINE, View, Window};
 
 /// Heights, widths, channels, strides and the like are at most this.
 const SIZE_LIMIT: u32 = 1 << 16;
@@ -323,6 +323,11 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     {
         return fail(at, "step", "its channels do not fall into groups of a multiple of 4");
     }
+    let narrow = record.word(step::NARROW);
+    let whole = |v: &View| v.stored_channels() >= LANES && u64::from(narrow) * u64::from(groups) == v.stored_channels() as u64;
+    if narrow != 0 && (Narrow::of(narrow as usize).is_none() || code != op::CONV || record.word(step::SECOND_KIND) != 0 || !whole(&input) || !whole(&output)) {
+        return fail(at, "step", "its groups do not lie side by side");
+    }
     let outputs = if code == op::CONV { (output.c.div_ceil(groups)).next_multiple_of(16).saturating_mul(groups) } else { 1 };
     let depth = |w: &Window, v: &View| [w.kernel[0], w.kernel[1], v.c, outputs].iter().try_fold(1u64, |n, &f| n.checked_mul(u64::from(f.next_multiple_of(4))));
     if windowed && depth(&record.window(), &input).is_none_or(|d| d > BYTE_LIMIT) {
@@ -355,14 +360,14 @@ fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, 
     if kind > 2 || (kind > 0) != record.second().is_some() {
         return fail(at, "convolution", "its second operand is missing or not known");
     }
-    let [inputs, outputs] = conv.group_channels();
-    if packed(&conv.window, inputs, outputs).and_then(|b| b.checked_mul(conv.groups)) != Some(conv.weights.len()) {
+    let [panels, lines] = conv.size();
+    if conv.weights.len() != lines * LINE {
         return fail(at, "convolution", "its weights are not in the file");
     }
     if kind == 2 && conv.groups > 1 {
         return fail(at, "convolution", "a projection has no groups");
     }
-    if conv.params.len() != conv.panels() * params::rows(kind == 1, kind == 2) * 64 {
+    if conv.params.len() != panels * params::rows(kind == 1, kind == 2) * 64 {
         return fail(at, "convolution", "its parameters are not in the file");
     }
     if record.word(step::PADDING) != NONE && conv.padding.len() != conv.input.c as usize {
@@ -384,7 +389,7 @@ fn check_conv(plan: &Plan<'_>, record: &super::StepRecord<'_>, conv: &Conv<'_>, 
             if size[0] < conv.output.h || size[1] < conv.output.w || view.kind != DataType::U8 || view.is_picture() {
                 return fail(at, "convolution", "the projection does not give the output");
             }
-            if packed(window, view.stored_channels(), outputs) != Some(weights.len()) {
+            if packed(window, view.stored_channels(), conv.output.stored_channels()) != Some(weights.len()) {
                 return fail(at, "convolution", "the projection's weights are not in the file");
             }
         }

@@ -8,9 +8,11 @@ use super::raw::addition::{self, Addition};
 use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
-use crate::pack::{LANES, params};
+use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
+use crate::shape::LINE;
 use core::arch::aarch64::*;
+use core::hint::black_box;
 use core::ops::Range;
 
 /// The sums of a pixel, four lanes a register.
@@ -28,6 +30,16 @@ pub trait Dot {
     /// # Safety
     /// The CPU must have the instructions of the set; the tile must lie inside the block that `reads` was made from.
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P];
+}
+
+/// A set's way to multiply narrow groups, `P` pixels at a time.
+pub trait Side<const P: usize> {
+    /// `first` plus the sums of words of lines: the first line is at `line`, the next ones `LINES` lines behind each other. The 16 bytes that meet them are at
+    /// `at`, those of the other pixels the first of their `steps` behind; pixel 0 has no step.
+    ///
+    /// # Safety
+    /// The CPU must have the instructions of the set; every tap of `reads` must have its bytes and its line.
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; P], line: *const u8) -> [Sums; P];
 }
 
 /// Computes a block.
@@ -85,7 +97,69 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
         {
             add_skip(&mut acc, panel, skip, t);
         }
-        finish(acc, job, t);
+        finish(acc, None, &[[0; 2]; P], job, t);
+    }
+}
+
+/// Computes a block of narrow groups.
+///
+/// # Safety
+/// The CPU must have the instructions of `S`.
+unsafe fn narrow<S: Side<P>, const P: usize>(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match narrow {
+            Narrow::Four => narrow_block::<S, P, 1>(block),
+            Narrow::Eight => narrow_block::<S, P, 2>(block),
+        }
+    }
+}
+
+/// Computes a block of narrow groups, which have `LINES` lines a tap: panel by panel all pixels, `P` at a time, as if the rows were one. The last pixel stands
+/// for those that are missing behind it.
+///
+/// # Safety
+/// As [`narrow`].
+unsafe fn narrow_block<S: Side<P>, const P: usize, const LINES: usize>(block: &mut ConvBlock<'_>) {
+    let job = Job::new(block);
+    let reads = &job.main;
+    let all = job.rows * job.pixels;
+    // From the first pixel of a tile to each of its pixels, in what is read and in what is written; and what comes to it behind the end of a row.
+    let straight: [[usize; 2]; P] = core::array::from_fn(|p| [p * reads.out_pixel, p * job.out_pixel]);
+    let jump = [reads.jump, job.jump];
+    for panel in 0..job.panels {
+        let shared = SignedPanel::new(&job, panel);
+        let (mut done, mut row, mut pixel) = (0, 0, 0);
+        while done < all {
+            let left = job.pixels - pixel;
+            let (mut steps, mut pixels) = (straight, P);
+            if left < P {
+                pixels = P.min(all - done).min(left + job.pixels);
+                unroll!(p < P => if p >= left {
+                    steps[p] = [steps[p][0].wrapping_add(jump[0]), steps[p][1].wrapping_add(jump[1])];
+                });
+                for p in pixels..P {
+                    steps[p] = steps[pixels - 1];
+                }
+            }
+            let t = Tile { row, pixel, pixels, panel, panels: 1, index: 0, wrap: left };
+            // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
+            unsafe {
+                let (at, line, first) = (reads.at(row, pixel).wrapping_add(panel * LANES), reads.weights(panel), registers(&shared.first));
+                let start = if LINES == 1 { first } else { [vdupq_n_s32(0); 4] };
+                let mut acc = S::sums::<LINES>(start, reads, at, &steps, line);
+                if LINES == 2 {
+                    let second = S::sums::<LINES>(start, reads, at, &steps, line.wrapping_add(LINE));
+                    unroll!(p < P => unroll!(q < 4 => acc[p][q] = vaddq_s32(first[q], vpaddq_s32(acc[p][q], second[p][q]))));
+                }
+                finish(acc, Narrow::of(LINES * 4), &steps, &job, t);
+            }
+            done += pixels;
+            pixel += pixels;
+            while pixel >= job.pixels {
+                (row, pixel) = (row + 1, pixel - job.pixels);
+            }
+        }
     }
 }
 
@@ -97,37 +171,35 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
 unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, reads: &Reads, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut acc = D::dot::<P>(registers(&panel.first), &job.main, t);
-        let other = D::dot::<P>(registers(&panel.second), reads, t);
-        let (k1, k2, bias) = (line(job, t.panel, params::K1), line(job, t.panel, params::K2), line(job, t.panel, params::BIAS));
-        unroll!(p < P => unroll!(q < 4 => acc[p][q] = vmlaq_s32(vmlaq_s32(bias[q], acc[p][q], k1[q]), other[p][q], k2[q])));
-        finish(acc, job, t);
+        let (mut sums, mut next) = ([line(job, t.panel, params::BIAS); P], (&panel.first, &job.main));
+        // In a loop, so that the multiplications stand in the program once.
+        for k in [params::K1, params::K2].into_iter().take(black_box(2)) {
+            let (acc, k) = (D::dot::<P>(registers(next.0), next.1, t), line(job, t.panel, k));
+            unroll!(p < P => unroll!(q < 4 => sums[p][q] = vmlaq_s32(sums[p][q], acc[p][q], k[q])));
+            next = (&panel.second, reads);
+        }
+        finish(sums, None, &[[0; 2]; P], job, t);
     }
 }
 
-/// Rounds the sums of a tile and stores them.
+/// Rounds the sums of a tile and stores them; of narrow groups the lanes are put in order, and `steps` says where the pixels go.
 #[inline(always)]
-unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
+unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
         if job.plain {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
-            let mut bytes = [vdupq_n_u8(0); P];
-            match job.kind {
-                DataType::U8 => {
-                    unroll!(p < P => bytes[p] = unsigned(acc[p]));
-                    return store_bytes(bytes, job, t);
-                }
-                DataType::S8 => {
-                    unroll!(p < P => bytes[p] = signed(acc[p]));
-                    return store_bytes(bytes, job, t);
-                }
-                DataType::S16 | DataType::I32 => {}
+            if matches!(job.kind, DataType::U8 | DataType::S8) {
+                // A byte of a U8 value lacks 128.
+                let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
+                let mut bytes = [vdupq_n_u8(0); P];
+                unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
+                return store_bytes(bytes, narrow, steps, job, t);
             }
         }
         let mut values = acc;
-        any_finish(&mut values, job, t);
+        any_finish(&mut values[..t.pixels.min(P)], job, t);
     }
 }
 
@@ -195,40 +267,46 @@ unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, k: Factors) {
     }
 }
 
-/// Clamped to U8 and as it is stored.
+/// Less `offset`, clamped to signed bytes.
 #[inline(always)]
-unsafe fn unsigned([a, b, c, d]: Sums) -> uint8x16_t {
+unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
     unsafe {
         let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
-        veorq_u8(vqmovun_high_s16(vqmovun_s16(low), high), vdupq_n_u8(SIGNED_FLIP))
-    }
-}
-
-/// Clamped to S8.
-#[inline(always)]
-unsafe fn signed([a, b, c, d]: Sums) -> uint8x16_t {
-    // SAFETY: NEON is part of the target.
-    unsafe {
-        let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
-        vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high))
+        vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(vqsubq_s16(low, offset)), vqsubq_s16(high, offset)))
     }
 }
 
 /// Stores the bytes of a tile.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
+        if let Some(narrow) = narrow {
+            let (lanes, out) = (vld1q_u8(narrow.lanes().as_ptr()), job.out(t.row, t.pixel, t.panel));
+            unroll!(p < P => vst1q_u8(out.wrapping_add(steps[p][1]), vqtbl1q_u8(bytes[p], lanes)));
+            return;
+        }
         let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
         } else {
-            unroll!(p < P => {
-                let mut part = [0; LANES];
-                vst1q_u8(part.as_mut_ptr(), bytes[p]);
-                store_part(&part, out.wrapping_add(job.out_step(&t, p)), channels);
-            });
+            let bytes = bytes;
+            store_parts(&bytes, job, t, channels);
+        }
+    }
+}
+
+/// Stores the first `channels` bytes of each pixel of a tile.
+#[inline(never)]
+unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize) {
+    let out = job.out(t.row, t.pixel, t.panel);
+    for (p, &bytes) in bytes.iter().enumerate() {
+        let mut part = [0; LANES];
+        // SAFETY: the channels of the pixels lie inside the output.
+        unsafe {
+            vst1q_u8(part.as_mut_ptr(), bytes);
+            store_part(&part, out.wrapping_add(job.out_step(&t, p)), channels);
         }
     }
 }
@@ -348,13 +426,13 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums
         if two {
             unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel).cast()), k2));
         }
-        finish(acc, &addition.job, Tile::of(pixel, P, panel));
+        finish(acc, None, &[[0; 2]; P], &addition.job, Tile::of(pixel, P, panel));
     }
 }
 
-/// The kernels of a set that multiplies by `D`.
-pub const fn table<D: Dot>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
-    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, max_pool, average_pool, add, peak }
+/// The kernels of a set that multiplies by `D`, narrow groups by `S`.
+pub const fn table<D: Dot, S: Side<P>, const P: usize>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
+    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::<S, P>, max_pool, average_pool, add, peak }
 }
 
 /// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.

@@ -5,9 +5,10 @@
 use super::raw::{Cut, Job, Tile, addition};
 use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
+use crate::pack::Narrow;
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::Avx2, flip: 0, conv, max_pool, average_pool, add, peak: peak::avx2 };
+pub(super) static TABLE: Table = Table { set: Set::Avx2, flip: 0, conv, narrow, max_pool, average_pool, add, peak: peak::avx2 };
 
 /// Exact for weights of which no pair exceeds 128 in its positive or in its negative sum.
 struct PairSafe;
@@ -62,6 +63,28 @@ unsafe fn pair_safe(job: &Job, tile: Tile) {
 unsafe fn widened(job: &Job, tile: Tile) {
     // SAFETY: AVX2 is enabled here; the rest is the caller's.
     unsafe { x86::any_tile::<Widened>(job, tile) }
+}
+
+/// # Safety
+/// The CPU has AVX2.
+unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    let pair_safe = block.pair_safe;
+    let pixels = if pair_safe { PairSafe::PIXELS } else { Widened::PIXELS } / narrow.lines();
+    // SAFETY: the tile lies inside the block; the caller has AVX2.
+    x86::narrow(block, pixels, |job, t| unsafe {
+        match (pair_safe, narrow) {
+            (true, Narrow::Four) => narrow_tile::<PairSafe, 1>(job, t),
+            (true, Narrow::Eight) => narrow_tile::<PairSafe, 2>(job, t),
+            (false, Narrow::Four) => narrow_tile::<Widened, 1>(job, t),
+            (false, Narrow::Eight) => narrow_tile::<Widened, 2>(job, t),
+        }
+    });
+}
+
+#[target_feature(enable = "avx2")]
+unsafe fn narrow_tile<D: Dot, const LINES: usize>(job: &Job, t: Tile) {
+    // SAFETY: AVX2 is enabled here; the rest is the caller's.
+    unsafe { x86::any_narrow::<D, LINES>(job, t) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -5,12 +5,12 @@ use super::raw::addition::{self, Addition};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
-use crate::pack::{LANES, params};
+use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-pub(super) static TABLE: Table = Table { set: Set::Avx512Vnni, flip: 0, conv, max_pool, average_pool, add, peak: peak::avx512vnni };
+pub(super) static TABLE: Table = Table { set: Set::Avx512Vnni, flip: 0, conv, narrow, max_pool, average_pool, add, peak: peak::avx512vnni };
 
 /// Computes a tile of the number of panels and pixels that the function is made for.
 type TileFn = unsafe fn(&Job, Tile);
@@ -73,6 +73,50 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     });
 }
 
+const FOURS: [TileFn; 16] = [
+    narrow_tile::<1, 1>,
+    narrow_tile::<1, 2>,
+    narrow_tile::<1, 3>,
+    narrow_tile::<1, 4>,
+    narrow_tile::<1, 5>,
+    narrow_tile::<1, 6>,
+    narrow_tile::<1, 7>,
+    narrow_tile::<1, 8>,
+    narrow_tile::<1, 9>,
+    narrow_tile::<1, 10>,
+    narrow_tile::<1, 11>,
+    narrow_tile::<1, 12>,
+    narrow_tile::<1, 13>,
+    narrow_tile::<1, 14>,
+    narrow_tile::<1, 15>,
+    narrow_tile::<1, 16>,
+];
+const EIGHTS: [TileFn; 12] = [
+    narrow_tile::<2, 1>,
+    narrow_tile::<2, 2>,
+    narrow_tile::<2, 3>,
+    narrow_tile::<2, 4>,
+    narrow_tile::<2, 5>,
+    narrow_tile::<2, 6>,
+    narrow_tile::<2, 7>,
+    narrow_tile::<2, 8>,
+    narrow_tile::<2, 9>,
+    narrow_tile::<2, 10>,
+    narrow_tile::<2, 11>,
+    narrow_tile::<2, 12>,
+];
+
+/// # Safety
+/// The CPU has AVX512-VNNI.
+unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    let tiles: &[TileFn] = match narrow {
+        Narrow::Four => &FOURS,
+        Narrow::Eight => &EIGHTS,
+    };
+    // SAFETY: the tile lies inside the block; the caller has the instructions.
+    x86::narrow(block, tiles.len(), |job, t| unsafe { tiles[t.pixels - 1](job, t) });
+}
+
 /// N panels of P pixels.
 type Sums<const N: usize, const P: usize> = [[__m512i; N]; P];
 
@@ -102,20 +146,20 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
-        store_tile(&acc, job, t);
+        store_any(acc, None, job, t);
     }
 }
 
-/// Stores the rounded sums of a tile.
+/// Stores a tile; of narrow groups the lanes are put in order.
 #[inline(always)]
-unsafe fn store_tile<const N: usize, const P: usize>(acc: &Sums<N, P>, job: &Job, t: Tile) {
-    // SAFETY: the tile lies inside the block.
+unsafe fn store_any<const N: usize, const P: usize>(acc: Sums<N, P>, narrow: Option<Narrow>, job: &Job, t: Tile) {
+    // SAFETY: as the caller's: the tile lies inside the block.
     unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<N, P, false>(acc, job, t),
-            DataType::S8 => store_bytes::<N, P, true>(acc, job, t),
+            DataType::U8 => store_bytes::<N, P, false>(&acc, narrow, job, t),
+            DataType::S8 => store_bytes::<N, P, true>(&acc, narrow, job, t),
             DataType::S16 | DataType::I32 => {
-                let mut values = *acc;
+                let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
@@ -179,6 +223,60 @@ unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads
     }
 }
 
+/// Computes a tile of narrow groups, which have `LINES` lines a tap.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn narrow_tile<const LINES: usize, const P: usize>(job: &Job, t: Tile) {
+    // SAFETY: as the caller's: the tile lies inside the block.
+    unsafe {
+        for panel in t.panel..t.panel + t.panels {
+            let t = Tile { panel, ..t };
+            let [first] = first::<1>(job, &job.main, t, params::SUM);
+            let mut acc = narrow_dot::<LINES, P>(first, &job.main, t);
+            if job.plain {
+                requantize(&mut acc, job, t);
+            } else {
+                let mut sums = acc;
+                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
+                acc = sums;
+            }
+            store_any(acc, Narrow::of(LINES * 4), job, t);
+        }
+    }
+}
+
+/// The sums of products of a tile of narrow groups.
+#[inline(always)]
+unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: &Reads, t: Tile) -> Sums<1, P> {
+    // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
+    unsafe {
+        let mut acc = [[_mm512_setzero_si512(); LINES]; P];
+        if LINES == 1 {
+            unroll!(p < P => acc[p][0] = first);
+        }
+        let (origin, stride) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.out_pixel);
+        let mut weights = reads.weights(t.panel);
+        for tap_row in 0..reads.taps.rows {
+            for tap_col in 0..reads.taps.cols {
+                let x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
+                let mut w = [_mm512_setzero_si512(); LINES];
+                unroll!(l < LINES => w[l] = _mm512_loadu_si512(weights.wrapping_add(64 * l).cast()));
+                unroll!(p < P => {
+                    let x = _mm512_broadcast_i32x4(_mm_loadu_si128(x.wrapping_add(p * stride).cast()));
+                    unroll!(l < LINES => acc[p][l] = _mm512_dpbusd_epi32(acc[p][l], x, w[l]));
+                });
+                weights = weights.wrapping_add(64 * LINES);
+            }
+        }
+        let mut sums = [[first]; P];
+        unroll!(p < P => {
+            let [a, b] = [acc[p][0], acc[p][LINES - 1]].map(|a| _mm512_castsi512_ps(a));
+            let halves = [_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)].map(|h| _mm512_castps_si512(h));
+            sums[p][0] = if LINES == 1 { acc[p][0] } else { _mm512_add_epi32(first, _mm512_add_epi32(halves[0], halves[1])) };
+        });
+        sums
+    }
+}
+
 /// Adds a skip whose factors fit into 16 bits.
 #[inline(always)]
 unsafe fn add_skip<const N: usize, const P: usize, const SIGNED: bool>(acc: &mut Sums<N, P>, job: &Job, skip: &Skip, t: Tile) {
@@ -236,7 +334,7 @@ unsafe fn requantize<const N: usize, const P: usize>(acc: &mut Sums<N, P>, job: 
 /// Clamps and stores, four registers at a time.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a mask has as many bits as there are lanes")]
-unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, job: &Job, t: Tile) {
+unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, narrow: Option<Narrow>, job: &Job, t: Tile) {
     // SAFETY: the masks let only the channels of the pixels through, which lie inside the output.
     unsafe {
         let channels = job.channels(t.panel, N);
@@ -246,6 +344,10 @@ unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &
         unroll!(i < P.div_ceil(pixels) => {
             let mut four = [_mm512_setzero_si512(); 4];
             unroll!(v < 4 => four[v] = acc[(i * pixels + v / N).min(P - 1)][v % N]);
+            if let Some(narrow) = narrow {
+                let lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(narrow.lanes().as_ptr().cast()));
+                unroll!(v < 4 => four[v] = _mm512_permutexvar_epi32(lanes, four[v]));
+            }
             let (low, high) = (_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
             let bytes = if SIGNED { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
             let bytes = _mm512_permutexvar_epi32(order, bytes);
@@ -337,6 +439,6 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Te
         }
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
-        store_tile(&acc, &addition.job, t);
+        store_any(acc, None, &addition.job, t);
     }
 }

@@ -5,12 +5,13 @@
 use super::raw::{Cut, Job, Tile, addition};
 use super::x86::{self, Dot};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
+use crate::pack::Narrow;
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::AvxVnni, flip: 0, conv, max_pool, average_pool, add, peak: peak::avxvnni };
+pub(super) static TABLE: Table = Table { set: Set::AvxVnni, flip: 0, conv, narrow, max_pool, average_pool, add, peak: peak::avxvnni };
 
 /// The same kernel with the dot product of AVX512-VNNI, for tests on a CPU that has only that.
-pub(super) static TWIN: Table = Table { set: Set::AvxVnni, flip: 0, conv: twin, max_pool, average_pool, add, peak: peak::avx512vnni };
+pub(super) static TWIN: Table = Table { set: Set::AvxVnni, flip: 0, conv: twin, narrow: narrow_twin, max_pool, average_pool, add, peak: peak::avx512vnni };
 
 struct Vex;
 
@@ -62,6 +63,42 @@ unsafe fn vex(job: &Job, tile: Tile) {
 unsafe fn evex(job: &Job, tile: Tile) {
     // SAFETY: AVX2, AVX512-VNNI and AVX512-VL are enabled here; the rest is the caller's.
     unsafe { x86::any_tile::<Evex>(job, tile) }
+}
+
+/// # Safety
+/// The CPU has AVX-VNNI.
+unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    // SAFETY: the tile lies inside the block; the caller has AVX-VNNI.
+    x86::narrow(block, Vex::PIXELS / narrow.lines(), |job, t| unsafe {
+        match narrow {
+            Narrow::Four => narrow_vex::<1>(job, t),
+            Narrow::Eight => narrow_vex::<2>(job, t),
+        }
+    });
+}
+
+/// # Safety
+/// The CPU has AVX512-VNNI.
+unsafe fn narrow_twin(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    // SAFETY: the tile lies inside the block; the caller has AVX512-VNNI.
+    x86::narrow(block, Evex::PIXELS / narrow.lines(), |job, t| unsafe {
+        match narrow {
+            Narrow::Four => narrow_evex::<1>(job, t),
+            Narrow::Eight => narrow_evex::<2>(job, t),
+        }
+    });
+}
+
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn narrow_vex<const LINES: usize>(job: &Job, t: Tile) {
+    // SAFETY: AVX2 and AVX-VNNI are enabled here; the rest is the caller's.
+    unsafe { x86::any_narrow::<Vex, LINES>(job, t) }
+}
+
+#[target_feature(enable = "avx2,avx512f,avx512vl,avx512vnni")]
+unsafe fn narrow_evex<const LINES: usize>(job: &Job, t: Tile) {
+    // SAFETY: AVX2, AVX512-VNNI and AVX512-VL are enabled here; the rest is the caller's.
+    unsafe { x86::any_narrow::<Evex, LINES>(job, t) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -34,7 +34,7 @@ mod x86;
 
 pub use peak::cycles as cycles_loop;
 
-use crate::pack::Taps;
+use crate::pack::{LANES, Narrow, Taps};
 use crate::quant::DataType;
 use core::fmt;
 
@@ -112,6 +112,8 @@ pub(crate) struct Table {
     /// See [`Kernels::flip`].
     flip: u8,
     conv: unsafe fn(&mut ConvBlock<'_>),
+    /// A convolution of narrow groups.
+    narrow: unsafe fn(&mut ConvBlock<'_>, Narrow),
     max_pool: unsafe fn(&mut PoolRow<'_>),
     average_pool: unsafe fn(&mut PoolRow<'_>, Average<'_>),
     add: unsafe fn(&mut AddRow<'_>),
@@ -205,7 +207,12 @@ impl Kernels {
     /// Computes a block of a convolution.
     pub fn conv(self, block: &mut ConvBlock<'_>) {
         // SAFETY: `self` exists, so the CPU has the set's instructions.
-        unsafe { (self.table.conv)(block) }
+        unsafe {
+            match block.narrow {
+                None => (self.table.conv)(block),
+                Some(narrow) => (self.table.narrow)(block, narrow),
+            }
+        }
     }
 
     /// Computes a row of a max pool.
@@ -310,6 +317,8 @@ pub struct ConvBlock<'a> {
     pub source: Source<'a>,
     /// The depth.
     pub taps: Taps,
+    /// Narrow groups, if the block has such: each panel then reads 16 bytes of a run, next to those of the panel before, and nothing is added.
+    pub narrow: Option<Narrow>,
     /// Packed weights, -127 to 127: `taps.total()` cache lines a panel.
     pub weights: &'a [[u8; 64]],
     /// Rows of 16 little-endian words, [`crate::pack::params::rows`] a panel.
@@ -338,7 +347,7 @@ impl ConvBlock<'_> {
     /// Panels of the block.
     #[must_use]
     pub const fn panels(&self) -> usize {
-        self.channels.div_ceil(crate::pack::LANES)
+        self.channels.div_ceil(LANES)
     }
 
     /// Rows of `params` a panel.
@@ -347,12 +356,23 @@ impl ConvBlock<'_> {
         crate::pack::params::rows(matches!(self.second, BlockSecond::Skip { .. }), matches!(self.second, BlockSecond::Projection { .. }))
     }
 
+    /// Bytes of the source that it reads.
+    const fn reach(&self) -> usize {
+        match self.narrow {
+            None => self.source.reach(&self.taps, self.rows, self.pixels),
+            Some(_) => self.source.reach(&Taps { groups: LANES / 4 * self.panels(), ..self.taps }, self.rows, self.pixels),
+        }
+    }
+
     /// Panics if the block would read or write outside its slices: kernels call it once and then rely on it.
     pub(crate) fn check(&self) {
         let (rows, pixels, panels) = (self.rows, self.pixels, self.panels());
         let lines = |taps: &Taps| panels.saturating_mul(taps.rows).saturating_mul(taps.cols).saturating_mul(taps.groups);
         assert!(rows > 0 && pixels > 0 && self.channels > 0 && self.channels.is_multiple_of(4) && lines(&self.taps) > 0);
-        assert!(self.source.bytes.len() >= self.source.reach(&self.taps, rows, pixels));
+        assert!(self.source.bytes.len() >= self.reach());
+        if let Some(narrow) = self.narrow {
+            assert!(self.taps.groups == narrow.lines() && self.channels.is_multiple_of(LANES) && matches!(self.second, BlockSecond::None));
+        }
         assert!(self.weights.len() >= lines(&self.taps) && self.params.len() >= panels.saturating_mul(self.param_rows()));
         assert!(self.out.len() >= reach(&[(rows, self.out_row), (pixels, self.out_pixel)], self.channels.saturating_mul(self.kind.bytes())));
         match self.second {

@@ -2,13 +2,13 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, Sums, each_run, next_run};
+use super::arm64::{self, Dot, Side, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vpaddq_s32};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = arm64::table::<Pairs>(Set::Neon, peak::neon);
+pub(super) static TABLE: Table = arm64::table::<Pairs, Pairs, 2>(Set::Neon, peak::neon);
 
 /// Products of two groups meet in 16 bits: two of at most 127·128 always fit. Each lane has two sums, of its even and of its odd pairs of depths.
 ///
@@ -247,5 +247,97 @@ unsafe fn sums<const P: usize>(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
             options(readonly, nostack),
         );
         a
+    }
+}
+
+/// The next run: its row goes on, or the row below begins. `$label` is a number of its own.
+macro_rules! advance {
+    ($label:literal) => {
+        concat!(
+            "add {run}, {run}, {tap_col}\nsubs {cols}, {cols}, #1\nb.ne ",
+            $label,
+            "f\n",
+            "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
+            $label,
+            ":\n",
+        )
+    };
+}
+
+/// Four registers of products, of one pixel with two registers of weights: a step of each.
+macro_rules! four {
+    (first $a:literal $b:literal $c:literal $d:literal, $w:literal $v:literal $x:literal) => {
+        concat!(first!($a $w $x low), first!($b $w $x high), first!($c $v $x low), first!($d $v $x high))
+    };
+    (second $a:literal $b:literal $c:literal $d:literal, $w:literal $v:literal $x:literal) => {
+        concat!(second!($a $w $x low), second!($b $w $x high), second!($c $v $x low), second!($d $v $x high))
+    };
+    (add $a:literal $b:literal $c:literal $d:literal, $s:literal $t:literal $u:literal $v:literal) => {
+        concat!(add!($s $a), add!($t $b), add!($u $c), add!($v $d))
+    };
+}
+
+/// Half of the lines of two taps, for both pixels; their sums.
+macro_rules! half_lines {
+    ($at:literal, $a:literal $b:literal $c:literal $d:literal, $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(
+            "ldp q20, q21, [{w}, #", $at, "]\nldp q22, q23, [{next}, #", $at, "]\n",
+            four!(first 16 17 18 19, 20 21 24), four!(first 28 29 30 31, 20 21 26),
+            four!(second 16 17 18 19, 22 23 25), four!(second 28 29 30 31, 22 23 27),
+            four!(add 16 17 18 19, $a $b $c $d), four!(add 28 29 30 31, $e $f $g $h),
+        )
+    };
+}
+
+impl Side<2> for Pairs {
+    /// Products of two taps meet in 16 bits; an odd last tap meets zeros.
+    #[inline(always)]
+    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; 2], line: *const u8) -> [Sums; 2] {
+        // SAFETY: every tap has its bytes and its line.
+        unsafe {
+            let mut a = [vdupq_n_s32(0); 16];
+            asm!(
+                "mov {run}, {row}",
+                "mov {cols}, {all_cols}",
+                "2:",
+                "ldr q24, [{run}]",
+                "ldr q26, [{run}, {step}]",
+                advance!(3),
+                "movi v25.2d, #0",
+                "movi v27.2d, #0",
+                "mov {next}, {w}",
+                "subs {n}, {n}, #1",
+                "b.eq 5f",
+                "ldr q25, [{run}]",
+                "ldr q27, [{run}, {step}]",
+                "add {next}, {w}, #{lines}",
+                "sub {n}, {n}, #1",
+                advance!(4),
+                "5:",
+                half_lines!(0, 0 1 2 3, 8 9 10 11),
+                half_lines!(32, 4 5 6 7, 12 13 14 15),
+                "add {w}, {next}, #{lines}",
+                "cbnz {n}, 2b",
+                lines = const LINES * 64,
+                row = inout(reg) at => _,
+                run = out(reg) _,
+                step = in(reg) steps[1][0],
+                w = inout(reg) line => _,
+                next = out(reg) _,
+                n = inout(reg) reads.taps.rows * reads.taps.cols => _,
+                cols = out(reg) _,
+                all_cols = in(reg) reads.taps.cols,
+                tap_row = in(reg) reads.tap_row,
+                tap_col = in(reg) reads.tap_col,
+                inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
+                inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
+                inout("v8") a[8], inout("v9") a[9], inout("v10") a[10], inout("v11") a[11],
+                inout("v12") a[12], inout("v13") a[13], inout("v14") a[14], inout("v15") a[15],
+                out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+                out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+                options(readonly, nostack),
+            );
+            core::array::from_fn(|p| core::array::from_fn(|q| vaddq_s32(first[q], vpaddq_s32(a[8 * p + 2 * q], a[8 * p + 2 * q + 1]))))
+        }
     }
 }

@@ -5,19 +5,21 @@
 
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
+mod narrow;
 mod rows;
 
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
 use super::{ConvBlock, Set, Table, peak};
-use crate::pack::{LANES, params};
+use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
+use narrow::narrow;
 
 pub(super) static TABLE: Table =
-    Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, max_pool: rows::max_pool, average_pool: rows::average_pool, add: rows::add, peak: peak::neon32 };
+    Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, narrow, max_pool: rows::max_pool, average_pool: rows::average_pool, add: rows::add, peak: peak::neon32 };
 
 /// The sums of a pixel.
-type Sums = [i32; LANES];
+pub type Sums = [i32; LANES];
 
 /// # Safety
 /// The CPU must have NEON.
@@ -57,6 +59,17 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
                 }
             }
         }
+        finish(sums, None, job, t);
+    }
+}
+
+/// Rounds and stores the sums of a tile; of narrow groups the lanes are put in order.
+///
+/// # Safety
+/// As [`tile`].
+pub unsafe fn finish(sums: &mut [Sums], narrow: Option<Narrow>, job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
         let channels = job.channels(t.panel, 1);
         for (p, sums) in sums.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
@@ -67,9 +80,11 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
                 let round = if matches!(job.kind, DataType::U8) { round_u8 } else { round_s8 };
                 let out = job.out(row, pixel, t.panel);
                 let mut part = [0u8; LANES];
-                let whole = channels == LANES;
+                let whole = channels == LANES && narrow.is_none();
                 round(sums, job.params(t.panel, params::MULTIPLIER).cast(), if whole { out } else { part.as_mut_ptr() });
-                if !whole {
+                if let Some(narrow) = narrow {
+                    in_order(&part, narrow.lanes(), out);
+                } else if !whole {
                     store_part(&part, out, channels);
                 }
                 continue;
@@ -266,6 +281,23 @@ unsafe extern "C" fn dot(work: &Work<'_>) {
         "bne 2b",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Stores bytes of lanes in the order of the channels.
+///
+/// # Safety
+/// The CPU must have NEON; 16 bytes must be writable.
+#[unsafe(naked)]
+unsafe extern "C" fn in_order(bytes: &[u8; LANES], lanes: &[u8; LANES], out: *mut u8) {
+    naked_asm!(
+        ".fpu neon",
+        "vld1.8 {{d0, d1}}, [r0]",
+        "vld1.8 {{d2, d3}}, [r1]",
+        "vtbl.8 d4, {{d0, d1}}, d2",
+        "vtbl.8 d5, {{d0, d1}}, d3",
+        "vst1.8 {{d4, d5}}, [r2]",
+        "bx lr",
     )
 }
 

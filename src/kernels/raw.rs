@@ -23,7 +23,7 @@ pub mod addition;
 pub mod windows;
 
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
-use crate::pack::{LANES, Taps, params};
+use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
@@ -44,7 +44,7 @@ pub struct Reads {
     /// True if the weights are too many to be read again and again from the second cache.
     pub many: bool,
     /// Bytes from behind the last pixel of a row to the first of the next.
-    jump: usize,
+    pub jump: usize,
 }
 
 impl Reads {
@@ -161,9 +161,10 @@ pub struct Job {
     out: *mut u8,
     out_row: usize,
     pub out_pixel: usize,
-    jump: usize,
+    pub jump: usize,
     channels: usize,
     pub kind: DataType,
+    narrow: Option<Narrow>,
     /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
     pub plain: bool,
 }
@@ -193,6 +194,7 @@ impl Job {
             jump: jump(block.out_row, block.out_pixel, block.pixels),
             channels: block.channels,
             kind: block.kind,
+            narrow: block.narrow,
             plain: plain(block),
         }
     }
@@ -378,6 +380,12 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     let channels = job.channels(panel, values.len());
     // SAFETY: the channels of the pixel lie inside the output, which nothing else borrows meanwhile.
     let out = unsafe { core::slice::from_raw_parts_mut(job.out(row, pixel, panel), channels * job.kind.bytes()) };
+    if let Some(narrow) = job.narrow {
+        for (values, out) in values.iter().zip(out.chunks_mut(LANES * job.kind.bytes())) {
+            scalar::store(out, &narrow.lanes().map(|lane| values[usize::from(lane)]), job.kind, FLIP);
+        }
+        return;
+    }
     scalar::store(out, &values.as_flattened()[..channels], job.kind, FLIP);
 }
 

@@ -1,11 +1,19 @@
 //! The reference: what every other kernel set must return bit for bit, in plain Rust. It is also the fallback where a CPU has nothing better.
 
 use super::{AddRow, Average, BlockSecond, ConvBlock, PoolRow, Set, Source, Table, words};
-use crate::pack::{LANES, Taps, params};
+use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
 
-pub(super) static TABLE: Table =
-    Table { set: Set::Scalar, flip: 0, conv, max_pool: max_pool::<0>, average_pool: average_pool::<0>, add: |row| add(row, 0), peak: super::peak::scalar };
+pub(super) static TABLE: Table = Table {
+    set: Set::Scalar,
+    flip: 0,
+    conv,
+    narrow,
+    max_pool: max_pool::<0>,
+    average_pool: average_pool::<0>,
+    add: |row| add(row, 0),
+    peak: super::peak::scalar,
+};
 
 fn conv(block: &mut ConvBlock<'_>) {
     block.check();
@@ -17,6 +25,52 @@ fn conv(block: &mut ConvBlock<'_>) {
                 store(&mut block.out[at..], &y[..LANES.min(block.channels - panel * LANES)], block.kind, 0);
             }
         }
+    }
+}
+
+fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    block.check();
+    for row in 0..block.rows {
+        for pixel in 0..block.pixels {
+            for panel in 0..block.panels() {
+                let params = &block.params[panel * block.param_rows()..];
+                let acc = narrow_sums(block, narrow, row, pixel, panel);
+                let [sums, bias, multiplier] = [params::SUM, params::BIAS, params::MULTIPLIER].map(|row| words(&params[row]));
+                let offset = if block.source.signed { -128 } else { 0 };
+                let y = narrow.lanes().map(|lane| {
+                    let lane = usize::from(lane);
+                    rdm(acc[lane].wrapping_add(sums[lane].wrapping_mul(offset)).wrapping_add(bias[lane]), multiplier[lane])
+                });
+                let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
+                store(&mut block.out[at..], &y, block.kind, 0);
+            }
+        }
+    }
+}
+
+/// The sums of products of one pixel with the 16 lanes of a panel of narrow groups.
+fn narrow_sums(block: &ConvBlock<'_>, narrow: Narrow, row: usize, pixel: usize, panel: usize) -> [i32; LANES] {
+    let (source, taps) = (&block.source, &block.taps);
+    let mut acc = [[0i32; LANES]; 2];
+    let mut lines = block.weights[panel * taps.total()..].iter();
+    for tap_row in 0..taps.rows {
+        for tap_col in 0..taps.cols {
+            let at = row * source.out_row + pixel * source.out_pixel + tap_row * source.tap_row + tap_col * source.tap_col + panel * LANES;
+            let x: [i32; LANES] = core::array::from_fn(|i| i32::from(source.bytes[at + i]));
+            for (acc, w) in acc.iter_mut().take(narrow.lines()).zip(&mut lines) {
+                for (i, (a, w)) in acc.iter_mut().zip(w.as_chunks::<4>().0).enumerate() {
+                    let (x, w) = (&x[i % 4 * 4..][..4], w.map(|w| i32::from(w.cast_signed())));
+                    *a = a.wrapping_add(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
+                }
+            }
+        }
+    }
+    match narrow {
+        Narrow::Four => acc[0],
+        Narrow::Eight => core::array::from_fn(|lane| {
+            let [a, b] = acc[lane % 4 / 2].as_chunks::<2>().0[lane / 4 * 2 + lane % 2];
+            a.wrapping_add(b)
+        }),
     }
 }
 

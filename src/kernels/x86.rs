@@ -4,9 +4,10 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+use super::ConvBlock;
 use super::raw::addition::Addition;
-use super::raw::{Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
-use crate::pack::{LANES, params};
+use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
+use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::x86_64::*;
@@ -69,20 +70,20 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
-        store_tile(&acc, job, t);
+        store_any(acc, None, job, t);
     }
 }
 
-/// Stores the rounded sums of a tile.
+/// Stores a tile; of narrow groups the lanes are put in order.
 #[inline(always)]
-unsafe fn store_tile<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
-    // SAFETY: the tile lies inside the block.
+unsafe fn store_any<const P: usize>(acc: [Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
     unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<P, false>(acc, job, t),
-            DataType::S8 => store_bytes::<P, true>(acc, job, t),
+            DataType::U8 => store_bytes::<P, false>(&acc, narrow, job, t),
+            DataType::S8 => store_bytes::<P, true>(&acc, narrow, job, t),
             DataType::S16 | DataType::I32 => {
-                let mut values = *acc;
+                let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
@@ -139,7 +140,85 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Te
         });
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
-        store_tile(&acc, &addition.job, t);
+        store_any(acc, None, &addition.job, t);
+    }
+}
+
+/// Computes a block of narrow groups in tiles of at most so many pixels.
+pub fn narrow(block: &mut ConvBlock<'_>, pixels: usize, tile: impl Fn(&Job, Tile)) {
+    let job = Job::new(block);
+    job.tiles(&Cut::ROWS, |left| (left.min(LINE / LANES), pixels), |t| tile(&job, t));
+}
+
+/// Computes a tile of narrow groups, which have `LINES` lines a tap, at most `D::PIXELS / LINES` pixels.
+///
+/// # Safety
+/// As [`any_tile`].
+#[inline(always)]
+pub unsafe fn any_narrow<D: Dot, const LINES: usize>(job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match t.pixels {
+            1 => narrow_tile::<D, LINES, 1>(job, t),
+            2 => narrow_tile::<D, LINES, 2>(job, t),
+            3 if D::PIXELS >= 3 * LINES => narrow_tile::<D, LINES, 3>(job, t),
+            4 if D::PIXELS >= 4 * LINES => narrow_tile::<D, LINES, 4>(job, t),
+            5 if D::PIXELS >= 5 * LINES => narrow_tile::<D, LINES, 5>(job, t),
+            6 if D::PIXELS >= 6 * LINES => narrow_tile::<D, LINES, 6>(job, t),
+            _ => unreachable!("a tile is wider than the set's tiles"),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn narrow_tile<D: Dot, const LINES: usize, const P: usize>(job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        for panel in t.panel..t.panel + t.panels {
+            let t = Tile { panel, ..t };
+            let mut acc = narrow_dot::<D, LINES, P>(first(job, &job.main, panel, params::SUM), &job.main, t);
+            if job.plain {
+                requantize(&mut acc, job, t);
+            } else {
+                let mut sums = acc;
+                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
+                acc = sums;
+            }
+            store_any(acc, Narrow::of(LINES * 4), job, t);
+        }
+    }
+}
+
+/// The sums of products of the tile.
+#[inline(always)]
+unsafe fn narrow_dot<D: Dot, const LINES: usize, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
+    // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
+    unsafe {
+        let mut acc = [[[_mm256_setzero_si256(); 2]; LINES]; P];
+        if LINES == 1 {
+            unroll!(p < P => acc[p][0] = first);
+        }
+        let (origin, stride) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.out_pixel);
+        let mut weights = reads.weights(t.panel);
+        for tap_row in 0..reads.taps.rows {
+            for tap_col in 0..reads.taps.cols {
+                let x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
+                unroll!(l < LINES => {
+                    let w = [_mm256_loadu_si256(weights.wrapping_add(64 * l).cast()), _mm256_loadu_si256(weights.wrapping_add(64 * l + 32).cast())];
+                    unroll!(p < P => {
+                        let x = _mm256_broadcastsi128_si256(_mm_loadu_si128(x.wrapping_add(p * stride).cast()));
+                        unroll!(h < 2 => acc[p][l][h] = D::dot(acc[p][l][h], x, w[h]));
+                    });
+                });
+                weights = weights.wrapping_add(64 * LINES);
+            }
+        }
+        let mut sums = [first; P];
+        unroll!(p < P => unroll!(h < 2 => {
+            let [a, b] = [acc[p][0][h], acc[p][LINES - 1][h]];
+            sums[p][h] = if LINES == 1 { a } else { _mm256_add_epi32(first[h], _mm256_hadd_epi32(a, b)) };
+        }));
+        sums
     }
 }
 
@@ -250,7 +329,7 @@ unsafe fn requantize<const P: usize>(acc: &mut [Sums; P], job: &Job, t: Tile) {
 }
 
 #[inline(always)]
-unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
         let channels = job.channels(t.panel, 1);
@@ -259,7 +338,10 @@ unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: 
             let (a, b) = (acc[2 * i], acc[(2 * i + 1).min(P - 1)]);
             let (a, b) = (_mm256_packs_epi32(a[0], a[1]), _mm256_packs_epi32(b[0], b[1]));
             let bytes = if SIGNED { _mm256_packs_epi16(a, b) } else { _mm256_packus_epi16(a, b) };
-            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            let mut bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            if let Some(narrow) = narrow {
+                bytes = _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(_mm_loadu_si128(narrow.lanes().as_ptr().cast())));
+            }
             store_lanes(_mm256_castsi256_si128(bytes), job.out(t.row, t.pixel + 2 * i, t.panel), channels);
             if 2 * i + 1 < P {
                 store_lanes(_mm256_extracti128_si256::<1>(bytes), job.out(t.row, t.pixel + 2 * i + 1, t.panel), channels);

@@ -3,7 +3,7 @@
 use super::rows::{Fill, Padded};
 use super::{Units, byte_of};
 use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source};
-use crate::pack::{Depth, LANES, Taps, panels, params};
+use crate::pack::{Depth, LANES, Narrow, Taps, panels, params};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
 use core::ops::Range;
@@ -33,6 +33,26 @@ pub enum Second<'a> {
     },
 }
 
+/// What one call of a kernel computes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// The first stored channels that it reads and makes.
+    pub first: [usize; 2],
+    /// Stored channels that it makes.
+    pub channels: usize,
+    /// Narrow groups, if they are such.
+    pub narrow: Option<Narrow>,
+    /// Its depth.
+    pub taps: Taps,
+    /// Its first panel.
+    pub panel: usize,
+    /// Its first line of 64 bytes of weights.
+    pub line: usize,
+}
+
+/// All panels of a part.
+const ALL: Range<usize> = 0..usize::MAX / LANES;
+
 /// A convolution, ready to run on any kernel set.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv<'a> {
@@ -41,6 +61,8 @@ pub struct Conv<'a> {
     /// Groups, at least 1: each reads an equal part of the input channels and makes an equal part of the output channels, both a multiple of 4 where there are
     /// several.
     pub groups: usize,
+    /// Groups that lie side by side in the panels: then there are 16 input channels and as many output channels at least, and nothing is added.
+    pub narrow: Option<Narrow>,
     /// What it reads: U8 or S8.
     pub input: View,
     /// What it makes.
@@ -89,16 +111,37 @@ impl<'a> Conv<'a> {
         [self.input.stored_channels() / self.groups, self.output.stored_channels() / self.groups]
     }
 
-    /// Panels of weights, those of all groups.
+    /// How many calls of a kernel compute it: one a group, or one for the whole panels of narrow groups and one for what is beyond them.
     #[must_use]
-    pub const fn panels(&self) -> usize {
-        self.groups * panels(self.group_channels()[1])
+    pub const fn parts(&self) -> usize {
+        match self.narrow {
+            None => self.groups,
+            Some(_) => 1 + !self.output.stored_channels().is_multiple_of(LANES) as usize,
+        }
     }
 
-    /// The depth of a group.
+    /// What call `index` computes.
     #[must_use]
-    pub const fn depth(&self) -> Depth {
-        Depth::new(&self.window, self.group_channels()[0])
+    pub const fn part(&self, index: usize) -> Part {
+        let Some(narrow) = self.narrow else {
+            let [inputs, outputs] = self.group_channels();
+            let (panel, taps) = (index * panels(outputs), Depth::new(&self.window, inputs).taps(self.adjacent()));
+            return Part { first: [index * inputs, index * outputs], channels: outputs, narrow: None, taps, panel, line: panel * taps.total() };
+        };
+        let channels = self.output.stored_channels();
+        let (panel, rest, taps) = (channels / LANES, channels % LANES, narrow.taps(&self.window));
+        if index == 0 {
+            return Part { first: [0; 2], channels: channels - rest, narrow: Some(narrow), taps, panel: 0, line: 0 };
+        }
+        let line = panel * taps.total();
+        Part { first: [channels - rest; 2], channels: rest, narrow: None, taps: Depth::new(&self.window, rest).taps(false), panel, line }
+    }
+
+    /// Panels of weights, and the lines of 64 bytes that they have together.
+    #[must_use]
+    pub const fn size(&self) -> [usize; 2] {
+        let last = self.part(self.parts() - 1);
+        [last.panel + panels(last.channels), last.line + panels(last.channels) * last.taps.total()]
     }
 
     /// Computes `units` of the output. `x` and `second` are the bytes of the operands' views, `out` those of the units.
@@ -143,7 +186,7 @@ impl<'a> Conv<'a> {
             Second::Skip { view, .. } | Second::Projection { view, .. } => view.pixel,
         };
         let operand = self.operand(second.get(first * second_pixel..).unwrap_or_default());
-        self.block(kernels, self.input_source(&x[first * self.input.pixel..]), operand, out, [1, count], self.all_panels());
+        self.block(kernels, self.input_source(&x[first * self.input.pixel..]), operand, out, [1, count], ALL);
     }
 
     fn run_rows(&self, kernels: Kernels, x: &[u8], second: &[u8], out: &mut [u8], pixels: Range<usize>, scratch: &mut [u8]) {
@@ -165,16 +208,12 @@ impl<'a> Conv<'a> {
                 Source { bytes: &x[y * source.out_row + left * source.out_pixel..], ..source }
             };
             let to = &mut out[byte_of(&self.output, at) - byte_of(&self.output, pixels.start)..];
-            self.block(kernels, source, self.second_at(second, y, left), to, [rows, count], self.all_panels());
+            self.block(kernels, source, self.second_at(second, y, left), to, [rows, count], ALL);
             if self.copies() {
                 filled = self.keep(scratch, &padded, y, rows);
             }
             at += if whole { rows * width } else { count };
         }
-    }
-
-    const fn all_panels(&self) -> Range<usize> {
-        0..panels(self.group_channels()[1])
     }
 
     /// Fills the scratch with what `rows` output rows from `y` see; its first `kept` rows are there already.
@@ -210,7 +249,7 @@ impl<'a> Conv<'a> {
     }
 
     /// True if a kernel row of the source lies in adjacent bytes.
-    fn adjacent(&self) -> bool {
+    const fn adjacent(&self) -> bool {
         self.groups == 1 && adjacent(&self.window, &self.input, self.copies())
     }
 
@@ -248,37 +287,37 @@ impl<'a> Conv<'a> {
         }
     }
 
-    /// Calls the kernel for `rows` by `pixels` outputs of a range of panels of each group.
+    /// Calls the kernel for `rows` by `pixels` outputs of a range of panels of each part.
     fn block(&self, kernels: Kernels, source: Source<'_>, second: BlockSecond<'_>, out: &mut [u8], [rows, pixels]: [usize; 2], panels: Range<usize>) {
         if panels.is_empty() {
             return;
         }
-        let taps: Taps = self.depth().taps(self.adjacent());
         let param_rows = params::rows(matches!(second, BlockSecond::Skip { .. }), matches!(second, BlockSecond::Projection { .. }));
-        let [inputs, outputs] = self.group_channels();
-        for group in 0..self.groups {
-            let first = group * self.all_panels().end + panels.start;
+        for index in 0..self.parts() {
+            let Part { first: [input, output], channels, narrow, taps, panel, line } = self.part(index);
+            let (panel, line) = (panel + panels.start, line + panels.start * taps.total());
             let second = match second {
-                BlockSecond::Skip { bytes, out_row, out_pixel, first: lane, channels, signed } => {
-                    let first = lane + (group * outputs + panels.start * LANES).cast_signed();
+                BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
+                    let first = first + (output + panels.start * LANES).cast_signed();
                     BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed }
                 }
-                BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[first * taps.total()..] },
+                BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[panel * taps.total()..] },
                 BlockSecond::None => BlockSecond::None,
             };
             kernels.conv(&mut ConvBlock {
-                source: Source { bytes: &source.bytes[group * inputs..], ..source },
+                source: Source { bytes: &source.bytes[input..], ..source },
                 taps,
-                weights: &self.weights.as_chunks().0[first * taps.total()..],
-                params: &self.params.as_chunks().0[first * param_rows..],
+                narrow,
+                weights: &self.weights.as_chunks().0[line..],
+                params: &self.params.as_chunks().0[panel * param_rows..],
                 second,
                 pair_safe: self.pair_safe,
                 rows,
                 pixels,
-                out: &mut out[group * outputs * self.output.kind.bytes()..],
+                out: &mut out[output * self.output.kind.bytes()..],
                 out_row: self.output.row,
                 out_pixel: self.output.pixel,
-                channels: outputs.min(panels.end * LANES) - panels.start * LANES,
+                channels: channels.min(panels.end * LANES) - panels.start * LANES,
                 kind: self.output.kind,
             });
         }

@@ -5,13 +5,14 @@
 mod elementwise;
 #[cfg(unix)]
 mod fence;
+mod narrow;
 #[path = "../support/rounds.rs"]
 mod rounds;
 mod textbook;
 
 use rounds::rounds;
 use skipstone::kernels::{BlockSecond, ConvBlock, Kernels, Set, Source, cycles_loop};
-use skipstone::pack::{LANES, Taps, panels, params};
+use skipstone::pack::{LANES, Narrow, Taps, panels, params};
 use skipstone::quant::DataType;
 
 const KINDS: [DataType; 4] = [DataType::U8, DataType::S8, DataType::S16, DataType::I32];
@@ -134,13 +135,15 @@ impl Operand {
     }
 
     /// The sums of the weights of each lane.
-    fn sums(&self, panel: usize) -> [i32; LANES] {
+    fn sums(&self, panel: usize, narrow: Option<Narrow>) -> [i32; LANES] {
         let total = self.taps.total();
-        let mut sums = [0i32; LANES];
-        for line in &self.weights[panel * total..][..total] {
-            for (i, w) in line.iter().enumerate() {
-                sums[i / 4] += i32::from(w.cast_signed());
-            }
+        let lines = &self.weights[panel * total..][..total];
+        let weight = |byte: usize| i32::from(lines[byte / 64][byte % 64].cast_signed());
+        let Some(narrow) = narrow else { return core::array::from_fn(|lane| (0..total * 4).map(|i| weight(i / 4 * 64 + lane * 4 + i % 4)).sum()) };
+        let (mut sums, taps) = ([0; LANES], total / narrow.lines());
+        for (o, &lane) in narrow.lanes().iter().enumerate() {
+            let at = |i: usize| i / narrow.channels() * narrow.lines() * 64 + narrow.position(o, i % narrow.channels());
+            sums[usize::from(lane)] = (0..taps * narrow.channels()).map(|i| weight(at(i))).sum();
         }
         sums
     }
@@ -156,6 +159,7 @@ enum Second {
 #[derive(Clone)]
 struct Case {
     main: Operand,
+    narrow: Option<Narrow>,
     params: Vec<[u8; 64]>,
     second: Second,
     pair_safe: bool,
@@ -185,6 +189,7 @@ impl Case {
         let signed = noise.flag();
         let mut case = Self {
             main: Operand::new(noise, taps, size, signed),
+            narrow: None,
             params: Vec::new(),
             second,
             pair_safe: noise.flag(),
@@ -220,8 +225,8 @@ impl Case {
         for panel in 0..panels(self.channels) {
             for row in 0..rows {
                 let sums = match (row, &self.second) {
-                    (params::SUM, _) => Some(self.main.sums(panel)),
-                    (params::SUM2, Second::Projection(operand)) => Some(operand.sums(panel)),
+                    (params::SUM, _) => Some(self.main.sums(panel, self.narrow)),
+                    (params::SUM2, Second::Projection(operand)) => Some(operand.sums(panel, None)),
                     _ => None,
                 };
                 for lane in 0..LANES {
@@ -281,6 +286,7 @@ impl Case {
         kernels.conv(&mut ConvBlock {
             source: self.main.source(bytes),
             taps: self.main.taps,
+            narrow: self.narrow,
             weights: weights[0],
             params,
             second,
@@ -301,9 +307,9 @@ impl Case {
             Second::Skip { first, channels, signed, .. } => format!("skip first {first} channels {channels} signed {signed}"),
             Second::Projection(operand) => format!("projection {:?} signed {}", operand.taps, operand.signed),
         };
-        let Self { main, rows, pixels, channels, kind, pair_safe, .. } = self;
+        let Self { main, narrow, rows, pixels, channels, kind, pair_safe, .. } = self;
         format!(
-            "{rows} rows of {pixels} pixels, {channels} channels of {kind:?}, {:?}, signed {}, pair_safe {pair_safe}, second {second}",
+            "{rows} rows of {pixels} pixels, {channels} channels of {kind:?}, {:?}, narrow {narrow:?}, signed {}, pair_safe {pair_safe}, second {second}",
             main.taps, main.signed
         )
     }
@@ -460,6 +466,7 @@ fn distances_that_wrap_are_refused() {
             let mut block = ConvBlock {
                 source: case.main.source(&bytes),
                 taps: case.main.taps,
+                narrow: None,
                 weights: &case.main.weights,
                 params: &case.params,
                 second: BlockSecond::None,

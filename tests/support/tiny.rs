@@ -5,7 +5,7 @@
 use skipstone::format::write::{Writer, word};
 use skipstone::format::{Model, NONE, PlanKind, check, flag, layout, network, op, origin, step, tensor};
 use skipstone::ops::rows::Padded;
-use skipstone::pack::{Depth, LANES, pack, panels, params, position};
+use skipstone::pack::{Depth, LANES, Narrow, pack, panels, params, position};
 use skipstone::quant::DataType;
 use skipstone::shape::{View, Window, round_up};
 use skipstone::{Kernels, Session};
@@ -49,6 +49,8 @@ pub fn file(options: Options) -> Vec<u8> {
     // Grouped convolution with a skip, then a concatenation whose parts are made where they belong, read from its middle.
     let wide = net.conv("block4.conv1", Conv::new(near, point(1), 24, DataType::U8));
     let grouped = net.conv("block4.conv2", Conv { groups: 2, second: Second::Skip(wide), ..Conv::new(wide, three(1), 24, DataType::U8) });
+    // Narrow groups: 16 channels side by side, the other 8 as one.
+    let grouped = net.conv("block4.conv3", Conv { groups: 3, narrow: Some(Narrow::Eight), ..Conv::new(grouped, three(1), 24, DataType::U8) });
     let [h, w] = [net.views[grouped].h, net.views[grouped].w];
     let concat = net.tensor("concat", View::packed(h, w, 36, DataType::U8, 0));
     for (name, input, channels, first) in [("block5.right", wide, 12, 24), ("block5.left", grouped, 24, 0)] {
@@ -82,6 +84,7 @@ struct Conv<'a> {
     input: usize,
     window: Window,
     groups: usize,
+    narrow: Option<Narrow>,
     channels: u32,
     kind: DataType,
     second: Second,
@@ -92,7 +95,7 @@ struct Conv<'a> {
 
 impl Conv<'_> {
     const fn new(input: usize, window: Window, channels: u32, kind: DataType) -> Self {
-        Self { input, window, groups: 1, channels, kind, second: Second::None, largest: 60, padding: &[], block: None }
+        Self { input, window, groups: 1, narrow: None, channels, kind, second: Second::None, largest: 60, padding: &[], block: None }
     }
 }
 
@@ -188,6 +191,32 @@ impl Net {
         (packed, rows.chunks_exact(depth.len()).map(|r| r.iter().map(|&w| i32::from(w)).sum()).collect())
     }
 
+    /// Packed random weights of narrow groups, and the sums of their lanes.
+    fn narrow(&mut self, narrow: Narrow, window: &Window, channels: usize, largest: i8) -> (Vec<u8>, Vec<i32>) {
+        let taps = (window.kernel[0] * window.kernel[1]) as usize;
+        let (lines, mut packed, mut sums) = (narrow.lines() * 64, Vec::new(), Vec::new());
+        for _ in 0..channels / LANES {
+            let (mut panel, mut own) = (vec![0; taps * lines], vec![0; LANES]);
+            for o in 0..LANES {
+                let (weights, sum) = self.weights(window, [narrow.channels(); 2], 1, largest);
+                for i in 0..taps * narrow.channels() {
+                    let (tap, c) = (i / narrow.channels(), i % narrow.channels());
+                    panel[tap * lines + narrow.position(o, c)] = weights[position(taps * narrow.channels(), 0, i)];
+                }
+                own[narrow.lane(o)] = sum[0];
+            }
+            packed.extend(panel);
+            sums.extend(own);
+        }
+        let rest = channels % LANES;
+        if rest > 0 {
+            let (weights, own) = self.weights(window, [rest; 2], word(rest), largest);
+            packed.extend(weights);
+            sums.extend(own);
+        }
+        (packed, sums)
+    }
+
     fn conv(&mut self, name: &str, conv: Conv<'_>) -> usize {
         let x = self.views[conv.input];
         let output = self.output(name, &conv.window, conv.input, conv.channels, conv.kind);
@@ -197,8 +226,12 @@ impl Net {
         };
         let mut record = self.record(name, op::CONV, conv.input, second, output, &conv.window);
         record[step::GROUPS] = word(conv.groups);
+        record[step::NARROW] = conv.narrow.map_or(0, |n| word(n.channels()));
         let (mut packed, mut sums) = (Vec::new(), Vec::new());
-        for _ in 0..conv.groups {
+        if let Some(narrow) = conv.narrow {
+            (packed, sums) = self.narrow(narrow, &conv.window, conv.channels as usize, conv.largest);
+        }
+        for _ in 0..if conv.narrow.is_some() { 0 } else { conv.groups } {
             let channels = [x.c as usize, x.stored_channels()].map(|c| c / conv.groups);
             let (weights, mut own) = self.weights(&conv.window, channels, conv.channels / word(conv.groups), conv.largest);
             packed.extend(weights);
@@ -228,7 +261,8 @@ impl Net {
         }
         let (skip, projection) = (record[step::SECOND_KIND] == 1, record[step::SECOND_KIND] == 2);
         let rows = params::rows(skip, projection);
-        let lanes = conv.groups * panels(round_up(conv.channels as usize / conv.groups, 4)) * LANES;
+        let each = panels(round_up(conv.channels as usize / conv.groups, 4));
+        let lanes = if conv.narrow.is_some() { panels(conv.channels as usize) } else { conv.groups * each } * LANES;
         let mut table = vec![0u8; lanes / LANES * rows * 64];
         #[expect(clippy::cast_possible_truncation, reason = "a factor below a half")]
         let multiplier = ((2f64.powi(31) * 100.0 / spread) as i64).min((1 << 30) - 1) as i32;

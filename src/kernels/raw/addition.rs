@@ -123,6 +123,7 @@ impl Job {
             rows: 1,
             pixels: row.pixels,
             panels: row.channels.div_ceil(LANES),
+            narrow: None,
             out: row.out.0.as_mut_ptr(),
             out_row: 0,
             out_pixel: row.out.1,
