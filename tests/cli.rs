@@ -364,7 +364,7 @@ fn the_time_of_every_step() {
     let json = folder.run("profile net.stone --runs 20 --isa scalar --json").json(0, "profile");
     assert_eq!(json["isa"], "scalar");
     let steps = json["steps"].as_array().expect("an array");
-    assert_eq!(steps.len(), 21);
+    assert_eq!(steps.len(), 22);
     for step in steps {
         has(step, "name op kernel kh kw sh sw ic oc oh ow groups macs ms percent_of_peak bytes why");
         assert!(number(step, "ms") >= 0.0 && number(step, "bytes") > 0.0);
@@ -376,7 +376,7 @@ fn the_time_of_every_step() {
     );
     assert_eq!((&steps[1]["op"], &steps[1]["kh"]), (&"max_pool".into(), &Value::Null));
     assert_eq!((&steps[4]["sh"], &steps[4]["sw"]), (&2.into(), &2.into()));
-    assert_eq!((&steps[20]["op"], &steps[20]["kw"]), (&"dense".into(), &Value::Null));
+    assert_eq!((&steps[21]["op"], &steps[21]["kw"]), (&"dense".into(), &Value::Null));
     let sum: f64 = steps.iter().map(|s| number(s, "ms")).sum();
     assert!((sum - number(&json, "ms")).abs() < 1e-9);
     let text = folder.run("profile net.stone --runs 5 --threads 2").expect(0).out;
@@ -388,7 +388,7 @@ fn what_is_in_a_file() {
     let folder = folder("inspect");
     let json = folder.run("inspect net.stone --json").json(0, "inspect");
     has(&json, "network input outputs macs parameters file_bytes arena_bytes lower_bound_bytes steps preprocess source_sha256 version");
-    assert_eq!((&json["network"], &json["steps"], &json["input"]["shape"]), (&"tiny".into(), &21.into(), &Value::from(vec![12, 10, 3])));
+    assert_eq!((&json["network"], &json["steps"], &json["input"]["shape"]), (&"tiny".into(), &22.into(), &Value::from(vec![12, 10, 3])));
     for plan in ["fast", "small"] {
         let arena = number(&json["arena_bytes"][plan], "scalar");
         assert!(arena >= number(&json["lower_bound_bytes"], plan) && arena > 0.0);
@@ -411,7 +411,7 @@ fn steps_by_residual_block() {
     assert_eq!((&first["kind"], &first["shortcut"], number(first, "weights")), (&"basic".into(), &"identity".into(), 9.0 * 256.0));
     assert_eq!((&second["shortcut"], &second["stride"], &second["convolutions"]), (&"projection".into(), &1.into(), &vec!["3x3"].into()));
     assert_eq!(number(second, "weights"), f64::from(9 * 22 * 22 + 16 * 22));
-    assert_eq!(blocks.iter().map(|b| number(b, "steps")).sum::<f64>(), 21.0);
+    assert_eq!(blocks.iter().map(|b| number(b, "steps")).sum::<f64>(), 22.0);
     folder.write("set.bin", &cifar(3));
     let profile = folder.run("profile net.stone --runs 5 --energy --data set.bin --limit 2 --json").json(0, "profile");
     assert_eq!(profile["pictures"], 2);
@@ -448,7 +448,7 @@ fn the_promises_of_a_file_are_checked() {
     let json = folder.run("verify net.stone --isa all --json").json(0, "verify");
     has(&json, "ok steps isa first_difference");
     let sets: Vec<_> = Kernels::all().map(|k| k.set().name()).collect();
-    assert_eq!((&json["ok"], &json["steps"], &json["isa"], &json["threads"]), (&true.into(), &42.into(), &sets.into(), &vec![1, 2, 4].into()));
+    assert_eq!((&json["ok"], &json["steps"], &json["isa"], &json["threads"]), (&true.into(), &44.into(), &sets.into(), &vec![1, 2, 4].into()));
     let good = tiny::file(tiny::Options::default());
     let wrong = changed(&good, |f| {
         let at = section(f, b"checks");

@@ -24,7 +24,7 @@ fn conv(network: &mut Quantized, input: usize, kernel: u32, channels: u32, skip:
     let output = network.tensors.len();
     network.tensors.push(tensor([h, w, channels]));
     let second = if skip.is_some() { Second::Skip { stride: [1, 1], front: 0 } } else { Second::None };
-    let op = Op::Conv(Conv { window, groups: 1, weights: Vec::new(), params: Vec::new(), padding: Vec::new(), second, pair_safe: true });
+    let op = Op::Conv(Conv { window, groups: 1, narrow: None, weights: Vec::new(), params: Vec::new(), padding: Vec::new(), second, pair_safe: true });
     network.steps.push(step(op, input, skip, output));
     output
 }

@@ -9,14 +9,14 @@ use skipstone::convert::calib::{Calib, CalibError};
 use skipstone::convert::calibrate::count;
 use skipstone::convert::choices::{Bias, Options, Rounding};
 use skipstone::convert::emit::{About, emit};
-use skipstone::convert::graph::{Network, Second};
+use skipstone::convert::graph::{Input, Network, Second};
 use skipstone::convert::quantize::quantize;
 use skipstone::convert::{ConvertError, Pictures, plan};
 use skipstone::crc::crc32;
 use skipstone::format::view::{Preprocess, Resize};
 use skipstone::{Kernels, Model, PlanKind, Session};
 
-const PREPROCESS: Preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4] };
+const PREPROCESS: Preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
 
 /// Some pictures of a set, by their numbers there.
 struct Part<'a> {
@@ -33,8 +33,8 @@ impl Pictures for Part<'_> {
         self.numbers[i]
     }
 
-    fn load(&self, i: usize, shape: [u32; 3]) -> Result<Vec<u8>, ConvertError> {
-        self.all.load(self.numbers[i], shape)
+    fn load(&self, i: usize, input: &Input) -> Result<Vec<u8>, ConvertError> {
+        self.all.load(self.numbers[i], input)
     }
 }
 
@@ -164,6 +164,7 @@ fn blind(network: &Network, calib: &Calib, options: Options) -> (Vec<u8>, Vec<St
         name: network.name.clone(),
         parameters: 1,
         preprocess: PREPROCESS,
+        tensor: None,
         labels: Vec::new(),
         sha256: [7; 32],
         check_picture: Vec::new(),
