@@ -312,16 +312,21 @@ fn a_page_that_needs_nothing_from_elsewhere() {
     report("-o no/such/page.html").error(3, &["no/such/page.html"]);
     folder.run(&format!("report {models}/resnet20.onnx net.stone --data {models}/test.bin -o page.html")).error(3, &["was not made from"]);
     assert!(!folder.path("page.html").exists());
-    let json = report("-o page.html --json").json(0, "report");
+    let json = report(&format!("--calib {models}/calibration.bin -o page.html --json")).json(0, "report");
+    let ladder = json["ladder"].as_array().unwrap();
+    let real = |rung: &Value, field: &str| rung[field].as_f64().unwrap();
+    assert!(ladder.len() == 5 && real(&ladder[4], "sqnr_db") > real(&ladder[0], "sqnr_db") + 3.0, "{ladder:?}");
+    assert!(ladder.iter().all(|rung| (0.0..=100.0).contains(&real(rung, "agreement"))), "{ladder:?}");
     assert_eq!((number(&json, "pictures"), json["layers"].as_array().unwrap().len()), (5, 9));
     assert_eq!(json["ensemble"]["curve"].as_array().unwrap().len(), 2, "one block of ResNet-8 has an identity shortcut");
     let page = std::fs::read_to_string(folder.path("page.html")).unwrap();
     assert_eq!(page.len() as u64, number(&json, "bytes"));
-    for part in ["Error by layer", "Time by layer", "Memory over time", "Residual blocks", "Accuracy for time", "Distributions", "top-1 of the float network"] {
+    for part in ["Error by layer", "Accuracy by method", "Time by layer", "Memory over time", "Residual blocks", "Accuracy for time", "Distributions", "top-1 of the float network"] {
         assert!(page.contains(part), "no {part}");
     }
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
     assert!(["http", "<script", "<link", "@import", "url(", "NaN", "=inf", "=-inf"].iter().all(|w| !page.contains(w)), "{page}");
     let quick = report("-o page.html --quick").expect(0).out;
-    assert!(quick.starts_with("page.html: ") && !std::fs::read_to_string(folder.path("page.html")).unwrap().contains("Accuracy for time"));
+    let page = std::fs::read_to_string(folder.path("page.html")).unwrap();
+    assert!(quick.starts_with("page.html: ") && !page.contains("Accuracy for time") && !page.contains("Accuracy by method"));
 }

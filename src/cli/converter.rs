@@ -18,6 +18,7 @@ pub(super) use super::shards::calibrate;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::choices::{Rounding, Scales};
+use crate::convert::explain::Rung;
 use crate::convert::float::FloatNet;
 use crate::convert::graph::Input;
 use crate::convert::input;
@@ -206,10 +207,18 @@ struct Brought {
     ladder: Vec<RungReport>,
 }
 
+/// A rung of the ladder for `--json`.
 #[derive(Serialize)]
-struct RungReport {
+pub(super) struct RungReport {
     quantizer: String,
     sqnr_db: Option<f64>,
+    agreement: f64,
+}
+
+impl RungReport {
+    pub(super) fn of(rung: &Rung) -> Self {
+        Self { quantizer: rung.options.to_string(), sqnr_db: Some(rung.sqnr_db).filter(|db| db.is_finite()), agreement: rung.agreement }
+    }
 }
 
 #[derive(Serialize)]
@@ -361,8 +370,7 @@ fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
 fn brought(args: &ConvertArgs, preprocess: &Preprocess, options: quantize::Options, calibration: &Calibration, output: Output) -> Result<Brought> {
     let explained = with_progress(output, |progress| convert::explain(&args.onnx, preprocess, options, calibration, progress));
     let (rungs, pictures) = explained.map_err(|e| in_file(&args.onnx, e))?;
-    let ladder = rungs.iter().map(|r| RungReport { quantizer: r.options.to_string(), sqnr_db: Some(r.sqnr_db).filter(|db| db.is_finite()) }).collect();
-    Ok(Brought { pictures, ladder })
+    Ok(Brought { pictures, ladder: rungs.iter().map(RungReport::of).collect() })
 }
 
 /// Runs a part of the conversion with a bar for each of its stages.
@@ -515,7 +523,7 @@ impl Outcome {
             text.push_str(&skip.text());
         }
         for rung in report.brought.iter().flat_map(|b| &b.ladder) {
-            let _ = writeln!(text, "brought       {:>8} dB with {}", or_dash(rung.sqnr_db.map(|v| format!("{v:.1}"))), rung.quantizer);
+            let _ = writeln!(text, "brought       {:>8} dB, {:.1} % with {}", or_dash(rung.sqnr_db.map(|v| format!("{v:.1}"))), rung.agreement, rung.quantizer);
         }
         if let Some(brought) = &report.brought {
             let _ = writeln!(text, "              measured on {} pictures that this series was not fitted to", brought.pictures);

@@ -1,10 +1,11 @@
-//! What each part of the quantizer brings: it is fitted without every fifth picture, and measured on those.
+//! What each part of the quantizer brings, measured on pictures that it was not fitted to.
 
 use super::choices::{Bias, Options, Rounding, Scales};
 use super::graph::Input;
 use super::parallel::in_order;
 use super::pipeline::{self, Calibrated, Progress};
 use super::range::Method;
+use super::sums::count;
 use super::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
 use crate::format::{Model, PlanKind};
@@ -22,8 +23,10 @@ const HELD_OUT: usize = 5;
 pub struct Rung {
     /// How it quantizes.
     pub options: Options,
-    /// Signal over error of the scores in dB, on the pictures held out.
+    /// Signal over error of the scores in dB, on pictures that it was not fitted to.
     pub sqnr_db: f64,
+    /// Percent of these pictures whose first class is the float network's; of equal scores the first counts.
+    pub agreement: f64,
 }
 
 /// Some of the pictures.
@@ -76,7 +79,21 @@ pub fn explain(
         return Ok((Vec::new(), 0));
     }
     let (unseen, seen) = (Part { all: pictures, numbers: unseen }, Part { all: pictures, numbers: seen });
-    let calibrated = Calibrated::new(path, preprocess, options.threads, &seen, progress)?;
+    Ok((climb(path, preprocess, options, [&seen, &unseen], progress)?, unseen.len()))
+}
+
+/// Quantizes with each rung of the [`ladder`] to `options` on the first pictures, and measures on the others.
+///
+/// # Errors
+/// What is wrong with the file, a picture or the network, and where.
+pub fn climb(
+    path: &Path,
+    preprocess: &Preprocess,
+    options: Options,
+    [seen, unseen]: [&dyn Pictures; 2],
+    progress: &Progress<'_>,
+) -> Result<Vec<Rung>, ConvertError> {
+    let calibrated = Calibrated::new(path, preprocess, options.threads, seen, progress)?;
     let source = &calibrated.source;
     let float = source.float(&source.values().pop().into_iter().collect::<Vec<_>>())?;
     let inputs = (0..unseen.len()).map(|i| unseen.load(i, &source.network.input)).collect::<Result<Vec<_>, _>>()?;
@@ -89,14 +106,15 @@ pub fn explain(
     let mut rungs = Vec::new();
     for options in ladder(options) {
         let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
-        let file = calibrated.convert(&conversion, &seen, None, progress)?.file;
-        rungs.push(Rung { options, sqnr_db: sqnr(&file, &inputs, &expected, options.threads)? });
+        let file = calibrated.convert(&conversion, seen, None, progress)?.file;
+        let (sqnr_db, agreement) = worth(&file, &inputs, &expected, options.threads)?;
+        rungs.push(Rung { options, sqnr_db, agreement });
     }
-    Ok((rungs, inputs.len()))
+    Ok(rungs)
 }
 
-/// Signal over error of the scores in dB, of the network as a device runs it.
-fn sqnr(file: &[u8], inputs: &[Vec<u8>], expected: &[Vec<f32>], threads: usize) -> Result<f64, ConvertError> {
+/// Signal over error of the scores in dB, of the network as a device runs it, and percent of the inputs with the float network's class.
+fn worth(file: &[u8], inputs: &[Vec<u8>], expected: &[Vec<f32>], threads: usize) -> Result<(f64, f64), ConvertError> {
     let failed = |what: String| ConvertError::Arithmetic { node: "scores".into(), what };
     let model = Model::parse(file).map_err(|e| failed(e.to_string()))?;
     let scores = |i: usize| {
@@ -106,13 +124,20 @@ fn sqnr(file: &[u8], inputs: &[Vec<u8>], expected: &[Vec<f32>], threads: usize) 
         let scores = session.run();
         Ok(scores.iter().map(|v| f64::from(v) * f64::from(scores.scale())).collect::<Vec<_>>())
     };
-    let (mut signal, mut noise) = (0.0, 0.0);
+    let (mut signal, mut noise, mut agreed) = (0.0, 0.0, 0u32);
     in_order(inputs.len(), threads, scores, |i, made| {
-        for (&real, made) in expected[i].iter().zip(made) {
-            signal += f64::from(real).powi(2);
-            noise += (f64::from(real) - made).powi(2);
+        let real: Vec<f64> = expected[i].iter().map(|&v| v.into()).collect();
+        agreed += u32::from(first(&real) == first(&made));
+        for (real, made) in real.iter().zip(made) {
+            signal += real.powi(2);
+            noise += (real - made).powi(2);
         }
         Ok(())
     })?;
-    Ok(10.0 * (signal / noise).log10())
+    Ok((10.0 * (signal / noise).log10(), 100.0 * f64::from(agreed) / count(inputs.len())))
+}
+
+/// The first of the largest scores.
+fn first(scores: &[f64]) -> Option<usize> {
+    scores.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(i, _)| i)
 }

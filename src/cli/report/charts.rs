@@ -8,6 +8,7 @@ use crate::cli::layers::Layer;
 use crate::cli::map;
 use crate::cli::output::{ms, thousands};
 use crate::cli::profile::Step;
+use crate::convert::explain::Rung;
 use crate::format::Plan;
 
 const WIDTH: f64 = 1060.0;
@@ -28,6 +29,26 @@ pub(super) fn error(layers: &[Layer]) -> String {
         for (at, layer) in points {
             chart.dot(at, class, &format!("{}: {:.1} dB", layer.name, at[1]));
         }
+    }
+    chart.finish()
+}
+
+/// A row a quantizer: signal over error of the scores.
+pub(super) fn methods(rungs: &[Rung]) -> String {
+    if rungs.is_empty() {
+        return String::new();
+    }
+    let (row, most) = (24.0, rungs.iter().map(|r| r.sqnr_db).filter(|db| db.is_finite()).fold(1.0, f64::max));
+    let mut chart = Chart::new([WIDTH, 70.0 + row * rungs.len() as f64], [400.0, 30.0, 110.0, 40.0], [0.0, most * 1.02], [0.0, rungs.len() as f64]);
+    chart.columns("SQNR in dB");
+    for (i, rung) in rungs.iter().enumerate() {
+        let top = (rungs.len() - i) as f64;
+        let worth = format!("{:.1} dB, {:.1} %", rung.sqnr_db, rung.agreement);
+        let end = rung.sqnr_db.clamp(0.0, most);
+        chart.area([0.0, end], [top - 0.8, top - 0.2], "first", &format!("{}: {worth} have the float network's class", rung.options));
+        let (x, y) = (chart.at_x(end) + 4.0, chart.at_y(top - 0.62));
+        chart.text([394.0, y], "end", rung.options);
+        chart.text([x, y], "start", worth);
     }
     chart.finish()
 }

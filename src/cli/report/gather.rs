@@ -2,8 +2,9 @@
 
 use super::distribution::{self, Distribution};
 use super::{ReportArgs, page};
+use crate::cli::args::ChoiceArgs;
 use crate::cli::blocks::{self, Block};
-use crate::cli::converter::{fed, float, source_of};
+use crate::cli::converter::{Calibration, RungReport, fed, float, in_file, source_of, with_progress};
 use crate::cli::dataset::DataSet;
 use crate::cli::engine::{Engine, Preparer, input_bytes, load};
 use crate::cli::ensemble::{self, Costs, Ensemble, Inputs};
@@ -18,9 +19,11 @@ use crate::cli::progress::Progress;
 use crate::cli::staged::Staged;
 use crate::cli::{energy, output};
 use crate::convert::Source;
+use crate::convert::choices::Options;
+use crate::convert::explain::{Rung, climb};
 use crate::picture::Geometry;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Pictures on which layers are compared and values are counted.
@@ -42,6 +45,8 @@ pub(super) struct Measured {
     pub peak: Peak,
     pub blocks: Vec<Block>,
     pub ensemble: Option<Ensemble>,
+    /// From the plainest quantizer to the default one; none without pictures to calibrate with.
+    pub rungs: Vec<Rung>,
 }
 
 #[derive(Serialize)]
@@ -60,6 +65,8 @@ struct Report {
     blocks: Vec<Block>,
     /// What it would cost to leave out residual blocks.
     ensemble: Option<Ensemble>,
+    /// What each part of the quantizer brings, with `--calib`.
+    ladder: Vec<RungReport>,
 }
 
 /// Runs the command.
@@ -88,6 +95,7 @@ pub(in crate::cli) fn report(args: &ReportArgs, output: Output) -> Result {
         layers: measured.layers,
         blocks: measured.blocks,
         ensemble: measured.ensemble,
+        ladder: measured.rungs.iter().map(RungReport::of).collect(),
     };
     output
         .show(&report, || format!("{}: {} bytes, {} pictures, {:.1} s\n", report.file, output::thousands(report.bytes as u64), report.pictures, report.seconds))
@@ -115,8 +123,20 @@ fn measure(args: &ReportArgs, engine: Engine, set: &DataSet, source: &Source, ou
         let order = ensemble::order(source, &inputs, threads, output)?;
         Some(ensemble::curve(source, &inputs, &order, &Costs::of(&engine, &times), threads, output)?)
     };
+    let rungs = args.calib.as_ref().map_or_else(|| Ok(Vec::new()), |calib| rungs(args, &engine, calib, geometry, output))?;
     let title = args.net.file_stem().map_or_else(|| engine.model.name().to_owned(), |s| s.to_string_lossy().into_owned());
-    Ok(Measured { title, engine, host, pictures, tally, layer_pictures, layers, distributions, passes, steps, peak, blocks: found, ensemble })
+    Ok(Measured { title, engine, host, pictures, tally, layer_pictures, layers, distributions, passes, steps, peak, blocks: found, ensemble, rungs })
+}
+
+/// What each part of the quantizer brings: fitted to the pictures of `calib`, measured on those of the page.
+fn rungs(args: &ReportArgs, engine: &Engine, calib: &Path, geometry: Geometry, output: Output) -> Result<Vec<Rung>> {
+    let choice = args.data.choice;
+    let seen = Calibration::open(calib, &ChoiceArgs { limit: None, shard: None, ..choice }, geometry)?;
+    let unseen = Calibration::open(&args.data.data, &choice, geometry)?;
+    seen.some(calib)?;
+    let options = Options { threads: args.threads.threads, ..Options::default() };
+    let climbed = with_progress(output, |progress| climb(&args.onnx, &engine.model.preprocess(), options, [&seen, &unseen], progress));
+    climbed.map_err(|e| in_file(&args.onnx, e))
 }
 
 /// Errors and distributions by layer, on some pictures, evenly spaced.

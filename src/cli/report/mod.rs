@@ -35,6 +35,9 @@ pub struct ReportArgs {
     /// Pictures to measure on.
     #[command(flatten)]
     pub data: DataArgs,
+    /// Pictures to calibrate with: adds what each part of the quantizer brings, which takes a conversion for each
+    #[arg(long, value_name = "DATA")]
+    pub calib: Option<PathBuf>,
     /// Leave out what takes longest: what it would cost to leave out residual blocks
     #[arg(long)]
     pub quick: bool,
