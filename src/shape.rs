@@ -1,6 +1,7 @@
 //! Sizes of tensors and windows, checked.
 
 use crate::quant::DataType;
+use core::ops::Range;
 
 /// Bytes of a cache line, the alignment of weights, parameters and tensors.
 pub const LINE: usize = 64;
@@ -129,7 +130,18 @@ impl View {
 
     /// The bytes of the view in the buffer that `offset` counts in.
     #[must_use]
-    pub const fn range(&self) -> core::ops::Range<usize> {
+    pub const fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.bytes()
     }
+}
+
+/// Part `i` of `parts` nearly equal parts of `n` things in a row.
+///
+/// # Panics
+/// If there are no parts.
+#[must_use]
+pub const fn share(n: usize, i: usize, parts: usize) -> Range<usize> {
+    let (least, more) = (n / parts, n % parts);
+    let start = i * least + if i < more { i } else { more };
+    start..start + least + (i < more) as usize
 }

@@ -79,12 +79,12 @@ pub fn fill_integers(input: &mut [u8], values: &[i8], layout: &TensorInput) -> R
 
 fn arrange<T: Copy>(input: &mut [u8], values: &[T], layout: &TensorInput, integer: impl Fn(T) -> Option<i8>) -> Result<(), TensorError> {
     let [h, w, c] = layout.shape.map(|n| n as usize);
-    let needed = h * w * c;
+    let needed = h.checked_mul(w).and_then(|n| n.checked_mul(c)).unwrap_or(usize::MAX);
     if values.len() != needed || input.len() != needed {
         return Err(TensorError::Count { needed, values: values.len(), input: input.len() });
     }
     let (pixel, channel) = if layout.channels_last { (c, 1) } else { (1, h * w) };
-    for (i, bytes) in input.chunks_exact_mut(c).enumerate() {
+    for (i, bytes) in input.chunks_exact_mut(c.max(1)).enumerate() {
         for (j, byte) in bytes.iter_mut().enumerate() {
             let at = i * pixel + j * channel;
             *byte = integer(values[at]).ok_or(TensorError::NotANumber(at))?.cast_unsigned();

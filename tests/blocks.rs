@@ -321,7 +321,16 @@ fn a_page_that_needs_nothing_from_elsewhere() {
     assert_eq!(json["ensemble"]["curve"].as_array().unwrap().len(), 2, "one block of ResNet-8 has an identity shortcut");
     let page = std::fs::read_to_string(folder.path("page.html")).unwrap();
     assert_eq!(page.len() as u64, number(&json, "bytes"));
-    for part in ["Error by layer", "Accuracy by method", "Time by layer", "Memory over time", "Residual blocks", "Accuracy for time", "Distributions", "top-1 of the float network"] {
+    for part in [
+        "Error by layer",
+        "Accuracy by method",
+        "Time by layer",
+        "Memory over time",
+        "Residual blocks",
+        "Accuracy for time",
+        "Distributions",
+        "top-1 of the float network",
+    ] {
         assert!(page.contains(part), "no {part}");
     }
     assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());

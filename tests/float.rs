@@ -171,16 +171,21 @@ fn node(op: &str, inputs: &[String], output: &str) -> Vec<u8> {
 }
 
 /// `x[i + 1] = x[i] + relu(x[i] · k)`, k being +1/64 and -1/64 in turn, as ONNX: values `x0` to `x{blocks}`.
-fn stream(blocks: usize) -> Vec<u8> {
+fn stream(blocks: usize, backwards: bool) -> Vec<u8> {
     let tensor = |name: &str, value: f32| field(5, &[vec![16, 1], field(9, &value.to_le_bytes()), field(8, name.as_bytes())].concat());
     let float = field(2, &field(1, &[8, 1]));
     let mut graph = [tensor("k0", 1.0 / 64.0), tensor("k1", -1.0 / 64.0), field(11, &[field(1, b"x0"), float].concat())].concat();
+    let mut nodes = Vec::new();
     for i in 0..blocks {
         let [x, scaled, made, next] = [format!("x{i}"), format!("m{i}"), format!("r{i}"), format!("x{}", i + 1)];
-        graph.extend(node("Mul", &[x.clone(), format!("k{}", i % 2)], &scaled));
-        graph.extend(node("Relu", &[scaled], &made));
-        graph.extend(node("Add", &[x, made], &next));
+        nodes.push(node("Mul", &[x.clone(), format!("k{}", i % 2)], &scaled));
+        nodes.push(node("Relu", &[scaled], &made));
+        nodes.push(node("Add", &[x, made], &next));
     }
+    if backwards {
+        nodes.reverse();
+    }
+    graph.extend(nodes.concat());
     [vec![8, 8], field(8, &[16, 13]), field(7, &graph)].concat()
 }
 
@@ -188,7 +193,7 @@ fn stream(blocks: usize) -> Vec<u8> {
 fn a_long_network_runs_in_parts() {
     let names = ["x7", "x100", "r101", "x250", "x500"].map(String::from);
     let input = FloatInput { name: "x0".into(), dims: vec![1, 2, 2, 1], bytes: false };
-    let made = FloatNet::new(&stream(500), Path::new("."), &input, &names).unwrap().run(&[-1.0, 0.5, 2.0, 0.0]).unwrap();
+    let made = FloatNet::new(&stream(500, false), Path::new("."), &input, &names).unwrap().run(&[-1.0, 0.5, 2.0, 0.0]).unwrap();
     let mut x = [-1.0f32, 2.0, 0.5, 0.0];
     let mut wanted = std::collections::HashMap::new();
     for i in 0..500u16 {
@@ -202,4 +207,11 @@ fn a_long_network_runs_in_parts() {
         let wanted = wanted[name];
         assert!(values.iter().zip(wanted).all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs()), "{name}: {values:?}, not {wanted:?}");
     }
+}
+
+#[test]
+fn nodes_in_another_order_than_they_run_in() {
+    let input = FloatInput { name: "x0".into(), dims: vec![1, 2, 2, 1], bytes: false };
+    let run = |backwards| FloatNet::new(&stream(150, backwards), Path::new("."), &input, &["x150".into()]).unwrap().run(&[-1.0, 0.5, 2.0, 0.0]).unwrap();
+    assert_eq!(run(true), run(false));
 }

@@ -230,6 +230,9 @@ fn what_does_not_fit(folder: &Folder, onnx: &str, data: &[u8]) {
         &[b"\x93NUMPY\x01\0v\0".as_slice(), format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1, 29, 12), }").as_bytes(), one]
             .concat(),
     );
+    folder.write("three.npy", &npy("<f4", "(3, 1, 29, 12)", &[one, &infinite, one].concat()));
+    folder.write("zeros.npy", &npy("<f4", "(1, 1, 29, 12)", &vec![0; one.len()]));
+    folder.write("huge.npy", &npy("<f4", "(1, 1, 29, 12)", &1e12f32.to_le_bytes().repeat(348)));
     folder.write("wrong.csv", b"1,3\n");
     folder.png("a.png", 12, 29, 0);
     let resnet = model("resnet8.onnx");
@@ -239,6 +242,11 @@ fn what_does_not_fit(folder: &Folder, onnx: &str, data: &[u8]) {
         (3, "run net.stone double.npy", &["<f8", "f32 or i8"]),
         (3, "eval net.stone --data short.npy", &["short.npy", "bytes"]),
         (3, "run net.stone nan.npy", &["nan.npy[0]", "value 2 is not a number"]),
+        (3, &format!("eval net.stone --data three.npy --against {onnx}"), &["not finite", "input 2"]),
+        (3, &format!("convert {onnx} -o x.stone --calib zeros.npy --preprocess tensor"), &["0e0", "--calib"]),
+        (3, &format!("convert {onnx} -o x.stone --calib huge.npy --preprocess tensor"), &["1e12", "--calib"]),
+        (3, &format!("convert {onnx} -o one.npy --calib one.npy --preprocess tensor"), &["one.npy", "inputs"]),
+        (2, &format!("calibrate {onnx} -o x.stone --calib one.npy --preprocess tensor"), &["pictures only", "--preprocess tensor"]),
         (3, "run net.stone a.png", &["a.png", "picture"]),
         (3, "eval net.stone --data a.png", &["a.png", "a picture where the network reads [1, 29, 12]"]),
         (3, "eval net.stone --data one.npy --truth wrong.csv", &["one.npy[0]", "wrong.csv"]),
@@ -260,5 +268,16 @@ fn what_does_not_fit(folder: &Folder, onnx: &str, data: &[u8]) {
     assert!(!folder.path("x.stone").exists());
     let skipped = folder.run("eval net.stone --data some.npy --skip-bad --json").json(0, "eval");
     assert_eq!(skipped["pictures"], 1);
-    folder.run(&format!("convert {onnx} -o y.stone --calib some.npy --skip-bad --preprocess tensor")).expect(0);
+    for data in ["some.npy", "three.npy"] {
+        let ran = folder.run(&format!("convert {onnx} -o y.stone --calib {data} --skip-bad --preprocess tensor")).expect(0);
+        assert!(
+            ran.err.contains(&format!("warning: skipped {data}[{}]: a value is infinite or not a number", usize::from(data == "three.npy"))),
+            "{}",
+            ran.err
+        );
+    }
+    let ran = folder.run("run net.stone some.npy --json").expect(3);
+    assert!(ran.err.contains("some.npy[0]: value 2 is not a number"), "{}", ran.err);
+    let labelled: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&labelled["pictures"][0]["path"], &labelled["bad"][0]["path"]), (&"some.npy[1]".into(), &"some.npy[0]".into()));
 }

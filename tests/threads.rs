@@ -8,6 +8,7 @@ use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use skipstone::session::Workers;
+use skipstone::shape::share;
 use skipstone::{Kernels, Model, PlanKind, Pool, Session, os};
 use std::panic::catch_unwind;
 use std::sync::Mutex;
@@ -141,4 +142,17 @@ fn threads_are_bound_where_asked() {
     })
     .join()
     .expect("bound as asked");
+}
+
+#[test]
+fn shares_of_any_size() {
+    for (n, parts) in [(0, 3), (7, 3), (usize::MAX, 4050), (2_073_600, 4050), (5, 9)] {
+        let mut next = 0;
+        for i in 0..parts {
+            let share = share(n, i, parts);
+            assert!(share.start == next && share.len().abs_diff(n / parts) <= 1, "{n} {parts} {i}: {share:?}");
+            next = share.end;
+        }
+        assert_eq!(next, n);
+    }
 }

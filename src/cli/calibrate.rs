@@ -43,7 +43,13 @@ pub struct CalibrateArgs {
 /// # Errors
 /// If an input is bad or the file cannot be written; with exit code 4 in a build without the converter.
 pub fn run(args: &CalibrateArgs, output: Output) -> Result {
-    let choice = [(args.choice.limit.is_some(), "--limit"), (args.choice.shard.is_some(), "--shard")];
+    let choice = [
+        (args.choice.limit.is_some(), "--limit"),
+        (args.choice.shard.is_some(), "--shard"),
+        (args.choice.skip_bad, "--skip-bad"),
+        (args.choice.exif, "--exif"),
+        (args.preprocess.stated(), "preprocessing"),
+    ];
     if let Some((_, flag)) = choice.into_iter().find(|(given, _)| *given && !args.merge.is_empty()) {
         return Err(CliError::usage(format!("{flag} cannot stand beside --merge"), "calibrate the shards first, then merge them"));
     }

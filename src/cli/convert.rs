@@ -55,7 +55,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "LIST|auto:PERCENT")]
     pub skip_blocks: Option<SkipBlocks>,
     /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip_blocks")]
     pub explain: bool,
     /// Labelled pictures to measure the accuracy on
     #[arg(long, value_name = "DATA")]

@@ -121,10 +121,9 @@ impl Calibration {
 
     pub(super) fn open(data: &Path, choice: &ChoiceArgs, geometry: Geometry) -> Result<Self> {
         let set = choice.open(data, None)?;
-        let finite = |values: &(Vec<f32>, bool)| values.0.iter().all(|v| v.is_finite());
-        let readable = |&i: &usize| match set.values(i) {
+        let readable = |&i: &usize| match set.finite(i) {
             Ok(None) => matches!(DataSet::unless_bad(set.load(i), true), Ok(Some(_))),
-            values => matches!(DataSet::unless_bad(values, true), Ok(Some(Some(values))) if finite(&values)),
+            values => matches!(DataSet::unless_bad(values, true), Ok(Some(_))),
         };
         let (good, bad): (Vec<usize>, _) = (0..set.len()).partition(|i| !choice.skip_bad || readable(i));
         let numbers = [&good, &bad].map(|part| part.iter().map(|&i| set.number(i)).collect());
@@ -157,16 +156,19 @@ impl Calibration {
     fn scale(&self, method: Method) -> Result<f32> {
         let (set, mut values) = (self.set()?, input::Values::default());
         for &i in &self.good {
-            let (what, help) = match set.values(i)? {
-                Some((floats, true)) if floats.iter().all(|v| v.is_finite()) => {
+            let (what, help) = match set.finite(i)? {
+                Some((floats, true)) => {
                     values.add(&floats);
                     continue;
                 }
-                Some((_, true)) => ("a value is infinite or not a number", "mend the data, or leave it out (--skip-bad)"),
                 Some((_, false)) => ("integers, --calib", "calibrate with f32: the scale of the input is chosen from its values"),
                 None => ("a picture, --preprocess tensor", "give an .npy of f32, or say how the pictures are prepared"),
             };
             return Err(CliError::input(format!("{}: {what}", set.name(i)), help));
+        }
+        if !values.countable() {
+            let what = format!("the largest magnitude is {:e}, --calib", values.largest());
+            return Err(CliError::input(what, "give values of which the largest lies between 1e-7 and 1e9: scale them, and let the network scale them back"));
         }
         Ok(values.scale(method))
     }
@@ -258,10 +260,17 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let start = Instant::now();
     let ranges = args.ranges.as_deref().map(|path| ranges(args, path)).transpose()?;
     let mut preprocess = args.preprocess.or(ranges.as_ref().map(|r| r.preprocess))?;
+    if preprocess.tensor.is_some() && args.ranges.is_some() {
+        return Err(CliError::usage(
+            "ranges are those of pictures: --ranges cannot stand beside --preprocess tensor",
+            "leave out --ranges: calibrate tensors with --calib",
+        ));
+    }
     let rungs = rungs(args)?;
     let labels = args.labels.as_deref().map(read_labels).transpose()?.unwrap_or_default();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
-    let inputs: Vec<&Path> = [&args.onnx, &data].into_iter().chain(&args.ranges).map(PathBuf::as_path).collect();
+    let others = [&args.ranges, &args.calib, &args.eval, &args.truth, &args.labels, &args.check_picture];
+    let inputs: Vec<&Path> = [&args.onnx, &data].into_iter().chain(others.into_iter().flatten()).map(PathBuf::as_path).collect();
     let staged = Staged::create(&args.output, &inputs)?;
     if !args.onnx.is_file() {
         let missing = std::fs::metadata(&args.onnx).err().unwrap_or_else(|| std::io::ErrorKind::InvalidInput.into());
@@ -277,10 +286,11 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         let stored = input::stored_scale(&args.onnx).map_err(|e| named(&args.onnx, e))?;
         *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
     }
-    let test = args.eval.as_deref().map(|data| open_eval(args, data)).transpose()?;
+    let exif = args.choice.exif || ranges.as_ref().is_some_and(|r| r.exif);
+    let test = args.eval.as_deref().map(|data| Ok::<_, CliError>(open_eval(args, data)?.with_exif(exif))).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();
     let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
-    let brought = if args.explain { Some(brought(args, &preprocess, rungs[0], &calibration, output)?) } else { None };
+    let brought = if args.explain { Some(brought(args, &preprocess, given(args)?, &calibration, output)?) } else { None };
     let pictures = test.as_ref().map(|set| (set, geometry));
     let skip = args.skip_blocks.as_ref().map(|choice| Skip::choose(args, choice, &preprocess, &calibration, pictures, output)).transpose()?;
     let skipped = skip.as_ref().map_or_else(Vec::new, Skip::blocks);
@@ -342,12 +352,17 @@ fn calibration_name(args: &ConvertArgs) -> String {
     args.eval.as_ref().or(args.calib.as_ref()).map_or_else(|| "--ranges".into(), |data| data.display().to_string())
 }
 
-/// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
-fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
+/// What was chosen with flags, or the default.
+fn given(args: &ConvertArgs) -> Result<quantize::Options> {
     let (scales, rounding, bias) = (args.scales.as_ref(), args.rounding.as_ref(), args.bias.as_ref());
     let method = chosen(args.method.as_ref(), "--method")?;
     let (scales, rounding, bias) = (chosen(scales, "--scales")?, chosen(rounding, "--rounding")?, chosen(bias, "--bias")?);
-    let given = quantize::Options { method, scales, rounding, bias, pair_safe: true, threads: args.threads.threads };
+    Ok(quantize::Options { method, scales, rounding, bias, pair_safe: true, threads: args.threads.threads })
+}
+
+/// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
+fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
+    let given @ quantize::Options { method: _, scales, rounding, .. } = given(args)?;
     if args.max_drop.is_none() {
         return Ok(vec![given]);
     }
@@ -404,7 +419,7 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
 }
 
 fn open_eval(args: &ConvertArgs, data: &Path) -> Result<DataSet> {
-    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(args.choice.exif))
+    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?)
 }
 
 /// A conversion and what it is worth.

@@ -102,6 +102,8 @@ pub enum DataError {
     Layout(String, Option<Vec<u32>>, Vec<u32>),
     /// The values of a tensor, by its name, are no input.
     Values(String, TensorError),
+    /// A tensor to calibrate with, by its name, has values without end or that are no numbers.
+    Infinite(String),
     /// The file of `--truth` cannot be used.
     Truth(PathBuf, TruthError),
     /// A picture (by its name) has no line in the file of `--truth`.
@@ -125,6 +127,7 @@ impl fmt::Display for DataError {
             Self::Layout(name, None, read) => write!(f, "{name}: a picture where the network reads {read:?}"),
             Self::Layout(name, Some(given), read) => write!(f, "{name}: a tensor {given:?} where the network reads {read:?}"),
             Self::Values(name, error) => write!(f, "{name}: {error}"),
+            Self::Infinite(name) => write!(f, "{name}: a value is infinite or not a number"),
             Self::Truth(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoTruth(name, truth) => write!(f, "no class for {name} in {}", truth.display()),
         }
@@ -147,7 +150,7 @@ impl DataError {
             Self::NpyBytes(..) => "copy or save it again",
             Self::Tensor(..) => "give pictures, or convert the network with --preprocess tensor",
             Self::Layout(..) => "save an .npy of f32 or i8 in the layout of the ONNX input, n in front",
-            Self::Values(..) => "mend the data, or leave it out (--skip-bad)",
+            Self::Values(..) | Self::Infinite(..) => "mend the data, or leave it out (--skip-bad)",
             Self::Truth(..) => "write one `file,class` a line (for .npy and .bin `index,class`), the class as a number from 0",
             Self::NoTruth(..) => "name each picture by its path in the folder or by its file name, then a comma and its class",
         }
@@ -294,6 +297,20 @@ impl DataSet {
         Ok(Some((values, floats)))
     }
 
+    /// As [`values`](Self::values), all of them finite.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a value is infinite or not a number.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn finite(&self, i: usize) -> Result<Option<(Vec<f32>, bool)>, DataError> {
+        match self.values(i)? {
+            Some((values, _)) if values.iter().any(|v| !v.is_finite()) => Err(DataError::Infinite(self.name(i))),
+            found => Ok(found),
+        }
+    }
+
     /// Makes the input of a network from tensor `i`.
     ///
     /// # Errors
@@ -399,7 +416,9 @@ fn array(path: &Path, bytes: u64) -> Result<Source, DataError> {
     let mut file = File::open(path).map_err(|error| DataError::Read(path.to_owned(), error.to_string()))?;
     let header = npy::header(&mut file).map_err(|error| DataError::Npy(path.to_owned(), error))?;
     let (kind, width) = match (header.kind.as_str(), header.shape.as_slice()) {
-        (_, [] | [0, ..]) => return Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape)),
+        (_, shape) if shape.is_empty() || shape.iter().any(|&n| n == 0 || n > u64::from(u32::MAX)) => {
+            return Err(DataError::NpyShape(path.to_owned(), header.kind, header.shape));
+        }
         ("|u1" | "<u1" | ">u1", [_, 1..=65_535, 1..=65_535, 3]) => (Kind::Pictures, 1),
         ("|i1" | "<i1" | ">i1", _) => (Kind::Integers, 1),
         ("<f4", _) => (Kind::Floats, 4),

@@ -177,6 +177,10 @@ impl Tally {
             let what = format!("the float network has {} classes, the .stone file {}", float.len(), scores.len());
             return Err(CliError::input(what, "give the ONNX file from which it was converted, --against"));
         }
+        if float.iter().any(|v| !v.is_finite()) {
+            let what = format!("the float network gives scores that are not finite, for input {} of those that were read", self.pictures);
+            return Err(CliError::input(what, "look for infinite values in it, and mend it or leave it out"));
+        }
         let scale = f64::from(scores.scale());
         for (q, &real) in scores.iter().zip(float) {
             self.signal += f64::from(real).powi(2);

@@ -73,8 +73,13 @@ impl PreprocessArgs {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn or(&self, known: Option<Preprocess>) -> Result<Preprocess> {
-        let stated = self.preprocess.is_some() || self.parts() || self.bgr;
-        known.filter(|_| !stated).map_or_else(|| self.get(), Ok)
+        known.filter(|_| !self.stated()).map_or_else(|| self.get(), Ok)
+    }
+
+    /// True if anything is said of it.
+    #[must_use]
+    pub const fn stated(&self) -> bool {
+        self.preprocess.is_some() || self.parts() || self.bgr
     }
 
     const fn parts(&self) -> bool {

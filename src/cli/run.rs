@@ -120,13 +120,14 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     }
     let (mut pictures, mut bad, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for path in &args.pictures {
-        let labelled =
-            if extension(path) == "npy" { runner.array(path, &mut pictures) } else { runner.file(path, args.exif).map(|labelled| pictures.push(labelled)) };
-        match labelled {
-            Ok(()) => {}
-            Err(error) => {
-                bad.push(Bad { path: path.display().to_string(), error: error.what.clone() });
-                errors.push(error);
+        let found = if extension(path) == "npy" { runner.array(path) } else { vec![(path.display().to_string(), runner.file(path, args.exif))] };
+        for (path, labelled) in found {
+            match labelled {
+                Ok(labelled) => pictures.push(labelled),
+                Err(error) => {
+                    bad.push(Bad { path, error: error.what.clone() });
+                    errors.push(error);
+                }
             }
         }
     }
@@ -137,7 +138,7 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
     if errors.len() > 1 {
         report.bad.iter().for_each(|bad| eprintln!("warning: skipped {}", bad.error));
         let paths: Vec<_> = report.bad.iter().map(|bad| bad.path.as_str()).collect();
-        let what = format!("{} of {} pictures are bad: {}", paths.len(), args.pictures.len(), paths.join(", "));
+        let what = format!("{} of {} pictures are bad: {}", paths.len(), paths.len() + report.pictures.len(), paths.join(", "));
         return Err(CliError::input(what, "the warnings say why: mend them or leave them out"));
     }
     errors.pop().map_or(Ok(()), Err)
@@ -164,13 +165,17 @@ impl Runner<'_> {
     }
 
     /// Labels all that is in an `.npy`.
-    fn array(&mut self, path: &Path, labelled: &mut Vec<Labelled>) -> Result {
-        let set = DataSet::open(path, None, None, None)?;
-        for i in 0..set.len() {
-            load(&set, i, false, &mut self.preparer, &mut self.input)?;
-            labelled.push(self.scored(set.name(i), None));
-        }
-        Ok(())
+    fn array(&mut self, path: &Path) -> Vec<(String, Result<Labelled>)> {
+        let set = match DataSet::open(path, None, None, None) {
+            Ok(set) => set,
+            Err(error) => return vec![(path.display().to_string(), Err(error.into()))],
+        };
+        let one = |i: usize| {
+            let name = set.name(i);
+            let loaded = load(&set, i, false, &mut self.preparer, &mut self.input);
+            (name.clone(), loaded.map(|_| self.scored(name, None)))
+        };
+        (0..set.len()).map(one).collect()
     }
 
     fn frames(&mut self, raw: Raw, mut from: impl Read) -> Result {

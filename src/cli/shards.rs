@@ -83,7 +83,7 @@ fn one(args: &CalibrateArgs, onnx: &Path, data: &Path, output: Output) -> Result
     if preprocess.tensor.is_some() {
         return Err(CliError::usage("calibrate counts pictures only, --preprocess tensor", "convert tensors with `skipstone convert --calib`"));
     }
-    let staged = Staged::create(&args.output, &[onnx, &PathBuf::from(format!("{}.data", onnx.display()))])?;
+    let staged = Staged::create(&args.output, &[onnx, &PathBuf::from(format!("{}.data", onnx.display())), data])?;
     let pictures = Calibration::open(data, &args.choice, Geometry::from(preprocess))?;
     if args.choice.shard.is_none() {
         pictures.some(data)?;

@@ -14,6 +14,8 @@ use std::vec::Vec;
 /// The first bytes of a file.
 pub const MAGIC: [u8; 8] = *b"\x89CALIB\r\n";
 const VERSION: u32 = 0;
+/// Pixels a side that pictures are resized or cropped to, at most.
+const SIDES: u32 = 65_535;
 /// A set has at most this many pictures: the counts of each of its groups fit 32 bits.
 pub const PICTURES_LIMIT: usize = 1 << 21;
 
@@ -267,6 +269,15 @@ impl Calib {
         let mut four = || Ok::<_, Damage>([bytes.real()?, bytes.real()?, bytes.real()?, bytes.real()?]);
         let (mean, deviation) = (four()?, four()?);
         let preprocess = Preprocess { resize, crop: (crop != 0).then_some(crop_size), bgr: bgr != 0, scale, mean, deviation, tensor: None };
+        let side = |n: u32| (1..=SIDES).contains(&n);
+        let flags = [crop, bgr, exif].iter().all(|&flag| flag <= 1);
+        let resized = !matches!(resize, Resize::Shorter(n) if !side(n));
+        let cropped = if crop == 0 { crop_size == [0, 0] } else { crop_size.into_iter().all(side) };
+        let positive = |v: &f32| v.is_finite() && *v > 0.0;
+        let normalized = positive(&scale) && deviation[..3].iter().all(positive) && mean[..3].iter().all(|v| v.is_finite());
+        if !(flags && resized && cropped && normalized) {
+            return Err(bytes.damage("the preprocessing is none").into());
+        }
         let of = bytes.length(PICTURES_LIMIT)?;
         let mut numbers = || bytes.take(of.div_ceil(8)).map(|bits| Numbers(bits.to_vec()));
         let (seen, bad) = (numbers()?, numbers()?);

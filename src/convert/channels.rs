@@ -35,7 +35,15 @@ impl Channels {
             *self = Self::new(channels);
         }
         let group = i % GROUPS;
-        let magnitude = |v: f32| if nonnegative { v.max(0.0) } else { v.abs() };
+        let magnitude = |v: f32| {
+            if !nonnegative {
+                v.abs()
+            } else if v > 0.0 {
+                v
+            } else {
+                0.0
+            }
+        };
         let tops = &mut self.tops[group];
         for pixel in values.chunks_exact(channels) {
             tops.iter_mut().zip(pixel).for_each(|(t, &v)| *t = t.max(magnitude(v)));

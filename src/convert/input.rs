@@ -22,11 +22,23 @@ impl Values {
         }
     }
 
+    /// The largest magnitude.
+    #[must_use]
+    pub const fn largest(&self) -> f32 {
+        self.0.max
+    }
+
+    /// True if the histogram tells such values apart: the largest is not 0, and neither tiny nor huge.
+    #[must_use]
+    pub fn countable(&self) -> bool {
+        (1e-7..=1e9).contains(&self.0.max)
+    }
+
     /// The real value of one step of S8 for such values.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the scale is kept in f32")]
     pub fn scale(&self, method: Method) -> f32 {
-        ((largest(&self.0, levels(DataType::S8), method) / levels(DataType::S8)) as f32).max(f32::MIN_POSITIVE)
+        (largest(&self.0, levels(DataType::S8), method) / levels(DataType::S8)) as f32
     }
 }
 

@@ -52,7 +52,12 @@ fn value(name: &str) -> ValueInfoProto {
 /// Where the nodes may be cut, [`NODES`] apart or more: how many stand before, and the value that passes.
 fn cuts(nodes: &[NodeProto], inputs: &[ValueInfoProto]) -> Vec<(usize, Option<String>)> {
     let last: HashMap<&str, usize> = nodes.iter().enumerate().flat_map(|(i, n)| n.input.iter().map(move |v| (v.as_str(), i))).collect();
+    let made: HashMap<&str, usize> = nodes.iter().enumerate().flat_map(|(i, n)| n.output.iter().map(move |v| (v.as_str(), i))).collect();
     let mut cuts: Vec<(usize, Option<String>)> = Vec::new();
+    // Nodes in another order than they run in cannot be cut.
+    if nodes.iter().enumerate().any(|(i, n)| n.input.iter().any(|v| made.get(v.as_str()).is_some_and(|&m| m >= i))) {
+        return cuts;
+    }
     let mut alive: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).filter(|v| last.contains_key(v)).collect();
     for (i, node) in nodes.iter().enumerate() {
         alive.retain(|v| last[v] > i);

@@ -121,14 +121,25 @@ fn check_network(model: &Model<'_>) -> Result<()> {
     }
     let product = |sizes: &[u32]| sizes.iter().map(|&v| u64::from(v)).product::<u64>();
     let bytes = product(&[h, w, c]);
-    let fits = |t: &TensorInput| t.scale.is_normal() && t.scale > 0.0 && t.sizes.iter().all(|&n| n <= SIZE_LIMIT) && product(t.dimensions()) == bytes;
+    let fits = |t: &TensorInput| {
+        t.scale.is_normal()
+            && t.scale > 0.0
+            && t.sizes.iter().all(|&n| n <= SIZE_LIMIT)
+            && t.sizes.iter().skip_while(|n| **n > 0).all(|&n| n == 0)
+            && product(t.dimensions()) == bytes
+    };
     if model.tensor().is_some_and(|t| !fits(&t)) {
         return fail(at, "network", "the layout of the input does not fit its size, or its scale is not above 0");
     }
     if !model.picture.is_empty() && model.picture.len() as u64 != bytes {
         return fail(byte_of(model, model.picture), "picture", "it has not the size of the input");
     }
-    if preprocess.crop.is_some_and(|crop| crop != [h, w]) || word(model.network, network::RESIZE) > 2 || word(model.network, network::RESIZE_TO) > SIZE_LIMIT {
+    let pictures = model.tensor().is_none();
+    if pictures
+        && (preprocess.crop.is_some_and(|crop| crop != [h, w])
+            || word(model.network, network::RESIZE) > 2
+            || word(model.network, network::RESIZE_TO) > SIZE_LIMIT)
+    {
         return fail(at, "network", "the preprocessing does not fit the input");
     }
     if model.plans.is_empty() || model.plans.len() > PlanKind::ALL.len() || model.checks.len() != model.steps.len() {

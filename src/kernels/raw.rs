@@ -25,6 +25,8 @@ pub mod windows;
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
 use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
+use crate::shape::share;
+use core::ops::Range;
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
 #[derive(Clone, Copy)]
@@ -240,7 +242,7 @@ impl Job {
         let band = (piece / self.pixels).clamp(1, self.rows);
         for top in (0..self.rows).step_by(band) {
             for part in 0..parts {
-                let (left, right) = (part * self.pixels / parts, (part + 1) * self.pixels / parts);
+                let Range { start: left, end: right } = share(self.pixels, part, parts);
                 let rows = band.min(self.rows - top);
                 let mut panel = 0;
                 while panel < self.panels {

@@ -11,7 +11,7 @@ pub mod rows;
 pub mod table;
 
 use crate::pack::{LANES, panels};
-use crate::shape::View;
+use crate::shape::{View, share};
 use core::ops::Range;
 
 /// How the output of a step is divided.
@@ -45,7 +45,7 @@ impl Units {
     /// The units of part `i` of `n` nearly equal parts.
     #[must_use]
     pub const fn part(&self, i: usize, n: usize) -> Range<usize> {
-        self.count * i / n..self.count * (i + 1) / n
+        share(self.count, i, n)
     }
 }
 

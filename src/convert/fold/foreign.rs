@@ -164,6 +164,10 @@ impl<'a> Folder<'a> {
         Some(StepOp::Conv(Conv { window: *window, groups, weights, steps, bias: vec![0.0; channels], second: Second::None }))
     }
 
+    fn is_concat(&self, tensor: TensorId) -> bool {
+        self.steps.iter().any(|s| s.output == tensor && matches!(s.op, StepOp::Concat(_)))
+    }
+
     /// The operation of a new step over `input`, and how its result is stored where its operands say that.
     pub(super) fn inherited(&self, op: StepOp, input: TensorId) -> (StepOp, Option<Quantization>) {
         let foreign = self.tensors[input].foreign;
@@ -176,6 +180,11 @@ impl<'a> Folder<'a> {
             StepOp::AveragePool { ref window, include_pad } if self.zero(input) != 0 => match self.summed(window, include_pad, input) {
                 Some(sum) => (sum, None),
                 None => (op, foreign),
+            },
+            // The parts have scales of their own, which a mean keeps in one ratio; as a convolution it has a ratio for each channel.
+            StepOp::AveragePool { ref window, include_pad } if foreign.is_none() && self.is_concat(input) => match self.summed(window, include_pad, input) {
+                Some(StepOp::Conv(sum)) => (StepOp::Conv(Conv { steps: Vec::new(), ..sum }), None),
+                _ => (op, None),
             },
             _ => (op, None),
         }
