@@ -278,7 +278,7 @@ fn patterns_become_these_steps() {
         ("functions", "Conv Function Conv Function Conv Function Conv Function Convr Conv Function Add Function Conv Function Function Mean Conv"),
         ("preactivation", "Conv Affiner Convr Conv+ Affiner Convr Conv+ Affiner Conv+ Affiner Mean Conv"),
         ("affines", "Convr Convr Max Affine Convr Groupr Mean Conv"),
-        ("dense", "Convr Convr Concat Convr Concat Convr Concat Conv Affiner Conv Max Affiner Concatr Affiner Concat Mean Conv"),
+        ("dense", "Convr Convr Concat Convr Concat Convr Concat Conv Affiner Conv Max Affiner Concatr Affiner Concat Group Conv"),
         ("split13", "Convr Convr Slice Convr Slice Add Convr Slice Add Groupr Slice Mean Concat Conv+r Mean Conv"),
         ("slices", "Conv Function Slice Mean Convr Conv Function Slice Conv Gate Function Concat Conv Mean Conv"),
         ("branches", "Convr Convr Convr Groupr Convr Mean Conv"),
