@@ -67,6 +67,7 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
 ///
 /// # Safety
 /// As [`tile`].
+#[inline(always)]
 pub unsafe fn finish(sums: &mut [Sums], narrow: Option<Narrow>, job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
