@@ -287,7 +287,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
     }
     let exif = args.choice.exif || ranges.as_ref().is_some_and(|r| r.exif);
-    let test = args.eval.as_deref().map(|data| Ok::<_, CliError>(open_eval(args, data)?.with_exif(exif))).transpose()?;
+    let test = args.eval.as_deref().map(|data| open_eval(args, data, exif)).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();
     let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
     let brought = if args.explain { Some(brought(args, &preprocess, given(args)?, &calibration, output)?) } else { None };
@@ -362,13 +362,13 @@ fn given(args: &ConvertArgs) -> Result<quantize::Options> {
 
 /// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
 fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
-    let given @ quantize::Options { method: _, scales, rounding, .. } = given(args)?;
+    let given = given(args)?;
     if args.max_drop.is_none() {
         return Ok(vec![given]);
     }
     let quick = quantize::Options {
-        scales: if args.scales.is_none() { Scales::Tensor } else { scales },
-        rounding: if args.rounding.is_none() { Rounding::Nearest } else { rounding },
+        scales: if args.scales.is_none() { Scales::Tensor } else { given.scales },
+        rounding: if args.rounding.is_none() { Rounding::Nearest } else { given.rounding },
         ..given
     };
     let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)].map(|method| quantize::Options { method, ..given });
@@ -418,8 +418,8 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect())
 }
 
-fn open_eval(args: &ConvertArgs, data: &Path) -> Result<DataSet> {
-    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?)
+fn open_eval(args: &ConvertArgs, data: &Path, exif: bool) -> Result<DataSet> {
+    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif))
 }
 
 /// A conversion and what it is worth.

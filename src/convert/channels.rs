@@ -1,6 +1,7 @@
 //! Histograms of the channels of a tensor. Their bins lie where each channel's largest magnitude wants them, and still the counts do not depend on the order of the pictures.
 
 use super::bytes::{Damage, Reader, Writer};
+use super::histogram::count_of;
 use std::vec::Vec;
 
 /// Binary places of the mantissa that tell bins apart.
@@ -189,20 +190,14 @@ impl Channels {
     /// How many values of channel `c` are too small for a bin.
     #[must_use]
     pub fn small(&self, groups: &[usize], c: usize) -> f64 {
-        groups.iter().map(|&g| real(self.small[g][c])).sum()
+        groups.iter().map(|&g| count_of(self.small[g][c])).sum()
     }
 
     /// Mean and mean square of the magnitudes of channel `c`, zeros included.
     #[must_use]
     pub fn moments(&self, c: usize) -> [f64; 2] {
-        let n = real(self.seen.iter().sum()).max(1.0);
+        let n = count_of(self.seen.iter().sum()).max(1.0);
         let sums = self.bins(&ALL, c).iter().fold([0.0, 0.0], |[s, q], (x, count)| [s + x * count, q + x * x * count]);
         sums.map(|v| v / n)
     }
-}
-
-/// Counts stay below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-const fn real(count: u64) -> f64 {
-    count as f64
 }

@@ -4,7 +4,7 @@ use super::bytes::{Damage, Reader, Writer};
 use super::calibrate::{Statistics, TensorStatistics};
 use super::channels::Channels;
 use super::graph::{Network, Op};
-use super::histogram::Histogram;
+use super::histogram::{Histogram, count_of};
 use std::string::String;
 use std::vec::Vec;
 
@@ -47,7 +47,7 @@ impl Sums {
                 *q += f64::from(v) * f64::from(v);
             }
         }
-        let pixels = real(values.len() as u64) / real(channels as u64).max(1.0);
+        let pixels = count_of(values.len() as u64) / count_of(channels as u64).max(1.0);
         for (sum, term) in self.0.iter_mut().flatten().zip(means.iter().chain(&squares)) {
             *sum = whole(term / pixels.max(1.0) * UNIT).and_then(|term| sum.checked_add(term)).ok_or(Overflow)?;
         }
@@ -68,7 +68,7 @@ impl Sums {
     /// Mean and mean square of each channel over so many pictures.
     #[must_use]
     pub fn moments(&self, pictures: u64) -> Vec<[f64; 2]> {
-        let mean = |sum: &i128| nearest(*sum) / UNIT / real(pictures.max(1));
+        let mean = |sum: &i128| nearest(*sum) / UNIT / count_of(pictures.max(1));
         self.0[0].iter().zip(&self.0[1]).map(|(s, q)| [mean(s), mean(q)]).collect()
     }
 
@@ -143,7 +143,7 @@ impl Counts {
     #[must_use]
     pub fn statistics(self, network: &Network) -> Statistics {
         let moments: Vec<_> = self.steps.iter().map(|s| s.sums.moments(self.pictures)).collect();
-        let variance = |m: &Vec<[f64; 2]>| m.iter().map(|[mean, square]| square - mean * mean).sum::<f64>() / real(m.len() as u64).max(1.0);
+        let variance = |m: &Vec<[f64; 2]>| m.iter().map(|[mean, square]| square - mean * mean).sum::<f64>() / count_of(m.len() as u64).max(1.0);
         let variances = moments.iter().map(variance).collect();
         let means = moments.iter().map(|m| m.iter().map(|[mean, _]| *mean).collect()).collect();
         let input = self.input.moments(self.pictures);
@@ -209,10 +209,4 @@ fn whole(value: f64) -> Option<i128> {
 #[expect(clippy::cast_precision_loss, reason = "that is what it is for")]
 const fn nearest(value: i128) -> f64 {
     value as f64
-}
-
-/// Counts stay below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-const fn real(count: u64) -> f64 {
-    count as f64
 }

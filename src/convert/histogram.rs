@@ -68,6 +68,6 @@ impl Histogram {
 
 /// Counts stay below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-const fn count_of(count: u64) -> f64 {
+pub(super) const fn count_of(count: u64) -> f64 {
     count as f64
 }

@@ -25,6 +25,8 @@ pub mod windows;
 use super::{BlockSecond, ConvBlock, Source, scalar, words};
 use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
+use crate::shape::share;
+use core::ops::Range;
 
 /// One convolution as a tile reads it. The pointers stay inside their slices for every pixel of the block: [`ConvBlock::check`] has proven it.
 #[derive(Clone, Copy)]
@@ -237,12 +239,10 @@ impl Job {
         let piece = if self.main.many { usize::MAX } else { cut.piece / (self.main.out_pixel + self.out_pixel + second).max(1) };
         let (_, widest) = shape(self.panels);
         let parts = self.pixels.div_ceil((piece / widest).max(1).saturating_mul(widest));
-        let (least, more) = (self.pixels / parts, self.pixels % parts);
-        let start = |part: usize| part * least + part.min(more);
         let band = (piece / self.pixels).clamp(1, self.rows);
         for top in (0..self.rows).step_by(band) {
             for part in 0..parts {
-                let (left, right) = (start(part), start(part + 1));
+                let Range { start: left, end: right } = share(self.pixels, part, parts);
                 let rows = band.min(self.rows - top);
                 let mut panel = 0;
                 while panel < self.panels {
@@ -275,9 +275,13 @@ impl Job {
 
 fn plain(block: &ConvBlock<'_>) -> bool {
     let rows = block.param_rows();
-    let fits = |line: &[u8; 64], bits: u32| words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w));
     let skip = matches!(block.second, BlockSecond::Skip { .. });
     block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
+}
+
+/// True if the words of a line are numbers of so many bits, 1 to 32.
+fn fits(line: &[u8; 64], bits: u32) -> bool {
+    words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w))
 }
 
 /// How a set wants a block to be cut into tiles.

@@ -1,7 +1,7 @@
 //! Additions as the vector sets compute them: panel by panel over many pixels, with the parameters made ready once.
 
-use super::{Job, PIECE, Reads, Second};
-use crate::kernels::{AddRow, reach, scalar, words};
+use super::{Job, PIECE, Reads, Second, fits};
+use crate::kernels::{AddRow, reach, scalar};
 use crate::pack::{LANES, Taps, params};
 use core::ops::Range;
 
@@ -85,7 +85,6 @@ pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range
 
 /// True if the doubles of all multipliers fit into 32 bits and the shifted factors into 16, as a converter sees to it.
 fn plain(row: &AddRow<'_>) -> bool {
-    let fits = |line: &[u8; 64], bits: u32| bits <= 32 && words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w));
     let panel = |p: &[[u8; 64]]| fits(&p[params::MULTIPLIER], 31) && [params::K1, params::K2].iter().all(|&k| row.p < 16 && fits(&p[k], 16 - row.p));
     row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).all(panel)
 }
