@@ -191,7 +191,7 @@ impl Bench {
                 Add::Nothing => BlockSecond::None,
                 Add::Skip => {
                     let bytes = &self.second[1600 + y * size * channels..];
-                    BlockSecond::Skip { bytes, out_row: size * channels, out_pixel: channels, first: 0, channels, signed: false }
+                    BlockSecond::Skip { bytes, out_row: size * channels, out_pixel: channels, first: 0, channels, kind: DataType::U8 }
                 }
                 Add::Projection(inputs, stride) => {
                     let row = ((size - 1) * stride + 1) * inputs;
@@ -359,7 +359,7 @@ fn additions(kernels: Kernels) {
             kernels.add(&mut AddRow {
                 x: (&x, pixel),
                 y: (if operands == 2 { &y } else { &x }, pixel),
-                signed: [false; 2],
+                kinds: [DataType::U8; 2],
                 params: &params,
                 p: 0,
                 out: (&mut out, channels),

@@ -35,6 +35,21 @@ impl DataType {
         }
     }
 
+    /// The element at the front of `bytes`, little-endian.
+    ///
+    /// # Panics
+    /// If there are fewer bytes than an element has.
+    #[must_use]
+    #[inline(always)]
+    pub const fn read(self, bytes: &[u8]) -> i32 {
+        match self {
+            Self::U8 => bytes[0] as i32,
+            Self::S8 => bytes[0].cast_signed() as i32,
+            Self::S16 => i16::from_le_bytes([bytes[0], bytes[1]]) as i32,
+            Self::I32 => i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        }
+    }
+
     /// `value` brought into the range of the type.
     #[must_use]
     pub const fn clamp(self, value: i32) -> i32 {

@@ -221,14 +221,7 @@ impl<'a> TensorBytes<'a> {
     /// The integer values, row by row, pixel by pixel, without padding channels.
     pub fn values(&self) -> impl Iterator<Item = i32> + use<'a> {
         let (kind, flip) = (self.view.kind, self.flip);
-        self.pixels().flat_map(move |p| {
-            p.chunks_exact(kind.bytes()).map(move |b| match kind {
-                DataType::U8 => i32::from(b[0] ^ flip),
-                DataType::S8 => i32::from(b[0].cast_signed()),
-                DataType::S16 => i32::from(i16::from_le_bytes([b[0], b[1]])),
-                DataType::I32 => i32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-            })
-        })
+        self.pixels().flat_map(move |p| p.chunks_exact(kind.bytes()).map(move |b| kind.read(b) ^ i32::from(flip)))
     }
 
     /// CRC-32 of the values' little-endian bytes.

@@ -147,7 +147,7 @@ pub mod tensor {
     pub const SCALE: usize = 10;
     /// Offset of one f32 per channel in the weights, instead of the one scale; or none.
     pub const CHANNEL_SCALES: usize = 11;
-    /// Stored value that stands for zero. Always 0 in this version.
+    /// Stored value that stands for zero, i32; like the scale it is for reports: biases and padding bytes have absorbed it.
     pub const ZERO: usize = 12;
 }
 

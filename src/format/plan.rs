@@ -149,6 +149,12 @@ impl<'a> TensorRecord<'a> {
         scales.as_chunks::<4>().0.get(c).map_or_else(|| float(self.record, tensor::SCALE), |s| f32::from_le_bytes(*s))
     }
 
+    /// The stored value that stands for zero.
+    #[must_use]
+    pub const fn zero(&self) -> i32 {
+        word(self.record, tensor::ZERO).cast_signed()
+    }
+
     pub(super) const fn word(&self, index: usize) -> u32 {
         word(self.record, index)
     }

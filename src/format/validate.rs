@@ -264,7 +264,7 @@ fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
     let at = byte_of(&plan.model(), record.record());
     let view = record.view();
     let sizes = [view.h, view.w, view.c];
-    if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 || record.word(tensor::ZERO) != 0 {
+    if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 || view.kind.clamp(record.zero()) != record.zero() {
         return fail(at, "tensor", "its shape or type is not known");
     }
     let scales = record.word(tensor::CHANNEL_SCALES);
@@ -315,7 +315,14 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     if record.operands().map(view).any(|operand| overlap(&operand, &output)) {
         return fail(at, "step", "its output lies on one of its inputs");
     }
-    if record.operands().map(view).any(|operand| !bytes_type(&operand)) || output.is_picture() {
+    // What is added may have 16 bits; all else that is read has 8.
+    let added = |i: usize| match code {
+        op::ADD => true,
+        op::GATE => record.third() == Some(i) && record.input() != i,
+        _ => code == op::CONV && record.word(step::SECOND_KIND) == 1 && record.second() == Some(i) && record.input() != i,
+    };
+    let readable = |i: usize| bytes_type(&view(i)) || view(i).kind == DataType::S16 && added(i);
+    if !record.operands().all(readable) || output.is_picture() {
         return fail(at, "step", "it cannot read or write tensors of this type");
     }
     if code == op::GATE && second.is_none() {

@@ -246,7 +246,7 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
             unroll!(p < P => bytes[p] = vld1q_s8(at.wrapping_add(skip.step(&t, p)).cast()));
         } else {
             // A lane that meets no channel takes the byte that stands for 0.
-            let zero = if skip.signed { 0 } else { SIGNED_FLIP };
+            let zero = if matches!(skip.kind, DataType::S8) { 0 } else { SIGNED_FLIP };
             unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
         let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
@@ -399,7 +399,7 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = vdupq_n_s32(addition.p.cast_signed());
         let shifted = |row| line(&addition.job, panel, row).map(|v| vshlq_s32(v, shift));
         let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
-        for (k, signed) in factors.iter().zip(addition.signed) {
+        for (k, signed) in factors.iter().zip(addition.signed()) {
             // A byte of a U8 value lacks 128.
             let missing = if signed { 0 } else { 128 };
             unroll!(q < 4 => bias[q] = vmlaq_n_s32(bias[q], k[q], missing));

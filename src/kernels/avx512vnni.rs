@@ -129,7 +129,7 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
         if job.plain {
             match &job.second {
                 Second::None => {}
-                Second::Skip(skip) if skip.signed => add_skip::<N, P, true>(&mut acc, job, skip, t),
+                Second::Skip(skip) if matches!(skip.kind, DataType::S8) => add_skip::<N, P, true>(&mut acc, job, skip, t),
                 Second::Skip(skip) => add_skip::<N, P, false>(&mut acc, job, skip, t),
                 Second::Projection(reads) => {
                     let mut sums = acc;
@@ -410,7 +410,7 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
         let shifted = |row| _mm512_sll_epi32(line(&addition.job, Tile::of(0, 1, panel), 0, row), shift);
         let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
-        for (k, _) in factors.iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+        for (k, _) in factors.iter().zip(addition.signed()).filter(|(_, signed)| *signed) {
             bias = _mm512_sub_epi32(bias, _mm512_slli_epi32::<7>(*k));
         }
         let two = _mm512_test_epi32_mask(factors[1], factors[1]) != 0;

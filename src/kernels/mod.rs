@@ -297,8 +297,8 @@ pub enum BlockSecond<'a> {
         first: isize,
         /// Channels of the skip; lanes that meet none of them take 0.
         channels: usize,
-        /// True for S8, false for U8.
-        signed: bool,
+        /// Type of the skip: U8, S8 or S16.
+        kind: DataType,
     },
     /// Another convolution: `acc = bias + K1·sum + K2·sum2`.
     Projection {
@@ -377,7 +377,9 @@ impl ConvBlock<'_> {
         assert!(self.out.len() >= reach(&[(rows, self.out_row), (pixels, self.out_pixel)], self.channels.saturating_mul(self.kind.bytes())));
         match self.second {
             BlockSecond::None => {}
-            BlockSecond::Skip { bytes, out_row, out_pixel, channels, .. } => assert!(bytes.len() >= reach(&[(rows, out_row), (pixels, out_pixel)], channels)),
+            BlockSecond::Skip { bytes, out_row, out_pixel, channels, kind, .. } => {
+                assert!(!matches!(kind, DataType::I32) && bytes.len() >= reach(&[(rows, out_row), (pixels, out_pixel)], channels.saturating_mul(kind.bytes())));
+            }
             BlockSecond::Projection { source, taps, weights } => {
                 assert!(lines(&taps) > 0 && source.bytes.len() >= source.reach(&taps, rows, pixels));
                 assert!(weights.len() >= lines(&taps));
@@ -427,8 +429,8 @@ pub struct AddRow<'a> {
     pub x: (&'a [u8], usize),
     /// Second operand.
     pub y: (&'a [u8], usize),
-    /// True where the operand is S8.
-    pub signed: [bool; 2],
+    /// Types of the operands: U8, S8 or S16.
+    pub kinds: [DataType; 2],
     /// Rows of 16 words, 5 a panel: bias, (unused), M, K2, K1.
     pub params: &'a [[u8; 64]],
     /// Binary places by which the sum is shifted left before it is rounded.

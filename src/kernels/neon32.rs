@@ -128,7 +128,7 @@ unsafe fn add_skip(sums: &mut [Sums], panel: &SignedPanel, skip: &Skip, t: Tile)
     for (p, sums) in sums.iter_mut().enumerate() {
         let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
         // SAFETY: the lanes meet channels; one that meets none takes the byte that stands for 0.
-        let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if skip.signed { 0 } else { SIGNED_FLIP }) });
+        let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if matches!(skip.kind, DataType::S8) { 0 } else { SIGNED_FLIP }) });
         // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
         unsafe { multiply_add(sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr())) };
     }

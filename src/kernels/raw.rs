@@ -93,7 +93,7 @@ pub struct Skip {
     pub out_pixel: usize,
     first: isize,
     channels: usize,
-    pub signed: bool,
+    pub kind: DataType,
     jump: usize,
 }
 
@@ -107,7 +107,8 @@ impl Skip {
     /// Where lane 0 of a panel meets the skip; only the lanes of [`Self::lanes`] lie inside its slice.
     #[inline(always)]
     pub const fn at(&self, row: usize, pixel: usize, panel: usize) -> *const u8 {
-        self.bytes.wrapping_add(row * self.out_row + pixel * self.out_pixel + panel * LANES).wrapping_offset(self.first)
+        let channel = (panel * LANES).cast_signed() + self.first;
+        self.bytes.wrapping_add(row * self.out_row + pixel * self.out_pixel).wrapping_offset(channel * self.kind.bytes().cast_signed())
     }
 
     /// The lanes of a panel that meet a channel, one bit a lane.
@@ -177,8 +178,8 @@ impl Job {
         block.check();
         let second = match &block.second {
             BlockSecond::None => Second::None,
-            &BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
-                Second::Skip(Skip { bytes: bytes.as_ptr(), out_row, out_pixel, first, channels, signed, jump: jump(out_row, out_pixel, block.pixels) })
+            &BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, kind } => {
+                Second::Skip(Skip { bytes: bytes.as_ptr(), out_row, out_pixel, first, channels, kind, jump: jump(out_row, out_pixel, block.pixels) })
             }
             BlockSecond::Projection { source, taps, weights } => Second::Projection(Reads::new(source, *taps, weights, block.pixels)),
         };
@@ -275,7 +276,11 @@ impl Job {
 
 fn plain(block: &ConvBlock<'_>) -> bool {
     let rows = block.param_rows();
-    let skip = matches!(block.second, BlockSecond::Skip { .. });
+    let skip = match block.second {
+        BlockSecond::Skip { kind: DataType::S16, .. } => return false,
+        BlockSecond::Skip { .. } => true,
+        BlockSecond::None | BlockSecond::Projection { .. } => false,
+    };
     block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
 }
 
@@ -367,9 +372,9 @@ pub unsafe fn finish<const FLIP: u8>(sums: &mut [[i32; LANES]], job: &Job, row: 
             let (lanes, at, k2) = (skip.lanes(panel + n), skip.at(row, pixel, panel + n), line(params::K2));
             for (lane, sum) in sums.iter_mut().enumerate().filter(|(lane, _)| lanes >> lane & 1 != 0) {
                 // SAFETY: the lane meets a channel.
-                let byte = unsafe { *at.wrapping_add(lane) };
-                let x = if skip.signed { i32::from(byte.cast_signed()) } else { i32::from(byte ^ FLIP) };
-                *sum = sum.wrapping_add(x.wrapping_mul(k2[lane]));
+                let element = unsafe { core::slice::from_raw_parts(at.wrapping_add(lane * skip.kind.bytes()), skip.kind.bytes()) };
+                let flip = if matches!(skip.kind, DataType::U8) { i32::from(FLIP) } else { 0 };
+                *sum = sum.wrapping_add((skip.kind.read(element) ^ flip).wrapping_mul(k2[lane]));
             }
         }
         let m = line(params::MULTIPLIER);
@@ -439,7 +444,7 @@ impl SignedPanel {
             Second::Skip(skip) => {
                 let k2 = line(params::K2);
                 (panel.lanes, panel.k2) = (skip.lanes(index), k2.map(|k| k as i16));
-                if !skip.signed && job.plain {
+                if matches!(skip.kind, DataType::U8) && job.plain {
                     panel.first = sum(panel.first, k2.map(|k| k << 7));
                 }
             }

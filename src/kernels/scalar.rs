@@ -83,11 +83,11 @@ fn lanes(block: &ConvBlock<'_>, row: usize, pixel: usize, panel: usize) -> [i32;
     let mut acc = dot(&block.source, &block.taps, weights, words(&params[params::SUM]), row, pixel);
     match &block.second {
         BlockSecond::None => {}
-        BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
+        BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, kind } => {
             let k2 = words(&params[params::K2]);
             for (lane, a) in acc.iter_mut().enumerate() {
                 let channel = (panel * LANES + lane).checked_add_signed(*first).filter(|c| c < channels);
-                let skip = channel.map_or(0, |c| byte::<0>(bytes[row * out_row + pixel * out_pixel + c], *signed));
+                let skip = channel.map_or(0, |c| kind.read(&bytes[row * out_row + pixel * out_pixel + c * kind.bytes()..]));
                 *a = a.wrapping_add(skip.wrapping_mul(k2[lane]));
             }
         }
@@ -123,12 +123,6 @@ fn dot(source: &Source<'_>, taps: &Taps, weights: &[[u8; 64]], sums: [i32; LANES
         }
     }
     acc
-}
-
-/// The value of a byte of a set that stores U8 XOR `FLIP`.
-#[inline(always)]
-fn byte<const FLIP: u8>(value: u8, signed: bool) -> i32 {
-    if signed { i32::from(value.cast_signed()) } else { i32::from(value ^ FLIP) }
 }
 
 /// Writes `values`, clamped to `kind`, to the front of `out`, for a set that stores U8 XOR `flip`.
@@ -276,19 +270,18 @@ pub(super) fn mean(row: &mut PoolRow<'_>, pixel: usize, columns: usize, channel:
 
 /// The portable addition for sets that store U8 XOR `flip`: the others take it for parameters of any size and for what is left over.
 pub(super) fn add(row: &mut AddRow<'_>, flip: u8) {
-    let [flip_x, flip_y] = row.signed.map(|s| if s { 0x80 } else { flip });
+    let [flip_x, flip_y] = row.kinds.map(|kind| if matches!(kind, DataType::U8) { i32::from(flip) } else { 0 });
+    let [kind_x, kind_y] = row.kinds;
     for (panel, params) in row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).enumerate() {
-        let [mut bias, m, k1, k2] = [params::BIAS, params::MULTIPLIER, params::K1, params::K2].map(|r| words(&params[r]));
-        for (k, _) in [k1, k2].iter().zip(row.signed).filter(|(_, signed)| *signed) {
-            bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_sub(k << 7));
-        }
+        let [bias, m, k1, k2] = [params::BIAS, params::MULTIPLIER, params::K1, params::K2].map(|r| words(&params[r]));
         let len = LANES.min(row.channels - panel * LANES);
         for pixel in 0..row.pixels {
-            let x = &row.x.0[pixel * row.x.1 + panel * LANES..][..len];
-            let y = &row.y.0[pixel * row.y.1 + panel * LANES..][..len];
+            let x = &row.x.0[pixel * row.x.1 + panel * LANES * kind_x.bytes()..][..len * kind_x.bytes()];
+            let y = &row.y.0[pixel * row.y.1 + panel * LANES * kind_y.bytes()..][..len * kind_y.bytes()];
             let mut sum = [0; LANES];
             for lane in 0..len {
-                let products = i32::from(x[lane] ^ flip_x).wrapping_mul(k1[lane]).wrapping_add(i32::from(y[lane] ^ flip_y).wrapping_mul(k2[lane]));
+                let (x, y) = (kind_x.read(&x[lane * kind_x.bytes()..]) ^ flip_x, kind_y.read(&y[lane * kind_y.bytes()..]) ^ flip_y);
+                let products = x.wrapping_mul(k1[lane]).wrapping_add(y.wrapping_mul(k2[lane]));
                 sum[lane] = rdm(products.wrapping_add(bias[lane]).wrapping_shl(row.p), m[lane]);
             }
             store(&mut row.out.0[pixel * row.out.1 + panel * LANES * row.kind.bytes()..], &sum[..len], row.kind, flip);

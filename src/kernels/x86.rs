@@ -60,7 +60,7 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
         }
         if job.plain {
             match &job.second {
-                Second::Skip(skip) if skip.signed => add_skip::<P, true>(&mut acc, job, skip, t),
+                Second::Skip(skip) if matches!(skip.kind, DataType::S8) => add_skip::<P, true>(&mut acc, job, skip, t),
                 Second::Skip(skip) => add_skip::<P, false>(&mut acc, job, skip, t),
                 Second::None | Second::Projection(_) => {}
             }
@@ -109,7 +109,7 @@ pub unsafe fn add(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
         let shifted = |row| line(&addition.job, panel, row).map(|v| _mm256_sll_epi32(v, shift));
         let (mut bias, k1, k2) = (shifted(params::BIAS), shifted(params::K1), shifted(params::K2));
-        for (k, _) in [k1, k2].iter().zip(addition.signed).filter(|(_, signed)| *signed) {
+        for (k, _) in [k1, k2].iter().zip(addition.signed()).filter(|(_, signed)| *signed) {
             unroll!(h < 2 => bias[h] = _mm256_sub_epi32(bias[h], _mm256_slli_epi32::<7>(k[h])));
         }
         let mut factors = k1;

@@ -2,14 +2,13 @@
 
 use super::{Units, byte_of};
 use crate::kernels::{AddRow, Kernels};
-use crate::quant::DataType;
 use crate::shape::View;
 use core::ops::Range;
 
 /// `rdm((bias + K1·x + K2·y) << p, M)`, channel by channel, ready to run on any kernel set.
 #[derive(Clone, Copy, Debug)]
 pub struct Add<'a> {
-    /// First operand, U8 or S8.
+    /// First operand, U8, S8 or S16.
     pub x: View,
     /// Second operand, of the same shape; where there is none, K2 is 0.
     pub y: Option<View>,
@@ -44,7 +43,7 @@ impl Add<'_> {
             kernels.add(&mut AddRow {
                 x: (&x[byte_of(&self.x, at)..], self.x.pixel),
                 y: (&y[byte_of(second, at)..], second.pixel),
-                signed: [matches!(self.x.kind, DataType::S8), matches!(second.kind, DataType::S8)],
+                kinds: [self.x.kind, second.kind],
                 params: self.params.as_chunks().0,
                 p: self.p,
                 out: (&mut out[to..], self.output.pixel),

@@ -277,7 +277,7 @@ impl<'a> Conv<'a> {
                 out_pixel: stride[1] as usize * view.pixel,
                 first: -(*front as usize).cast_signed(),
                 channels: view.c as usize,
-                signed: matches!(view.kind, DataType::S8),
+                kind: view.kind,
             },
             Second::Projection { view, window, weights } => BlockSecond::Projection {
                 source: source(window, bytes, view.row, view.pixel, false),
@@ -297,9 +297,9 @@ impl<'a> Conv<'a> {
             let Part { first: [input, output], channels, narrow, taps, panel, line } = self.part(index);
             let (panel, line) = (panel + panels.start, line + panels.start * taps.total());
             let second = match second {
-                BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed } => {
+                BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, kind } => {
                     let first = first + (output + panels.start * LANES).cast_signed();
-                    BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, signed }
+                    BlockSecond::Skip { bytes, out_row, out_pixel, first, channels, kind }
                 }
                 BlockSecond::Projection { source, taps, weights } => BlockSecond::Projection { source, taps, weights: &weights[panel * taps.total()..] },
                 BlockSecond::None => BlockSecond::None,

@@ -14,7 +14,7 @@ pub struct Gate<'a> {
     pub x: View,
     /// The gate, `[1][1][c]` of U8.
     pub gate: View,
-    /// What is added, of the shape of `x`; where there is nothing, K2 is 0.
+    /// What is added, U8, S8 or S16, of the shape of `x`; where there is nothing, K2 is 0.
     pub skip: Option<View>,
     /// What it makes.
     pub output: View,

@@ -1,6 +1,6 @@
 //! Pools and additions of every set, the scalar one included, against their definition.
 
-use super::{GUARD, KINDS, Noise, lines, rounds, sets};
+use super::{ADDED, GUARD, KINDS, Noise, lines, rounds, sets};
 use skipstone::kernels::{AddRow, Average, Kernels, PoolRow};
 use skipstone::pack::{LANES, panels, params};
 use skipstone::quant::{DataType, rdm};
@@ -136,7 +136,7 @@ fn definition(kernels: Kernels, kind: DataType, out: &[u8], out_pixel: usize, by
 pub struct Addition {
     operands: [Vec<u8>; 2],
     steps: [usize; 3],
-    signed: [bool; 2],
+    kinds: [DataType; 2],
     params: Vec<i32>,
     p: u32,
     pixels: usize,
@@ -149,8 +149,10 @@ impl Addition {
     pub fn new(noise: &mut Noise, pixels: usize, channels: usize) -> Self {
         let kind = KINDS[noise.below(4)];
         let wide = noise.below(3) * noise.below(150);
-        let steps = [channels + noise.below(8) + wide, channels + noise.below(8) + wide, (channels + noise.below(3) * 4 + wide) * kind.bytes()];
-        let operands = [0, 1].map(|i| noise.bytes((pixels - 1) * steps[i] + channels));
+        let kinds = [ADDED[noise.below(3)], ADDED[noise.below(3)]];
+        let [x, y] = kinds.map(|kind| channels * kind.bytes() + noise.below(8) + wide);
+        let steps = [x, y, (channels + noise.below(3) * 4 + wide) * kind.bytes()];
+        let operands = [0, 1].map(|i| noise.bytes((pixels - 1) * steps[i] + channels * kinds[i].bytes()));
         let p = if noise.flag() { 0 } else { noise.below(8) as u32 };
         // Parameters of any size, factors that fit into 16 bits with the shift and those that do only without it, and each as large as it can be.
         let (wild, bits, extreme) = (noise.below(5) == 0, if noise.flag() { 16 - p } else { 16 }, noise.below(4) == 0);
@@ -172,7 +174,7 @@ impl Addition {
                 }
             }
         }
-        Self { operands, steps, signed: [noise.flag(), noise.flag()], params, p, pixels, channels, kind }
+        Self { operands, steps, kinds, params, p, pixels, channels, kind }
     }
 
     /// Bytes of the output.
@@ -183,8 +185,8 @@ impl Addition {
     /// The operands as a set stores them.
     pub fn stored(&self, kernels: Kernels) -> [Vec<u8>; 2] {
         let mut operands = self.operands.clone();
-        for (bytes, signed) in operands.iter_mut().zip(self.signed) {
-            kernels.flip_tensor(if signed { DataType::S8 } else { DataType::U8 }, bytes);
+        for (bytes, kind) in operands.iter_mut().zip(self.kinds) {
+            kernels.flip_tensor(kind, bytes);
         }
         operands
     }
@@ -198,8 +200,8 @@ impl Addition {
     pub fn run(&self, kernels: Kernels, [x, y]: [&[u8]; 2], params: &[[u8; 64]], out: &mut [u8]) -> Vec<u8> {
         out.fill(EMPTY);
         let (x, y, to) = ((x, self.steps[0]), (y, self.steps[1]), (&mut *out, self.steps[2]));
-        let &Self { signed, p, pixels, channels, kind, .. } = self;
-        kernels.add(&mut AddRow { x, y, signed, params, p, out: to, pixels, channels, kind });
+        let &Self { kinds, p, pixels, channels, kind, .. } = self;
+        kernels.add(&mut AddRow { x, y, kinds, params, p, out: to, pixels, channels, kind });
         definition(kernels, kind, out, self.steps[2], channels * kind.bytes())
     }
 
@@ -209,7 +211,13 @@ impl Addition {
         for pixel in 0..self.pixels {
             for c in 0..self.channels {
                 let word = |row: usize| i64::from(self.params[(c / LANES * params::ADD_ROWS + row) * LANES + c % LANES]);
-                let operand = |i: usize| i64::from(value(self.operands[i][pixel * self.steps[i] + c], self.signed[i]));
+                let operand = |i: usize| {
+                    let element = &self.operands[i][pixel * self.steps[i] + c * self.kinds[i].bytes()..];
+                    match self.kinds[i] {
+                        DataType::S16 => i64::from(element[0]) + (i64::from(element[1].cast_signed()) << 8),
+                        kind => i64::from(value(element[0], kind == DataType::S8)),
+                    }
+                };
                 let acc = word(params::BIAS) + word(params::K1) * operand(0) + word(params::K2) * operand(1);
                 let result = self.kind.clamp(rdm((acc << self.p) as i32, word(params::MULTIPLIER) as i32)).to_le_bytes();
                 let bytes = self.kind.bytes();
@@ -220,7 +228,7 @@ impl Addition {
     }
 
     pub fn describe(&self) -> String {
-        format!("{} pixels, {} channels, steps {:?}, S8 {:?}, shift {}, {:?}", self.pixels, self.channels, self.steps, self.signed, self.p, self.kind)
+        format!("{} pixels, {} channels, steps {:?}, of {:?}, shift {}, {:?}", self.pixels, self.channels, self.steps, self.kinds, self.p, self.kind)
     }
 }
 

@@ -16,6 +16,8 @@ use skipstone::pack::{LANES, Narrow, Taps, panels, params};
 use skipstone::quant::DataType;
 
 const KINDS: [DataType; 4] = [DataType::U8, DataType::S8, DataType::S16, DataType::I32];
+/// Types of what is added.
+const ADDED: [DataType; 3] = [DataType::U8, DataType::S8, DataType::S16];
 const GUARD: usize = 96;
 
 /// Numbers that look random, by xorshift.
@@ -152,7 +154,7 @@ impl Operand {
 #[derive(Clone)]
 enum Second {
     None,
-    Skip { bytes: Vec<u8>, out_row: usize, out_pixel: usize, first: isize, channels: usize, signed: bool },
+    Skip { bytes: Vec<u8>, out_row: usize, out_pixel: usize, first: isize, channels: usize, kind: DataType },
     Projection(Operand),
 }
 
@@ -214,8 +216,9 @@ impl Case {
 
     fn skip(noise: &mut Noise, [rows, pixels, _]: [usize; 3], first: isize, channels: usize) -> Second {
         let (out_row, out_pixel) = (noise.below(200), noise.below(100));
-        let bytes = noise.bytes((rows - 1) * out_row + (pixels - 1) * out_pixel + channels);
-        Second::Skip { bytes, out_row, out_pixel, first, channels, signed: noise.flag() }
+        let kind = ADDED[noise.below(3)];
+        let bytes = noise.bytes((rows - 1) * out_row + (pixels - 1) * out_pixel + channels * kind.bytes());
+        Second::Skip { bytes, out_row, out_pixel, first, channels, kind }
     }
 
     /// The sums of the weights, and the rest as a converter would choose it, or `wild`: of any size.
@@ -256,8 +259,8 @@ impl Case {
             Second::Skip { bytes, .. } => bytes.clone(),
             Second::Projection(operand) => operand.turned(kernels.flip()),
         };
-        if let Second::Skip { signed: false, .. } = self.second {
-            kernels.flip_tensor(DataType::U8, &mut second);
+        if let Second::Skip { kind, .. } = self.second {
+            kernels.flip_tensor(kind, &mut second);
         }
         [self.main.turned(kernels.flip()), second]
     }
@@ -278,9 +281,7 @@ impl Case {
     fn run_in(&self, kernels: Kernels, [bytes, other]: [&[u8]; 2], weights: [&[[u8; 64]]; 2], params: &[[u8; 64]], out: &mut [u8]) {
         let second = match &self.second {
             Second::None => BlockSecond::None,
-            &Second::Skip { out_row, out_pixel, first, channels, signed, .. } => {
-                BlockSecond::Skip { bytes: other, out_row, out_pixel, first, channels, signed }
-            }
+            &Second::Skip { out_row, out_pixel, first, channels, kind, .. } => BlockSecond::Skip { bytes: other, out_row, out_pixel, first, channels, kind },
             Second::Projection(operand) => BlockSecond::Projection { source: operand.source(other), taps: operand.taps, weights: weights[1] },
         };
         kernels.conv(&mut ConvBlock {
@@ -304,7 +305,7 @@ impl Case {
     fn describe(&self) -> String {
         let second = match &self.second {
             Second::None => "none".into(),
-            Second::Skip { first, channels, signed, .. } => format!("skip first {first} channels {channels} signed {signed}"),
+            Second::Skip { first, channels, kind, .. } => format!("skip first {first} channels {channels} {kind:?}"),
             Second::Projection(operand) => format!("projection {:?} signed {}", operand.taps, operand.signed),
         };
         let Self { main, narrow, rows, pixels, channels, kind, pair_safe, .. } = self;

@@ -1,6 +1,6 @@
 //! The scalar kernel against the convolution as a textbook has it.
 
-use super::{Case, GUARD, Noise, Operand, Second, lines};
+use super::{ADDED, Case, GUARD, Noise, Operand, Second, lines};
 use skipstone::kernels::Kernels;
 use skipstone::pack::{Depth, LANES, Taps, pack, panels, params};
 use skipstone::quant::{DataType, rdm};
@@ -101,8 +101,10 @@ fn scalar_equals_a_textbook() {
             1 => {
                 skip_channels = noise.between(1, outputs);
                 let first = -noise.below(outputs).cast_signed();
-                let bytes = noise.bytes(output[0] * output[1] * skip_channels);
-                Second::Skip { bytes, out_row: output[1] * skip_channels, out_pixel: skip_channels, first, channels: skip_channels, signed: noise.flag() }
+                let kind = ADDED[noise.below(3)];
+                let out_pixel = skip_channels * kind.bytes();
+                let bytes = noise.bytes(output[0] * output[1] * out_pixel);
+                Second::Skip { bytes, out_row: output[1] * out_pixel, out_pixel, first, channels: skip_channels, kind }
             }
             _ => Second::Projection(projected.operand(noise.flag(), false)),
         };
@@ -123,10 +125,15 @@ fn scalar_equals_a_textbook() {
                     let acc = word(o, params::BIAS)
                         + match &case.second {
                             Second::None => sum,
-                            Second::Skip { bytes, first, signed, .. } => {
+                            Second::Skip { bytes, first, kind, .. } => {
                                 let channel = usize::try_from(o.cast_signed() + first).ok().filter(|&c| c < skip_channels);
-                                let byte = channel.map_or(0, |c| bytes[(y * output[1] + x) * skip_channels + c]);
-                                sum + word(o, params::K2) * if *signed { i64::from(byte.cast_signed()) } else { i64::from(byte) }
+                                let element = channel.map_or(&[0; 2][..], |c| &bytes[((y * output[1] + x) * skip_channels + c) * kind.bytes()..]);
+                                let value = match kind {
+                                    DataType::U8 => i64::from(element[0]),
+                                    DataType::S8 => i64::from(element[0].cast_signed()),
+                                    _ => i64::from(element[0]) + (i64::from(element[1].cast_signed()) << 8),
+                                };
+                                sum + word(o, params::K2) * value
                             }
                             Second::Projection(_) => sum * word(o, params::K1) + projected.sum(y, x, o, false) * word(o, params::K2),
                         };

@@ -147,7 +147,7 @@ impl Panel {
         let line = |row| words(unsafe { &*addition.job.params(panel, row).cast() }).map(|w| w << addition.p);
         let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
         // A byte of a U8 value lacks 128.
-        for (k, _) in factors.iter().zip(addition.signed).filter(|(_, signed)| !signed) {
+        for (k, _) in factors.iter().zip(addition.signed()).filter(|(_, signed)| !signed) {
             bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_add(k << 7));
         }
         let [k1, k2] = factors.map(|k| k.map(|w| w as i16));

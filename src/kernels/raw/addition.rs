@@ -3,6 +3,7 @@
 use super::{Job, PIECE, Reads, Second, fits};
 use crate::kernels::{AddRow, reach, scalar};
 use crate::pack::{LANES, Taps, params};
+use crate::quant::DataType;
 use core::ops::Range;
 
 /// An operand of an addition as raw pointers, which stay inside its slice for what a body is called with.
@@ -32,8 +33,8 @@ pub struct Addition {
     pub job: Job,
     pub x: Operand,
     pub y: Operand,
-    /// True where the operand is S8.
-    pub signed: [bool; 2],
+    /// Types of the operands.
+    pub kinds: [DataType; 2],
     /// Binary places by which a sum is shifted left before it is rounded, less than 16.
     pub p: u32,
 }
@@ -43,19 +44,18 @@ pub struct Addition {
 pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range<usize>)) {
     let (pixels, channels, panels) = (row.pixels, row.channels, row.channels.div_ceil(LANES));
     assert!(channels.is_multiple_of(4) && row.params.len() >= panels * params::ADD_ROWS);
-    for (length, pixel, last) in
-        [(row.x.0.len(), row.x.1, channels), (row.y.0.len(), row.y.1, channels), (row.out.0.len(), row.out.1, channels * row.kind.bytes())]
-    {
-        assert!(length >= reach(&[(pixels, pixel)], last));
+    let [kind_x, kind_y] = row.kinds;
+    for (length, pixel, kind) in [(row.x.0.len(), row.x.1, kind_x), (row.y.0.len(), row.y.1, kind_y), (row.out.0.len(), row.out.1, row.kind)] {
+        assert!(length >= reach(&[(pixels, pixel)], channels * kind.bytes()));
     }
     if pixels == 0 || channels == 0 {
         return;
     }
-    if !plain(row) {
+    if !plain(row) || row.kinds.iter().any(|kind| kind.bytes() > 1) {
         return scalar::add(row, flip);
     }
     let operand = |(bytes, pixel): (&[u8], usize)| Operand { bytes: bytes.as_ptr(), pixel };
-    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), signed: row.signed, p: row.p };
+    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), kinds: row.kinds, p: row.p };
     let tail = (panels - 1) * LANES;
     let whole = Operand::whole(&row.x, tail).min(Operand::whole(&row.y, tail)).min(pixels);
     let second = if row.x.0.as_ptr() == row.y.0.as_ptr() { 0 } else { row.y.1 };
@@ -89,11 +89,18 @@ fn plain(row: &AddRow<'_>) -> bool {
     row.params.chunks_exact(params::ADD_ROWS).take(row.channels.div_ceil(LANES)).all(panel)
 }
 
+impl Addition {
+    /// True where an operand is S8.
+    pub fn signed(&self) -> [bool; 2] {
+        self.kinds.map(|kind| matches!(kind, DataType::S8))
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Addition {
     /// What is XORed to the operands' bytes where they are read as unsigned ones.
     pub fn flips(&self) -> [i8; 2] {
-        self.signed.map(|s| if s { i8::MIN } else { 0 })
+        self.signed().map(|s| if s { i8::MIN } else { 0 })
     }
 }
 
