@@ -84,7 +84,8 @@ def settled(name, bytes_):
         make = lambda: torchvision.models.get_model(name[3:], weights=None, num_classes=100, **first)
     else:
         make = lambda: timm.create_model(name, pretrained=False, num_classes=100)
-    with torch.device("meta"):
+    # torchvision computes the widths of a RegNet with tensors, which must have values.
+    with torch.device("cpu" if name.startswith("tv:regnet") else "meta"):
         parameters = sum(p.numel() for p in make().parameters())
     if parameters > LARGEST:
         return None, parameters

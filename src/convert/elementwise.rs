@@ -98,20 +98,23 @@ impl Walk<'_> {
         self.finish(step, Op::Gate(Sum { params, p: 0 }), (x, Some(gate), skip), output)
     }
 
-    /// A function of every value, as a table over the bytes of a tensor that has one scale.
+    /// A function of every value, as a table over the bytes of a tensor that has one scale, or any scales if the function keeps factors.
     pub fn function(&mut self, step: &graph::Step, function: Function, kind: DataType) -> Result<(), ConvertError> {
         let mut input = self.stands_for[step.input];
         if self.made.tensors[input].picture {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: "it reads the picture".into() });
         }
-        let scale = self.made.tensors[input].scales.iter().fold(0.0f64, |a, &b| a.max(b));
+        let mut scale = self.made.tensors[input].scales.iter().fold(0.0f64, |a, &b| a.max(b));
         let from = self.made.tensors[input].kind;
-        if self.made.tensors[input].scales.iter().any(|s| *s != scale) {
+        let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
+        if function.keeps_factors() && tensor.foreign.is_none() {
+            scales.clone_from(&self.made.tensors[input].scales);
+            scale = scales[0];
+        } else if self.made.tensors[input].scales.iter().any(|s| *s != scale) {
             let scales = std::vec![scale; self.made.tensors[input].scales.len()];
             input = self.rescaled(step, input, from, scales)?;
         }
         let zero = f64::from(self.made.tensors[input].zero);
-        let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
         let shown = f64::from(self.zero(step.output));
         if tensor.nonnegative && tensor.limit <= 1.0 {
             scales.fill(1.0 / GATE_LEVELS);

@@ -194,6 +194,12 @@ pub enum Function {
 }
 
 impl Function {
+    /// True if it keeps factors: `f(k·x) = k·f(x)` for every `k` over 0. Channels may then have scales of their own.
+    #[must_use]
+    pub const fn keeps_factors(self) -> bool {
+        matches!(self, Self::LeakyRelu { .. })
+    }
+
     /// Its value at `x`.
     #[must_use]
     pub fn at(self, x: f64) -> f64 {

@@ -230,6 +230,7 @@ impl Search<'_> {
                     }
                 }
                 Op::MaxPool(_) | Op::AveragePool { .. } => all.hand_on(&self.readers(step.output), Some),
+                Op::Function(function) if function.keeps_factors() => all.hand_on(&self.readers(step.output), Some),
                 Op::Add(_) | Op::Function(_) => all.add(gain, one),
                 Op::Affine { scale, .. } => all.add(gain, |c| scale[c]),
                 Op::Gate { skip, .. } => all.add(gain, |_| if *skip == Some(t) { 1.0 } else { HALF_OPEN }),
@@ -286,10 +287,10 @@ impl Search<'_> {
         let steps = &self.network.steps;
         let mut uniform = std::vec![false; scales.len()];
         for step in steps.iter().rev() {
-            if matches!(step.op, Op::Function(_)) {
+            if matches!(step.op, Op::Function(function) if !function.keeps_factors()) {
                 (uniform[step.input], uniform[step.output]) = (true, true);
             }
-            let passes = matches!(step.op, Op::MaxPool(_) | Op::AveragePool { .. } | Op::Concat(_) | Op::Slice(_));
+            let passes = keeps_scales(&step.op) || matches!(step.op, Op::AveragePool { .. } | Op::Concat(_) | Op::Slice(_));
             if passes && uniform[step.output] {
                 step.reads().for_each(|t| uniform[t] = true);
             }
@@ -305,17 +306,17 @@ impl Search<'_> {
         uniform
     }
 
-    /// A max pool's input and output have the same scales; those of an average are in one ratio to its input's; parts keep theirs.
+    /// The input and output of a max pool or of a function that keeps factors have the same scales; those of an average are in one ratio to its input's; parts keep theirs.
     fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
         let steps = &self.network.steps;
-        for step in steps.iter().rev().filter(|s| matches!(s.op, Op::MaxPool(_)) && s.input != 0) {
+        for step in steps.iter().rev().filter(|s| keeps_scales(&s.op) && s.input != 0) {
             let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| a.max(*b)).collect();
             scales[step.input].clone_from(&larger);
             scales[step.output] = larger;
         }
         for step in steps.iter().filter(|s| s.input != 0) {
             let ratio = match step.op {
-                Op::MaxPool(_) => 1.0,
+                _ if keeps_scales(&step.op) => 1.0,
                 Op::AveragePool { .. } => {
                     let maker = steps.iter().position(|s| s.output == step.input);
                     let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
@@ -344,6 +345,15 @@ impl Search<'_> {
             }
             _ => {}
         }
+    }
+}
+
+/// True if what an operation makes has the scales of what it reads.
+const fn keeps_scales(op: &Op) -> bool {
+    match op {
+        Op::MaxPool(_) => true,
+        Op::Function(function) => function.keeps_factors(),
+        _ => false,
     }
 }
 
