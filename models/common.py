@@ -88,8 +88,9 @@ def normalized(bytes_, preset):
 
 
 def randomize(net, seed):
-    """He's weights, scales of the normalizations in 0.5 to 1.5, shifts about 1: around 0, a random network amplifies whatever is added to its values, rounding as well, by a decibel a
-    layer. The last layer of a residual branch, which begins at 0, is smaller, scales in 0.2 to 0.5: no branch is silent, and the stream outweighs each branch, as in trained networks."""
+    """He's weights, scales of the normalizations in 0.5 to 1.5, shifts about 1.5: around 0, a random network amplifies whatever is added to its values, rounding as well, by a decibel a
+    layer. The last layer of a residual branch, which begins at 0, is smaller, scales in 0.2 to 0.5 and shifts about 0: no branch is silent, and the stream outweighs each branch, as in
+    trained networks, without growing by every shift."""
     import torch
     from torch import nn
     torch.manual_seed(seed)
@@ -104,7 +105,7 @@ def randomize(net, seed):
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             if module.affine:
                 nn.init.uniform_(module.weight, *((0.2, 0.5) if last else (0.5, 1.5)))
-                nn.init.normal_(module.bias, 1, 0.2)
+                nn.init.normal_(module.bias, 0.0 if last else 1.5, 0.2)
 
 
 def settle(net, x):
