@@ -6,7 +6,7 @@ mod float;
 
 use float::{Builder, Noise, evaluate, point, run, three};
 use skipstone::convert::calibrate::{Statistics, calibrate};
-use skipstone::convert::choices::{Bias, Rounding, Scales};
+use skipstone::convert::choices::{Bias, Rounding, Scales, Stream};
 use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::quantize::{self, quantize, walked};
@@ -20,8 +20,15 @@ use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use skipstone::{Kernels, Model, PlanKind, Session};
 
-const OPTIONS: quantize::Options =
-    quantize::Options { method: Method::CrossValidated, scales: Scales::Channel, rounding: Rounding::Hessian, bias: Bias::Means, pair_safe: true, threads: 1 };
+const OPTIONS: quantize::Options = quantize::Options {
+    method: Method::CrossValidated,
+    scales: Scales::Channel,
+    rounding: Rounding::Hessian,
+    bias: Bias::Means,
+    stream: Stream::Narrow,
+    pair_safe: true,
+    threads: 1,
+};
 
 struct Made {
     quantized: Quantized,

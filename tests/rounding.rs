@@ -8,7 +8,7 @@ use float::{Builder, Noise, Random, run, three};
 use skipstone::Kernels;
 use skipstone::convert::calibrate::{TensorStatistics, calibrate};
 use skipstone::convert::channels::Channels;
-use skipstone::convert::choices::{Bias, Options, Rounding, Scales};
+use skipstone::convert::choices::{Bias, Options, Rounding, Scales, Stream};
 use skipstone::convert::explain::ladder;
 use skipstone::convert::graph::{Op, Second};
 use skipstone::convert::hessian::{Moments, Reads, moments};
@@ -292,7 +292,17 @@ fn words() {
     assert_eq!(("tensor".parse(), "nearest".parse(), "float".parse()), (Ok(Scales::Tensor), Ok(Rounding::Nearest), Ok(Bias::Float)));
     assert_eq!("learned".parse::<Rounding>().unwrap_err(), "unknown rounding 'learned': nearest or hessian");
     let rungs = ladder(Options::default());
-    assert_eq!((rungs.len(), rungs.last()), (5, Some(&Options::default())));
-    let plain = Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..Options::default() };
+    assert_eq!((rungs.len(), rungs[4]), (6, Options { stream: Stream::Narrow, ..Options::default() }));
+    assert_eq!(rungs[5], Options { stream: Stream::Wide, ..Options::default() });
+    let plain = Options {
+        method: Method::MinMax,
+        scales: Scales::Tensor,
+        rounding: Rounding::Nearest,
+        bias: Bias::Float,
+        stream: Stream::Narrow,
+        ..Options::default()
+    };
     assert_eq!(ladder(plain), [plain]);
+    assert_eq!(("16".parse(), "8".parse(), "auto".parse()), (Ok(Stream::Wide), Ok(Stream::Narrow), Ok(Stream::default())));
+    assert!(rungs[5].to_string().ends_with(", stream 16") && !rungs[4].to_string().contains("stream"));
 }

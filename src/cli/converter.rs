@@ -17,7 +17,7 @@ use super::shards;
 pub(super) use super::shards::calibrate;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
-use crate::convert::choices::{Rounding, Scales};
+use crate::convert::choices::{Rounding, Scales, Stream};
 use crate::convert::explain::Rung;
 use crate::convert::float::FloatNet;
 use crate::convert::graph::Input;
@@ -236,6 +236,8 @@ struct Report {
     scales: String,
     rounding: String,
     bias: String,
+    /// Bits of the residual stream: 8 or 16.
+    stream: String,
     /// With `--explain`.
     brought: Option<Brought>,
     seconds: f64,
@@ -357,7 +359,8 @@ fn given(args: &ConvertArgs) -> Result<quantize::Options> {
     let (scales, rounding, bias) = (args.scales.as_ref(), args.rounding.as_ref(), args.bias.as_ref());
     let method = chosen(args.method.as_ref(), "--method")?;
     let (scales, rounding, bias) = (chosen(scales, "--scales")?, chosen(rounding, "--rounding")?, chosen(bias, "--bias")?);
-    Ok(quantize::Options { method, scales, rounding, bias, pair_safe: true, threads: args.threads.threads })
+    let stream = chosen(args.stream.as_ref(), "--stream")?;
+    Ok(quantize::Options { method, scales, rounding, bias, stream, pair_safe: true, threads: args.threads.threads })
 }
 
 /// What to try, in order: what was chosen or, with `--max-drop`, from quick to thorough.
@@ -369,11 +372,13 @@ fn rungs(args: &ConvertArgs) -> Result<Vec<quantize::Options>> {
     let quick = quantize::Options {
         scales: if args.scales.is_none() { Scales::Tensor } else { given.scales },
         rounding: if args.rounding.is_none() { Rounding::Nearest } else { given.rounding },
+        stream: if args.stream.is_none() { Stream::Narrow } else { given.stream },
         ..given
     };
     let others = [Method::CrossValidated, Method::Mse, Method::MinMax, Method::Percentile(99.99)].map(|method| quantize::Options { method, ..given });
     let mut all = Vec::new();
-    [quick, given].into_iter().chain(others).for_each(|o| {
+    let wide = quantize::Options { stream: if args.stream.is_none() { Stream::Wide } else { given.stream }, ..given };
+    [quick, given].into_iter().chain(others).chain([wide]).for_each(|o| {
         if !all.contains(&o) {
             all.push(o)
         }
@@ -437,8 +442,7 @@ impl Outcome {
         let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
         let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
         let engine = in_memory(converted.file.clone(), &args.output)?;
-        let quantize = options.quantize.with(converted.walked.len());
-        Ok(Self { quantize, converted, engine, tally: Tally::default() })
+        Ok(Self { quantize: converted.method, converted, engine, tally: Tally::default() })
     }
 
     /// Agreement with the float network on the calibration pictures.
@@ -482,6 +486,7 @@ impl Outcome {
             scales: self.quantize.scales.to_string(),
             rounding: self.quantize.rounding.to_string(),
             bias: self.quantize.bias.to_string(),
+            stream: self.quantize.stream.to_string(),
             brought,
             seconds,
             stages: self.converted.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect(),

@@ -8,7 +8,7 @@ use super::error::Result;
 use super::output::Output;
 use super::progress::Progress;
 use super::stream;
-use crate::format::{Operation, StepRecord};
+use crate::format::{Operation, Plan, StepRecord, TensorRecord};
 use crate::kernels::Kernels;
 use crate::ops::add::Add;
 use crate::ops::conv::Conv;
@@ -71,7 +71,7 @@ struct Probe<'a> {
 /// If a picture cannot be read.
 pub fn measure(engine: &Engine, blocks: &mut [Block], set: &DataSet, geometry: Geometry, skip_bad: bool, output: Output) -> Result<usize> {
     let steps: Vec<_> = engine.plan.steps().collect();
-    let mut probes: Vec<_> = blocks.iter().enumerate().filter_map(|(i, b)| Probe::new(i, b, &steps)).collect();
+    let mut probes: Vec<_> = blocks.iter().enumerate().filter_map(|(i, b)| Probe::new(i, b, &steps, &engine.plan)).collect();
     let pool = engine.pool(1)?;
     let mut arena = engine.arena(1)?;
     let mut session = engine.session(&mut arena, &pool)?;
@@ -96,7 +96,7 @@ pub fn measure(engine: &Engine, blocks: &mut [Block], set: &DataSet, geometry: G
 }
 
 impl<'a> Probe<'a> {
-    fn new(block: usize, of: &Block, steps: &[StepRecord<'a>]) -> Option<Self> {
+    fn new(block: usize, of: &Block, steps: &[StepRecord<'a>], plan: &Plan<'_>) -> Option<Self> {
         of.shortcut.filter(|&s| s == "identity" || s == "option A")?;
         let sum = Members { steps, places: &of.places }.sum()?;
         let step = steps[sum.place];
@@ -107,7 +107,15 @@ impl<'a> Probe<'a> {
             Operation::Pool(_) | Operation::Table(_) => return None,
         };
         let mut params = params.to_vec();
-        params.chunks_exact_mut(rows * LANES * 4).for_each(|panel| panel[factor * LANES * 4..][..LANES * 4].fill(0));
+        let zero = plan.tensor(sum.shortcut).zero();
+        for panel in params.as_chunks_mut::<4>().0.chunks_exact_mut(rows * LANES) {
+            for lane in 0..LANES {
+                let k = core::mem::take(&mut panel[factor * LANES + lane]);
+                let bias = &mut panel[params::BIAS * LANES + lane];
+                // The bias has made up for what stands for zero in the shortcut.
+                *bias = i32::from_le_bytes(*bias).wrapping_add(zero.wrapping_mul(i32::from_le_bytes(k))).to_le_bytes();
+            }
+        }
         Some(Self { block, sum, step, params, residual: 0.0, input: 0.0 })
     }
 
@@ -117,8 +125,8 @@ impl<'a> Probe<'a> {
         let operands = [Some(self.step.input()), self.step.second(), self.step.third()];
         let bytes = operands.map(|t| t.map_or_else(Vec::new, |t| stored(engine.kernels, session.tensor(&record(t)))));
         let (out, view) = self.alone(engine.kernels, [&bytes[0], &bytes[1], &bytes[2]]);
-        self.residual += squares(TensorBytes::new(&out, view), |c| record(self.step.output()).scale(c));
-        self.input += squares(session.tensor(&record(self.sum.shortcut)), |c| record(self.sum.shortcut).scale(c));
+        self.residual += squares(TensorBytes::new(&out, view), &record(self.step.output()));
+        self.input += squares(session.tensor(&record(self.sum.shortcut)), &record(self.sum.shortcut));
     }
 
     /// The step without its shortcut, not clamped, in units of its output.
@@ -144,16 +152,17 @@ fn stored(kernels: Kernels, tensor: TensorBytes<'_>) -> Vec<u8> {
     let mut values = tensor.values();
     for pixel in 0..view.pixels() {
         let at = pixel / view.w as usize * view.row + pixel % view.w as usize * view.pixel;
-        for (byte, value) in bytes[at..at + view.c as usize].iter_mut().zip(&mut values) {
-            *byte = value.to_le_bytes()[0];
+        for (element, value) in bytes[at..].chunks_exact_mut(view.kind.bytes()).zip(values.by_ref().take(view.c as usize)) {
+            element.copy_from_slice(&value.to_le_bytes()[..view.kind.bytes()]);
         }
     }
     kernels.flip_tensor(view.kind, &mut bytes);
     bytes
 }
 
-/// Sum of squares of the real values.
-fn squares(tensor: TensorBytes<'_>, scale: impl Fn(usize) -> f32) -> f64 {
-    let scales: Vec<f64> = (0..tensor.view().c as usize).map(|c| f64::from(scale(c))).collect();
-    tensor.values().zip(scales.iter().cycle()).map(|(v, s)| (f64::from(v) * s).powi(2)).sum()
+/// Sum of squares of the real values, in the units of `record`.
+fn squares(tensor: TensorBytes<'_>, record: &TensorRecord<'_>) -> f64 {
+    let scales: Vec<f64> = (0..tensor.view().c as usize).map(|c| f64::from(record.scale(c))).collect();
+    let zero = f64::from(record.zero());
+    tensor.values().zip(scales.iter().cycle()).map(|(v, s)| ((f64::from(v) - zero) * s).powi(2)).sum()
 }

@@ -65,7 +65,7 @@ pub(super) struct Comparison<'a> {
     floats: Vec<Option<usize>>,
     /// For each tensor of the plan likewise.
     tensors: Vec<Option<usize>>,
-    /// The byte that stands for 0 in each.
+    /// The stored value that stands for 0 in each.
     zeros: Vec<f64>,
     cumulative: Vec<Sums>,
     isolated: Vec<Sums>,
@@ -85,8 +85,7 @@ impl<'a> Comparison<'a> {
         };
         let tensors: Vec<_> = (0..plan.tensor_count()).map(step_of).collect();
         let floats: Vec<_> = plan.steps().map(|s| tensors[s.output()]).collect();
-        let zero = |t: usize| if plan.tensor(t).view().kind == DataType::U8 { source.network.tensors[steps[tensors[t]?].output].foreign } else { None };
-        let zeros = (0..plan.tensor_count()).map(|t| zero(t).map_or(0.0, |q| f64::from(q.zero))).collect();
+        let zeros = (0..plan.tensor_count()).map(|t| f64::from(plan.tensor(t).zero())).collect();
         let sums = vec![Sums::default(); floats.len()];
         Self { engine, floats, tensors, zeros, cumulative: sums.clone(), isolated: sums }
     }
@@ -129,10 +128,14 @@ impl<'a> Comparison<'a> {
             let at = pixel / view.w as usize * view.row + pixel % view.w as usize * view.pixel;
             for c in 0..view.c as usize {
                 let from = pixel * view.c as usize + c;
-                bytes[at + c] = match values {
-                    Some(values) if !is_input => byte(f64::from(values[from]) / f64::from(record.scale(c)) + self.zeros[tensor], view.kind),
-                    _ => picture[from],
-                };
+                let element = &mut bytes[at + c * view.kind.bytes()..][..view.kind.bytes()];
+                match values {
+                    Some(values) if !is_input => {
+                        let stored = nearest(f64::from(values[from]) / f64::from(record.scale(c)) + self.zeros[tensor], view.kind);
+                        element.copy_from_slice(&stored.to_le_bytes()[..element.len()]);
+                    }
+                    _ => element[0] = picture[from],
+                }
             }
         }
         self.engine.kernels.flip_tensor(view.kind, &mut bytes);
@@ -166,12 +169,11 @@ pub(super) fn shown(source: &Source, float: &mut [Vec<f32>]) {
     }
 }
 
-/// The nearest value of a byte tensor.
+/// The nearest value of a type.
 #[expect(clippy::cast_possible_truncation, reason = "clamped")]
-fn byte(value: f64, kind: DataType) -> u8 {
+fn nearest(value: f64, kind: DataType) -> i32 {
     let (low, high) = kind.range();
-    let nearest = (value + 0.5).floor().clamp(f64::from(low), f64::from(high)) as i32;
-    nearest.to_le_bytes()[0]
+    (value + 0.5).floor().clamp(f64::from(low), f64::from(high)) as i32
 }
 
 fn add_tensor(sums: &mut Sums, real: &[f32], made: TensorBytes<'_>, zero: f64, scale: impl Fn(usize) -> f64) {

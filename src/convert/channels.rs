@@ -193,6 +193,12 @@ impl Channels {
         groups.iter().map(|&g| count_of(self.small[g][c])).sum()
     }
 
+    /// The largest magnitude of channel `c`.
+    #[must_use]
+    pub fn largest(&self, c: usize) -> f64 {
+        ALL.iter().map(|&group| self.top(group, c)).fold(0.0, f64::max)
+    }
+
     /// Mean and mean square of the magnitudes of channel `c`, zeros included.
     #[must_use]
     pub fn moments(&self, c: usize) -> [f64; 2] {

@@ -17,6 +17,8 @@ pub struct Options {
     pub rounding: Rounding,
     /// Where biases come from.
     pub bias: Bias,
+    /// How finely what blocks hand on is rounded.
+    pub stream: Stream,
     /// Whether weights are made so that 16-bit pair sums are exact: the fastest AVX2 kernels need it.
     pub pair_safe: bool,
     /// Threads. They change no bit of the result.
@@ -25,14 +27,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let (method, scales, rounding, bias) = Default::default();
-        Self { method, scales, rounding, bias, pair_safe: true, threads: 1 }
+        let (method, scales, rounding, bias, stream) = Default::default();
+        Self { method, scales, rounding, bias, stream, pair_safe: true, threads: 1 }
     }
 }
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, scales {}, rounding {}, bias {}", self.method, self.scales, self.rounding, self.bias)
+        write!(f, "{}, scales {}, rounding {}, bias {}", self.method, self.scales, self.rounding, self.bias)?;
+        if self.stream == Stream::Wide { write!(f, ", stream {}", self.stream) } else { Ok(()) }
     }
 }
 
@@ -40,7 +43,7 @@ impl Options {
     /// What can be done with so many pictures to walk with: without any, weights are rounded to the nearest.
     #[must_use]
     pub const fn with(self, pictures: usize) -> Self {
-        if pictures == 0 { Self { rounding: Rounding::Nearest, ..self } } else { self }
+        if pictures == 0 { Self { rounding: Rounding::Nearest, stream: Stream::Narrow, ..self } } else { self }
     }
 
     /// The parts of the quantizer that pictures are missing for, if there are none.
@@ -83,6 +86,18 @@ pub enum Bias {
     Means,
 }
 
+/// How finely what residual blocks hand on through their shortcuts is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stream {
+    /// In 8 bits, unless the scores lie too far from the float network's on the calibration pictures.
+    #[default]
+    Auto,
+    /// In 8 bits.
+    Narrow,
+    /// In 16 bits where convolutions make and add it.
+    Wide,
+}
+
 /// A choice among words.
 macro_rules! words {
     ($kind:ident, $what:literal, $($variant:ident $word:literal),+) => {
@@ -109,3 +124,4 @@ macro_rules! words {
 words!(Scales, "scales", Tensor "tensor", Channel "channel");
 words!(Rounding, "rounding", Nearest "nearest", Hessian "hessian");
 words!(Bias, "bias", Float "float", Means "means");
+words!(Stream, "stream", Auto "auto", Narrow "8", Wide "16");

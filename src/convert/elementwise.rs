@@ -6,6 +6,7 @@ use super::graph::{self, Function, TensorId};
 use super::quantize::{ONE, Walk, channel_means, derived, levels};
 use super::quantized::{Op, Sum, params};
 use super::round::integer;
+use super::stream::WIDE_FACTOR;
 use crate::format::proof::FACTOR_LIMIT;
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use std::vec::Vec;
@@ -19,19 +20,19 @@ impl Walk<'_> {
     /// Factor and shift of each channel, with factors of 15 bits.
     pub fn affine(&mut self, step: &graph::Step, scale: &[f64], shift: &[f64], kind: DataType, means: &[f64]) -> Result<(), ConvertError> {
         // M must fit: the output is no finer than twice the unit.
-        let least = scale.iter().zip(&self.made.tensors[self.stands_for[step.input]].scales).map(|(a, s)| 2.5 * (a * s).abs() / f64::from(FACTOR_LIMIT));
+        let least = scale.iter().zip(&self.made.tensors[self.added(step.input)].scales).map(|(a, s)| 2.5 * (a * s).abs() / f64::from(WIDE_FACTOR));
         let scales = self.scales[step.output].iter().zip(least).map(|(s, l)| s.max(l)).collect();
         let output = self.output(step, kind, scales);
         let foreign = self.network.tensors[step.output].foreign.is_some();
         let means = if self.options.bias == Bias::Means && !foreign && !self.blind { means } else { &[] };
-        self.scaled(step, self.stands_for[step.input], scale, shift, means, output)
+        self.scaled(step, self.added(step.input), scale, shift, means, output)
     }
 
     /// `factor·x + shift` of a tensor, the shift so that the result has the given means where there are any.
     fn scaled(&mut self, step: &graph::Step, x: TensorId, scale: &[f64], shift: &[f64], means: &[f64], output: TensorId) -> Result<(), ConvertError> {
         let (input, outputs) = (&self.made.tensors[x].scales, &self.made.tensors[output].scales);
         let seen = channel_means(&self.data[x], &self.view(x));
-        let limit = f64::from(FACTOR_LIMIT);
+        let limit = f64::from(if self.made.tensors[x].kind == DataType::S16 { WIDE_FACTOR } else { FACTOR_LIMIT });
         let [zero, shown] = [x, output].map(|t| f64::from(self.made.tensors[t].zero));
         let mut rows: [Vec<i32>; 3] = Default::default();
         for (c, (&s, &out)) in input.iter().zip(outputs).enumerate() {
@@ -54,7 +55,7 @@ impl Walk<'_> {
     }
 
     /// A tensor in another type or with other scales.
-    fn rescaled(&mut self, step: &graph::Step, x: TensorId, kind: DataType, scales: Vec<f64>) -> Result<TensorId, ConvertError> {
+    pub(super) fn rescaled(&mut self, step: &graph::Step, x: TensorId, kind: DataType, scales: Vec<f64>) -> Result<TensorId, ConvertError> {
         let from = self.made.tensors[x].clone();
         let (ones, zeros) = (std::vec![1.0; scales.len()], std::vec![0.0; scales.len()]);
         let output = self.add_tensor(&derived(&from.name, kind_name(kind)), from.shape, kind, scales);

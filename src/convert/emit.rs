@@ -187,6 +187,7 @@ fn write_plan(writer: &mut Writer, quantized: &Quantized, plan: &Plan, placed: &
         record[tensor::ROW] = word(view.row);
         record[tensor::SCALE] = narrow(tensor.scales.iter().fold(0.0, |a, &b| a.max(b))).to_bits();
         record[tensor::CHANNEL_SCALES] = scales[t];
+        record[tensor::ZERO] = tensor.zero.cast_unsigned();
         writer.tensors.push(record);
     }
     for ((made, placed), &rows) in quantized.steps.iter().zip(placed).zip(&plan.block_rows) {

@@ -1,10 +1,11 @@
 //! What each part of the quantizer brings, measured on pictures that it was not fitted to.
 
-use super::choices::{Bias, Options, Rounding, Scales};
+use super::choices::{Bias, Options, Rounding, Scales, Stream};
 use super::graph::Input;
 use super::parallel::in_order;
 use super::pipeline::{self, Calibrated, Progress};
 use super::range::Method;
+use super::stream::streams;
 use super::sums::count;
 use super::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
@@ -49,14 +50,15 @@ impl Pictures for Part<'_> {
     }
 }
 
-/// The options from the plainest to `chosen`, each with one thing more.
+/// The options from the plainest to `chosen`, each with one thing more, a residual stream of 16 bits last.
 #[must_use]
 pub fn ladder(chosen: Options) -> Vec<Options> {
-    let plain = Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..chosen };
+    let plain = Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, stream: Stream::Narrow, ..chosen };
     let ranges = Options { method: chosen.method, ..plain };
     let biases = Options { bias: chosen.bias, ..ranges };
     let rounding = Options { rounding: chosen.rounding, ..biases };
-    let mut rungs = std::vec![plain, ranges, biases, rounding, chosen];
+    let wide = Options { stream: if chosen.stream == Stream::Narrow { Stream::Narrow } else { Stream::Wide }, ..chosen };
+    let mut rungs = std::vec![plain, ranges, biases, rounding, Options { stream: Stream::Narrow, ..chosen }, wide];
     rungs.dedup();
     rungs
 }
@@ -104,7 +106,8 @@ pub fn climb(
         Ok::<_, ConvertError>(())
     })?;
     let mut rungs = Vec::new();
-    for options in ladder(options) {
+    let streams = streams(&source.network).contains(&true);
+    for options in ladder(options).into_iter().filter(|o| streams || o.stream != Stream::Wide) {
         let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
         let file = calibrated.convert(&conversion, seen, None, progress)?.file;
         let (sqnr_db, agreement) = worth(&file, &inputs, &expected, options.threads)?;

@@ -12,6 +12,7 @@ use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
 use super::round::{fraction, integer, unit};
 use super::rounding::{Rows, by_group, integers};
+use super::stream::{STEPS, WIDE_FACTOR};
 use super::{range, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::pack::{Depth, pack};
@@ -28,7 +29,7 @@ const ACCUMULATOR: f64 = 1_073_741_824.0;
 /// The largest magnitude of an integer that a convolution reads.
 const READ: f64 = 255.0;
 /// A byte for 0 that lies this far from the byte 0 is met exactly.
-const FAR: u8 = 32;
+const FAR: i32 = 32;
 /// A skip whose factors would enlarge the weights' noise power beyond this is added in a step of its own.
 const NOISE_LIMIT: f64 = 1.5;
 
@@ -93,7 +94,7 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         return fused(walk, step, conv, kind, means, None, None);
     }
     let skip = match conv.second {
-        Second::Skip { tensor, stride, front } => Some((walk.stands_for[tensor], stride, front)),
+        Second::Skip { tensor, stride, front } => Some((walk.added(tensor), stride, front)),
         _ => None,
     };
     fused_or_split(walk, step, conv, kind, means, skip)
@@ -121,8 +122,8 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
     let Some((tensor, stride, front)) = skip else { return fused(walk, step, conv, kind, means, None, None) };
     let plain = graph::Conv { second: Second::None, ..conv.clone() };
     let rows = main_rows(walk, step, &plain);
-    let grid = grid(walk, step, &plain, &rows, skip);
-    let alone = self::grid(walk, step, &plain, &rows, None);
+    let grid = grid(walk, step, &plain, kind, &rows, skip);
+    let alone = self::grid(walk, step, &plain, kind, &rows, None);
     let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
     let coarse = kind != DataType::I32 && grid.unit.iter().zip(&walk.scales[step.output]).any(|(u, s)| u * ROOM > 1.3 * s);
     let splittable = stride == [1, 1] && front == 0 && kind != DataType::I32;
@@ -134,7 +135,12 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let t = measured(walk, &before, &plain, shape, Some((means, tensor)))?;
         let name = derived(&step.name, "add");
         let sum = graph::Step { name, ..step.clone() };
-        let output = walk.output(step, kind, walk.scales[step.output].clone());
+        let (scales, zero) = if kind == DataType::S16 {
+            (walk.wide_bounds(step.output), walk.wide_zero(step.output))
+        } else {
+            (walk.scales[step.output].clone(), walk.zero(step.output))
+        };
+        let output = walk.output_around(step, kind, scales, zero);
         return walk.addition(&sum, t, tensor, output);
     }
     fused(walk, step, &plain, kind, means, skip, None)
@@ -198,13 +204,15 @@ fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f6
 }
 
 /// The grid for the rows `main` of the convolution's own weights.
-fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, main: &[Vec<f64>], skip: Option<Skip>) -> Grid {
+fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, main: &[Vec<f64>], skip: Option<Skip>) -> Grid {
     let bias = float_bias(walk, step, conv);
+    let finest: Vec<f64> = if kind == DataType::S16 { walk.wide_bounds(step.output).iter().map(|s| s / STEPS).collect() } else { Vec::new() };
     // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
     let reach = |row: &[f64]| READ * row.iter().map(|w| w.max(0.0)).sum::<f64>().max(row.iter().map(|w| -w.min(0.0)).sum());
     let units =
         |rows: &[Vec<f64>]| -> Vec<f64> { rows.iter().zip(&bias).map(|(r, b)| unit(r, walk.options.pair_safe).max(b.abs() / BIAS_LIMIT).max(EMPTY)).collect() };
-    let least: Vec<f64> = main.iter().zip(&bias).map(|(row, b)| (reach(row) + b.abs()) / ACCUMULATOR).collect();
+    let least = |(o, (row, b)): (usize, (&Vec<f64>, &f64))| ((reach(row) + b.abs()) / ACCUMULATOR).max(finest.get(o).copied().unwrap_or(0.0));
+    let least: Vec<f64> = main.iter().zip(&bias).enumerate().map(least).collect();
     let u: Vec<f64> = units(main).iter().zip(&least).map(|(u, l)| u.max(*l)).collect();
     let ones = std::vec![1; u.len()];
     if let Second::Projection { tensor, window, weights } = &conv.second {
@@ -228,7 +236,8 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, main: &[Vec<f64
     let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
     let scales = &walk.made.tensors[tensor].scales;
     let scale = |o: usize| o.checked_sub(front as usize).and_then(|c| scales.get(c)).copied();
-    let factor = |(o, u): (usize, &f64)| scale(o).map_or(0, |s| integer((s / u).floor().min(f64::from(FACTOR_LIMIT))));
+    let limit = f64::from(if walk.made.tensors[tensor].kind == DataType::S16 { WIDE_FACTOR } else { FACTOR_LIMIT });
+    let factor = |(o, u): (usize, &f64)| scale(o).map_or(0, |s| integer((s / u).floor().min(limit)));
     let k2: Vec<i32> = u.iter().enumerate().map(factor).collect();
     let unit = u.iter().enumerate().zip(&k2).map(|((o, u), &k)| scale(o).filter(|_| k > 0).map_or(*u, |s| s / f64::from(k))).collect();
     Grid { unit, k1: ones, k2 }
@@ -254,7 +263,7 @@ fn fused(
     }
     let grid = match &exact {
         Some(Exact { unit, .. }) => Grid { k1: std::vec![1; unit.len()], k2: std::vec![0; unit.len()], unit: unit.clone() },
-        None => grid(walk, step, conv, &own, skip),
+        None => grid(walk, step, conv, kind, &own, skip),
     };
     if let Some((tensor, _, front)) = skip {
         let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
@@ -329,9 +338,17 @@ fn fused(
     let floating = exact.is_some() || foreign.is_some() || means.is_empty() || bias_from == Some(Bias::Float) || walk.options.bias == choices::Bias::Float;
     let means = if walk.blind { &wanted[..] } else { means };
     let value = |o: usize| if floating { float[o] - grid.unit[o] * excess(o) } else { means[o] - grid.unit[o] * mean[o] };
-    let zero = foreign.filter(|_| kind != DataType::I32).map_or(0, |q| q.zero);
+    let zero = match kind {
+        DataType::I32 => 0,
+        DataType::S16 => walk.wide_zero(step.output),
+        _ => foreign.map_or(0, |q| q.zero.into()),
+    };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
-    let shown: Vec<f64> = walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s.max(largest) / u + 0.5).floor()).collect();
+    let planned: Vec<f64> = match kind {
+        DataType::S16 => walk.wide_scales(step.output, &grid.unit),
+        _ => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
+    };
+    let shown: Vec<f64> = planned.iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s / u + 0.5).floor()).collect();
     let bias: Vec<i32> =
         (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
     let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX), second_tensor.is_some());
@@ -355,9 +372,10 @@ fn fused(
         merged.params(&rows, mean.len())
     };
     let scales = match (kind, bias_from) {
-        (_, None) if foreign.is_some() => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
+        (DataType::S16, _) => planned,
+        (_, None) if foreign.is_some() => planned,
         (DataType::I32, _) => std::vec![largest; mean.len()],
-        (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
+        (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => planned,
         (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
         (_, Some(_)) if walk.blind => std::vec![(unseen.unwrap_or_default() / levels(kind)).max(largest); mean.len()],
         (_, Some(_)) => {
@@ -375,7 +393,7 @@ fn fused(
         }
     };
     // The byte that stands for 0 is met exactly, at the price of a tiny change of scale, where it is far from 0.
-    let ratio = |o: usize| if zero < FAR { grid.unit[o] / scales[o] } else { (f64::from(zero) / shown[o]).min(0.5 - 1e-9) };
+    let ratio = |o: usize| if zero.abs() < FAR { grid.unit[o] / scales[o] } else { (f64::from(zero) / shown[o]).min(0.5 - 1e-9) };
     let multiplier: Vec<i32> = (0..mean.len()).map(|o| integer((ONE * ratio(o) + 0.5).floor())).collect();
     let op = Op::Conv(Conv { params: build(&multiplier), ..made });
     let output = walk.output_around(step, kind, scales, zero);
@@ -399,7 +417,7 @@ fn in_common_unit(bytes: &[u8], channels: usize, units: &[f64], common: f64) -> 
 fn padding(walk: &mut Walk<'_>, input: usize, window: &Window) -> Vec<u8> {
     let zero = walk.made.tensors[input].zero;
     if zero != 0 && !window.unpadded() {
-        return std::vec![zero; walk.made.tensors[input].shape[2] as usize];
+        return std::vec![zero.to_le_bytes()[0]; walk.made.tensors[input].shape[2] as usize];
     }
     let network = walk.network;
     if !walk.made.tensors[input].picture || window.unpadded() || network.input.shift.iter().all(|&s| s == 0.0) {

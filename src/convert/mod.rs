@@ -38,6 +38,7 @@ mod round;
 mod rounding;
 mod scales;
 mod split;
+pub mod stream;
 mod sums;
 
 pub use calib::Calib;

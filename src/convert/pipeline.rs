@@ -10,10 +10,12 @@ use super::fold::{fold, fold_tensor};
 use super::graph::{Input, Network, Op};
 use super::import::{self, Graph, import};
 use super::onnx::Onnx;
-use super::quantize::{self, Spent, timed, walked};
+use super::quantize::{self, Spent, Stream, timed, walked};
 use super::quantized::Quantized;
+use super::stream::streams;
 use super::{ConvertError, Pictures, plan};
 use crate::format::view::Preprocess;
+use crate::quant::DataType;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 use std::time::Instant;
@@ -70,6 +72,8 @@ impl Stage {
 pub struct Converted {
     /// The bytes of the `.stone` file.
     pub file: Vec<u8>,
+    /// How it was quantized.
+    pub method: quantize::Options,
     /// The integer network that is in it.
     pub quantized: Quantized,
     /// Float scores of the pictures that the quantizer walked with.
@@ -82,6 +86,10 @@ pub struct Converted {
     pub seconds: Vec<(Stage, f64)>,
 }
 
+/// Scores nearer than this, in dB, need no finer stream.
+const NEAR: f64 = 20.0;
+/// What a finer stream must bring, in dB.
+const GAIN: f64 = 1.0;
 /// Fewer calibration pictures than this are worth a word.
 const FEW: usize = 50;
 
@@ -284,8 +292,22 @@ impl Calibrated {
     /// If a picture cannot be read or a step cannot be expressed in the arithmetic of the device.
     pub fn quantize(&self, options: quantize::Options, pictures: &dyn Pictures, spent: &Spent, progress: &Progress<'_>) -> Result<Quantized, ConvertError> {
         let network = &self.source.network;
-        let inputs = self.walked.iter().map(|&i| pictures.load(i, &network.input)).collect::<Result<_, _>>()?;
-        timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
+        let quantize = |options| {
+            let inputs = self.walked.iter().map(|&i| pictures.load(i, &network.input)).collect::<Result<_, _>>()?;
+            timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
+        };
+        let made = quantize(options)?;
+        let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && streams(network).contains(&true));
+        let Some(db) = far else { return Ok(made) };
+        let mut wide = quantize(quantize::Options { stream: Stream::Wide, ..options })?;
+        let gained = wide.sqnr_db.unwrap_or_default();
+        if gained < db + GAIN {
+            return Ok(made);
+        }
+        wide.notes.push(std::format!(
+            "the residual stream has 16 bits: with 8 the scores are at {db:.1} dB, with 16 at {gained:.1} dB (--stream 8 for the faster one)"
+        ));
+        Ok(wide)
     }
 
     /// The file. The first picture of `check` becomes its check input instead of the one that a seed makes.
@@ -309,6 +331,8 @@ impl Calibrated {
         let mut quantized = self.quantize(options.quantize, pictures, &spent, progress)?;
         let whole = clock.lap();
         progress(Stage::Emit, 0, 1);
+        let stream = if quantized.tensors.iter().any(|t| t.kind == DataType::S16) { Stream::Wide } else { Stream::Narrow };
+        let method = quantize::Options { stream, ..options.quantize }.with(walked.len());
         let about = About {
             name: network.name.clone(),
             parameters: parameters(network),
@@ -317,7 +341,7 @@ impl Calibrated {
             labels: options.labels.clone(),
             sha256: self.source.sha256,
             pictures: n,
-            method: options.quantize.with(walked.len()).to_string(),
+            method: method.to_string(),
             skipped: self.source.left_out.iter().map(|b| b.block).collect(),
             check_picture: check.map_or_else(|| Ok(Vec::new()), |c| c.load(0, &network.input))?,
         };
@@ -341,7 +365,7 @@ impl Calibrated {
         let parts = [(Stage::Scales, spent.scales.get()), (Stage::Moments, spent.moments.get()), (Stage::Round, spent.rounding.get())];
         let rest = whole - parts.iter().map(|p| p.1).sum::<f64>();
         let seconds = self.seconds.into_iter().chain(parts).chain([(Stage::Quantize, rest), (Stage::Emit, clock.lap())]).collect();
-        Ok(Converted { file, quantized, float_scores: self.statistics.scores.clone(), walked: walked.clone(), pictures: n, seconds })
+        Ok(Converted { file, method, quantized, float_scores: self.statistics.scores.clone(), walked: walked.clone(), pictures: n, seconds })
     }
 }
 

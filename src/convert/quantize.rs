@@ -8,6 +8,7 @@ use super::place::place;
 use super::quantized::{Op, Quantized, Step, Sum, Tensor, params};
 use super::round::integer;
 use super::scales::scales;
+use super::stream::{WIDE_FACTOR, streams};
 use super::{ConvertError, layer, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::kernels::Kernels;
@@ -19,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use std::vec::Vec;
 
-pub use super::choices::Options;
+pub use super::choices::{Options, Stream};
 
 /// Live tensors of the walk take at most this many bytes.
 const LIVE_LIMIT: usize = 512 << 20;
@@ -118,6 +119,10 @@ pub(super) struct Walk<'a> {
     pub stands_for: Vec<TensorId>,
     /// Whether all channels of a tensor must have one scale.
     pub uniform: Vec<bool>,
+    /// Which tensors of the network are made in 16 bits.
+    pub streams: Vec<bool>,
+    /// The tensor of `made` that stands for a tensor of the network in 16 bits.
+    pub wide: Vec<Option<TensorId>>,
     /// What became of the integers of the ONNX file.
     pub foreign: Kept,
     /// Tensors whose ranges nobody has measured.
@@ -160,22 +165,43 @@ pub fn timed(
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let foreign = Kept::default();
+    let streams = if options.stream == Stream::Wide { streams(network) } else { std::vec![false; network.tensors.len()] };
+    let wide = std::vec![None; network.tensors.len()];
     let kernels = Kernels::detect();
-    let mut walk =
-        Walk { network, statistics, blind, options, spent, kernels, made, scales, data: std::vec![pictures], stands_for, uniform, foreign, estimated: 0 };
+    let mut walk = Walk {
+        network,
+        statistics,
+        blind,
+        options,
+        spent,
+        kernels,
+        made,
+        scales,
+        data: std::vec![pictures],
+        stands_for,
+        uniform,
+        streams,
+        wide,
+        foreign,
+        estimated: 0,
+    };
     let last = last_reads(network);
     for (i, step) in network.steps.iter().enumerate() {
         let before = walk.made.tensors.len();
         let means = statistics.walked.get(i).unwrap_or(&statistics.means[i]);
         walk.step(i, step, means)?;
-        for tensor in (before..walk.made.tensors.len()).filter(|&t| t != walk.stands_for[step.output]) {
-            walk.data[tensor] = Vec::new();
+        for tensor in before..walk.made.tensors.len() {
+            if !walk.stands_for.contains(&tensor) && !walk.wide.contains(&Some(tensor)) {
+                walk.data[tensor] = Vec::new();
+            }
         }
-        for tensor in dead_after(step, i, &last) {
+        for tensor in dead_after(step, i, &last).filter(|_| i + 1 < network.steps.len()) {
             walk.data[walk.stands_for[tensor]] = Vec::new();
+            walk.wide[tensor].into_iter().for_each(|wide| walk.data[wide] = Vec::new());
         }
         progress(i + 1);
     }
+    walk.made.sqnr_db = walk.sqnr_db();
     walk.foreign.note(network, &mut walk.made.notes);
     if walk.estimated > 0 {
         let note = std::format!("left out, for it needs pictures: measuring {} tensors between steps; their ranges follow from what is read", walk.estimated);
@@ -207,8 +233,8 @@ impl Walk<'_> {
     }
 
     /// The byte that stands for 0 in a tensor of the network, where the ONNX file says so.
-    pub fn zero(&self, t: TensorId) -> u8 {
-        self.network.tensors[t].foreign.map_or(0, |q| q.zero)
+    pub fn zero(&self, t: TensorId) -> i32 {
+        self.network.tensors[t].foreign.map_or(0, |q| q.zero.into())
     }
 
     /// The tensor that a step makes, without bytes.
@@ -217,17 +243,20 @@ impl Walk<'_> {
     }
 
     /// The same, the byte `zero` standing for 0.
-    pub fn output_around(&mut self, step: &graph::Step, kind: DataType, scales: Vec<f64>, zero: u8) -> TensorId {
+    pub fn output_around(&mut self, step: &graph::Step, kind: DataType, scales: Vec<f64>, zero: i32) -> TensorId {
         let output = self.add_tensor(&step.value, self.network.tensors[step.output].shape, kind, scales);
         self.made.tensors[output].zero = zero;
         output
     }
 
     fn step(&mut self, index: usize, step: &graph::Step, means: &[f64]) -> Result<(), ConvertError> {
+        self.bytes_of_stream(step)?;
         let tensor = &self.network.tensors[step.output];
         let last = index + 1 == self.network.steps.len();
         let kind = if last {
             DataType::I32
+        } else if self.streams[step.output] {
+            DataType::S16
         } else if tensor.nonnegative || tensor.foreign.is_some() {
             DataType::U8
         } else {
@@ -287,7 +316,8 @@ impl Walk<'_> {
     /// An addition as a step of its own: both factors in 15 bits.
     pub fn addition(&mut self, step: &graph::Step, x: TensorId, y: TensorId, output: TensorId) -> Result<(), ConvertError> {
         let scales = |t: TensorId| &self.made.tensors[t].scales;
-        let mut unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(FACTOR_LIMIT)).collect();
+        let limit = if [x, y].iter().any(|&t| self.made.tensors[t].kind == DataType::S16) { WIDE_FACTOR } else { FACTOR_LIMIT };
+        let mut unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(limit)).collect();
         if let Some(q) = self.network.tensors[step.output].foreign {
             let same = |t: TensorId| scales(t).iter().all(|s| *s == scales(t)[0]);
             if same(x) && same(y) {
@@ -308,6 +338,20 @@ impl Walk<'_> {
         self.finish(step, Op::Add(Sum { params, p: 0 }), (x, Some(y), None), output)
     }
 
+    /// Signal over error of the scores in dB, over all pictures.
+    fn sqnr_db(&self) -> Option<f64> {
+        let scores = self.stands_for[self.network.steps.last()?.output];
+        let scale = self.made.tensors[scores].scales[0];
+        let (mut signal, mut noise) = (0.0, 0.0);
+        for (float, bytes) in self.statistics.scores.iter().zip(&self.data[scores]) {
+            for (float, word) in float.iter().zip(bytes.as_chunks::<4>().0) {
+                signal += f64::from(*float).powi(2);
+                noise += (f64::from(*float) - f64::from(i32::from_le_bytes(*word)) * scale).powi(2);
+            }
+        }
+        (noise > 0.0).then(|| 10.0 * (signal / noise).log10())
+    }
+
     /// Adds the step, runs it on all pictures, and keeps its output.
     pub fn finish(&mut self, step: &graph::Step, op: Op, (input, second, third): Operands, output: TensorId) -> Result<(), ConvertError> {
         let macs = macs(&op, &self.view(input), second.map(|t| self.view(t)), &self.view(output));
@@ -315,6 +359,9 @@ impl Walk<'_> {
         self.data[output] = self.run(&step_made)?;
         self.made.steps.push(step_made);
         self.stands_for[step.output] = output;
+        if self.made.tensors[output].kind == DataType::S16 {
+            self.wide[step.output] = Some(output);
+        }
         Ok(())
     }
 

@@ -21,8 +21,8 @@ pub struct Tensor {
     pub kind: DataType,
     /// Real value of one step of each channel.
     pub scales: Vec<f64>,
-    /// The byte that stands for 0: none but 0 in tensors of our own.
-    pub zero: u8,
+    /// The stored value that stands for 0: none but 0 in tensors of our own, except for the least value of 16 bits behind a ReLU.
+    pub zero: i32,
     /// True for the picture that is fed in, or the tensor: its channels have no padding.
     pub picture: bool,
     /// The tensor whose channels it is, and from which channel on; nothing where it has a buffer of its own.
@@ -47,6 +47,8 @@ pub struct Quantized {
     pub steps: Vec<Step>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Signal over error of the scores in dB, on the pictures with which it was made; none without any.
+    pub sqnr_db: Option<f64>,
 }
 
 /// A step.

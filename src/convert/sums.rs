@@ -46,8 +46,8 @@ fn skip(sums: &mut [i64], x: &[u8], view: &View, stride: [u32; 2], front: u32, [
     for y in 0..oh {
         for column in 0..ow {
             let at = (y * stride[0]) as usize * view.row + (column * stride[1]) as usize * view.pixel;
-            let bytes = &x[at..at + view.c as usize];
-            sums.iter_mut().skip(front).zip(bytes).for_each(|(s, &b)| *s += i64::from(value(b, view.kind)));
+            let elements = x[at..at + view.c as usize * view.kind.bytes()].chunks_exact(view.kind.bytes());
+            sums.iter_mut().skip(front).zip(elements).for_each(|(s, e)| *s += i64::from(view.kind.read(e)));
         }
     }
 }

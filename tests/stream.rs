@@ -1,0 +1,167 @@
+//! The residual stream in 16 bits: what is made of it, what it brings, and that every kernel set makes the same of it.
+#![cfg(all(feature = "cli", feature = "convert"))]
+
+#[path = "support/float.rs"]
+mod float;
+#[path = "support/program.rs"]
+mod program;
+
+use float::{Builder, Noise, evaluate, point, run, three};
+use program::Folder;
+use skipstone::convert::calibrate::calibrate;
+use skipstone::convert::choices::{Bias, Options, Stream};
+use skipstone::convert::emit::{About, emit};
+use skipstone::convert::graph::{Network, Second};
+use skipstone::convert::plan;
+use skipstone::convert::quantize::{quantize, walked};
+use skipstone::format::proof;
+use skipstone::format::view::{Preprocess, Resize};
+use skipstone::quant::DataType;
+use skipstone::{Kernels, Model, PlanKind, Session};
+
+/// The file of a network, and its quantizer's own opinion of the scores.
+fn made(network: &Network, stream: Stream) -> (Vec<u8>, f64) {
+    let pictures = Noise::new(network, 48, 5);
+    let (walked, options) = (walked(network, 48), Options { stream, ..Options::default() });
+    let statistics = calibrate(network, &run(network), &pictures, &walked, 1, &|_| {}).unwrap();
+    let quantized = quantize(network, &statistics, pictures.0.clone(), options, &|_| {}).unwrap();
+    let about = About {
+        name: network.name.clone(),
+        parameters: 1,
+        preprocess: Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None },
+        tensor: None,
+        labels: Vec::new(),
+        sha256: [7; 32],
+        check_picture: Vec::new(),
+        pictures: 48,
+        method: options.to_string(),
+        skipped: Vec::new(),
+    };
+    (emit(&quantized, &[plan::fast(&quantized)], &about).unwrap(), quantized.sqnr_db.unwrap())
+}
+
+/// Signal over error of the scores in decibels, on other pictures, the same on every kernel set.
+fn sqnr(network: &Network, file: &[u8]) -> f64 {
+    let model = Model::parse(file).unwrap();
+    let sets: Vec<Kernels> = Kernels::all().collect();
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for picture in &Noise::new(network, 16, 77).0 {
+        let scores = |kernels: Kernels| {
+            let mut arena = vec![0; model.plan(PlanKind::Fast).unwrap().arena_bytes(1)];
+            let mut session = Session::new(&model, kernels, PlanKind::Fast, &mut arena).unwrap();
+            session.input().copy_from_slice(picture);
+            let scores = session.run();
+            (scores.iter().collect::<Vec<i32>>(), f64::from(scores.scale()))
+        };
+        let (made, scale) = scores(Kernels::scalar());
+        sets.iter().for_each(|&kernels| assert_eq!(scores(kernels).0, made));
+        for (float, int) in evaluate(network, picture).last().unwrap().iter().zip(made) {
+            signal += float.powi(2);
+            noise += (float - f64::from(int) * scale).powi(2);
+        }
+    }
+    10.0 * (signal / noise).log10()
+}
+
+/// Blocks whose sums are rectified: identities, a projection, and zeros for new channels.
+fn rectified(seed: u64) -> Network {
+    let mut b = Builder::new(seed, 9, 8);
+    let mut x = b.conv(0, three(1), 10, true, Second::None);
+    for _ in 0..5 {
+        let y = b.conv(x, three(1), 12, true, Second::None);
+        x = b.conv(y, three(1), 10, true, Builder::skip(x));
+    }
+    let projection = b.projection(x, 2, 14);
+    let y = b.conv(x, three(2), 12, true, Second::None);
+    x = b.conv(y, three(1), 14, true, projection);
+    let y = b.conv(x, three(2), 12, true, Second::None);
+    x = b.conv(y, three(1), 20, true, Second::Skip { tensor: x, stride: [2, 2], front: 3 });
+    for _ in 0..3 {
+        let y = b.conv(x, point(1), 8, true, Second::None);
+        x = b.conv(y, three(1), 20, true, Builder::skip(x));
+    }
+    b.finish(x, 9)
+}
+
+/// Blocks that normalize in front: the stream has a sign, and is scaled before it is read.
+fn signed(seed: u64) -> Network {
+    let mut b = Builder::new(seed, 9, 8);
+    let mut x = b.conv(0, three(1), 12, false, Second::None);
+    for i in 0..6 {
+        let on = b.affine(x, true);
+        let y = b.conv(on, three(1), 12, true, Second::None);
+        // Once it is read by a convolution, too.
+        let y = if i == 2 { b.conv(x, point(1), 12, true, Second::None) } else { y };
+        x = b.conv(y, three(1), 12, false, Builder::skip(x));
+    }
+    let on = b.affine(x, true);
+    b.finish(on, 9)
+}
+
+#[test]
+fn a_finer_stream_brings_the_scores_nearer() {
+    for (make, zero, streams) in [(rectified as fn(u64) -> Network, -32768, 9), (signed, 0, 6)] {
+        let mut gains = Vec::new();
+        for seed in 1..5 {
+            let network = make(seed);
+            let (narrow, own) = made(&network, Stream::Narrow);
+            let (wide, own_wide) = made(&network, Stream::Wide);
+            let model = Model::parse(&wide).unwrap();
+            let plan = model.plan(PlanKind::Fast).unwrap();
+            plan.steps().for_each(|s| _ = proof::check(&s).unwrap_or_else(|e| panic!("{}: {e}", s.name())));
+            let found: Vec<_> = plan.steps().map(|s| plan.tensor(s.output())).filter(|t| t.view().kind == DataType::S16).collect();
+            assert!(found.len() == streams && found.iter().all(|t| t.zero() == zero), "{} tensors of 16 bits", found.len());
+            let [narrow, wide] = [&narrow, &wide].map(|file| sqnr(&network, file));
+            assert!(own_wide > own, "seed {seed}: {narrow:.1} dB, {wide:.1} dB with 16 bits, by itself {own:.1} and {own_wide:.1} dB");
+            gains.push(wide - narrow);
+        }
+        assert!(gains.iter().sum::<f64>() > 2.0 && gains.iter().all(|g| *g > -0.5), "{gains:?} dB");
+    }
+}
+
+#[test]
+fn biases_of_the_float_network_and_one_scale_a_tensor_work_too() {
+    let network = rectified(3);
+    let pictures = Noise::new(&network, 32, 5);
+    let statistics = calibrate(&network, &run(&network), &pictures, &walked(&network, 32), 1, &|_| {}).unwrap();
+    for scales in ["tensor", "channel"] {
+        let options = Options { stream: Stream::Wide, scales: scales.parse().unwrap(), bias: Bias::Float, ..Options::default() };
+        let quantized = quantize(&network, &statistics, pictures.0.clone(), options, &|_| {}).unwrap();
+        assert!(quantized.sqnr_db.unwrap() > 25.0 && quantized.tensors.iter().any(|t| t.kind == DataType::S16));
+    }
+    // Without pictures there is nothing to measure with.
+    let blind = quantize(&network, &statistics, Vec::new(), Options { stream: Stream::Wide, ..Options::default() }, &|_| {}).unwrap();
+    assert!(blind.tensors.iter().all(|t| t.kind != DataType::S16) && blind.sqnr_db.is_none());
+}
+
+#[test]
+fn the_commands_show_it() {
+    let folder = Folder::new("stream");
+    let models = std::env::current_dir().unwrap().join("models");
+    let models = models.display();
+    let convert = |more: &str| {
+        folder.run(&format!("convert {models}/resnet20.onnx --calib {models}/calibration.bin --preprocess cifar10 --limit 60 --json --quiet {more}"))
+    };
+    let narrow = convert("-o narrow.stone").json(0, "convert");
+    let wide = convert("-o wide.stone --stream 16").json(0, "convert");
+    assert_eq!((narrow["stream"].as_str(), wide["stream"].as_str()), (Some("8"), Some("16")));
+    assert!(wide["arena_bytes"].as_u64() > narrow["arena_bytes"].as_u64());
+    convert("-o x.stone --stream 12").error(2, &["--stream", "8 or 16"]);
+    folder.run("verify wide.stone --isa all --json").expect(0);
+    let inspected = folder.run("inspect wide.stone --json").json(0, "inspect");
+    assert!(inspected["method"].as_str().is_some_and(|m| m.ends_with("stream 16")));
+    // The errors of the layers are measured from the value that stands for zero.
+    let compared = folder.run(&format!("compare {models}/resnet20.onnx wide.stone --data {models}/test.bin --limit 4 --json")).json(0, "compare");
+    let layers = compared["layers"].as_array().unwrap();
+    let least = layers.iter().filter_map(|l| l["isolated_sqnr_db"].as_f64()).fold(f64::INFINITY, f64::min);
+    assert!(layers.len() > 20 && least > 25.0, "{least} dB");
+    // So are the energies of the blocks.
+    let energies = ["narrow", "wide"].map(|net| {
+        let json = folder.run(&format!("profile {net}.stone --runs 2 --energy --data {models}/test.bin --limit 2 --json")).json(0, "profile");
+        json["blocks"].as_array().unwrap().iter().filter_map(|b| b["energy"].as_f64()).collect::<Vec<_>>()
+    });
+    assert!(energies[0].len() > 5 && energies[0].len() == energies[1].len());
+    for (narrow, wide) in energies[0].iter().zip(&energies[1]) {
+        assert!((narrow / wide - 1.0).abs() < 0.1, "{energies:?}");
+    }
+}
