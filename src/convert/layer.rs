@@ -3,6 +3,7 @@
 use super::ConvertError;
 use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
+use super::diagonal::diagonal;
 use super::exact::{Exact, exact};
 use super::expected::Expected;
 use super::graph::{self, Second};
@@ -89,15 +90,20 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
             let name = derived(&step.name, "shortcut");
             let shortcut = graph::Step { name: name.clone(), value: name, relu: false, input: *tensor, ..step.clone() };
             let t = measured(walk, &shortcut, &own, shape, None)?;
-            return fused_or_split(walk, step, conv, kind, means, Some((t, [1, 1], 0)));
+            return fused_or_split(walk, step, conv, kind, means, Some(Skip::of(t, [1, 1], 0)));
         }
         return fused(walk, step, conv, kind, means, None, None);
     }
-    let skip = match conv.second {
-        Second::Skip { tensor, stride, front } => Some((walk.added(tensor), stride, front)),
-        _ => None,
-    };
-    fused_or_split(walk, step, conv, kind, means, skip)
+    if let Second::Skip { tensor, stride, front } = conv.second {
+        return fused_or_split(walk, step, conv, kind, means, Some(Skip::of(walk.added(tensor), stride, front)));
+    }
+    let own = [step.input, step.output].iter().all(|&t| walk.network.tensors[t].foreign.is_none()) && kind != DataType::I32;
+    let scale = input_scale(walk, walk.stands_for[step.input]);
+    if let Some((rest, factors)) = diagonal(conv, walk.tensor(step.input).scales.len(), scale).filter(|_| own && !walk.tensor(step.input).picture) {
+        let skip = Skip { factors, ..Skip::of(walk.stands_for[step.input], [1, 1], 0) };
+        return fused(walk, step, &rest, kind, means, Some(&skip), None);
+    }
+    fused(walk, step, conv, kind, means, None, None)
 }
 
 /// A convolution in groups of so many input channels as one without groups: what was not read has zero weights.
@@ -115,14 +121,28 @@ fn dense(conv: &graph::Conv, channels: usize) -> graph::Conv {
     graph::Conv { groups: 1, weights, ..conv.clone() }
 }
 
-/// A skip by tensor of the integer network, stride and channels in front.
-type Skip = (usize, [u32; 2], u32);
+/// A tensor of the integer network that is added.
+struct Skip {
+    tensor: usize,
+    stride: [u32; 2],
+    /// Channels of zeros in front.
+    front: u32,
+    /// Of each channel, 0 where it is not added; empty for ones.
+    factors: Vec<f64>,
+}
+
+impl Skip {
+    const fn of(tensor: usize, stride: [u32; 2], front: u32) -> Self {
+        Self { tensor, stride, front, factors: Vec::new() }
+    }
+}
 
 fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, means: &[f64], skip: Option<Skip>) -> Result<(), ConvertError> {
-    let Some((tensor, stride, front)) = skip else { return fused(walk, step, conv, kind, means, None, None) };
+    let Some(skip) = skip else { return fused(walk, step, conv, kind, means, None, None) };
+    let Skip { tensor, stride, front, .. } = skip;
     let plain = graph::Conv { second: Second::None, ..conv.clone() };
     let rows = main_rows(walk, step, &plain);
-    let grid = grid(walk, step, &plain, kind, &rows, skip);
+    let grid = grid(walk, step, &plain, kind, &rows, Some(&skip));
     let alone = self::grid(walk, step, &plain, kind, &rows, None);
     let noise = |g: &Grid| g.unit.iter().map(|u| u * u).sum::<f64>();
     let coarse = kind != DataType::I32 && grid.unit.iter().zip(&walk.scales[step.output]).any(|(u, s)| u * ROOM > 1.3 * s);
@@ -143,7 +163,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let output = walk.output_around(step, kind, scales, zero);
         return walk.addition(&sum, t, tensor, output);
     }
-    fused(walk, step, &plain, kind, means, skip, None)
+    fused(walk, step, &plain, kind, means, Some(&skip), None)
 }
 
 /// A convolution by itself into a tensor that the float network does not have: its range is measured on its own integers.
@@ -204,7 +224,7 @@ fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f6
 }
 
 /// The grid for the rows `main` of the convolution's own weights.
-fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, main: &[Vec<f64>], skip: Option<Skip>) -> Grid {
+fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, main: &[Vec<f64>], skip: Option<&Skip>) -> Grid {
     let bias = float_bias(walk, step, conv);
     let finest: Vec<f64> = if kind == DataType::S16 { walk.wide_bounds(step.output).iter().map(|s| s / STEPS).collect() } else { Vec::new() };
     // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
@@ -233,9 +253,9 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType,
         let least = least.iter().zip(&projected).map(|(l, row)| l + reach(row) / ACCUMULATOR);
         return Grid { unit: found.iter().zip(least).map(|(f, l)| f.2.max(l)).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
     }
-    let Some((tensor, _, front)) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
+    let Some(&Skip { tensor, front, ref factors, .. }) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
     let scales = &walk.made.tensors[tensor].scales;
-    let scale = |o: usize| o.checked_sub(front as usize).and_then(|c| scales.get(c)).copied();
+    let scale = |o: usize| o.checked_sub(front as usize).and_then(|c| Some(scales.get(c)? * factors.get(c).unwrap_or(&1.0)));
     let limit = f64::from(if walk.made.tensors[tensor].kind == DataType::S16 { WIDE_FACTOR } else { FACTOR_LIMIT });
     let factor = |(o, u): (usize, &f64)| scale(o).map_or(0, |s| integer((s / u).floor().min(limit)));
     let k2: Vec<i32> = u.iter().enumerate().map(factor).collect();
@@ -250,7 +270,7 @@ fn fused(
     conv: &graph::Conv,
     kind: DataType,
     means: &[f64],
-    skip: Option<Skip>,
+    skip: Option<&Skip>,
     bias_from: Option<Bias>,
 ) -> Result<(), ConvertError> {
     let shape = walk.network.tensors[step.output].shape;
@@ -265,7 +285,7 @@ fn fused(
         Some(Exact { unit, .. }) => Grid { k1: std::vec![1; unit.len()], k2: std::vec![0; unit.len()], unit: unit.clone() },
         None => grid(walk, step, conv, kind, &own, skip),
     };
-    if let Some((tensor, _, front)) = skip {
+    if let Some(&Skip { tensor, front, .. }) = skip.filter(|s| s.factors.is_empty()) {
         let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
         if let Some(o) = sources.find(|&o| grid.k2.get(o) == Some(&0)) {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: std::format!("the shortcut is too fine for the weights of channel {o}") });
@@ -310,7 +330,7 @@ fn fused(
     let mut mean: Vec<f64> = seen.iter().zip(weights.chunks_exact(outputs * depth)).flat_map(|(seen, weights)| weighted(weights, depth, seen)).collect();
     mean.iter_mut().zip(&grid.k1).for_each(|(m, &k)| *m *= f64::from(k));
     let (mut second, mut second_tensor, mut second_sums, mut factors) = (quantized::Second::None, None, Vec::new(), None);
-    if let Some((tensor, stride, front)) = skip {
+    if let Some(&Skip { tensor, stride, front, .. }) = skip {
         let other = walk.view(tensor);
         let totals = sums::skips(&walk.data[tensor], &other, stride, front, size, mean.len());
         let n = count(walk.data[tensor].len() * (size[0] * size[1]) as usize);

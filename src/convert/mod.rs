@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod channels;
 pub mod choices;
 pub mod counts;
+mod diagonal;
 mod elementwise;
 pub mod emit;
 pub mod error;

@@ -1,0 +1,66 @@
+//! Convolutions in which branches were folded: the diagonal that hands each channel on becomes the exact factor of a skip.
+#![cfg(feature = "convert")]
+
+#[path = "support/float.rs"]
+mod float;
+
+use float::{Builder, Noise, evaluate, run, three};
+use skipstone::convert::calibrate::calibrate;
+use skipstone::convert::choices::Options;
+use skipstone::convert::graph::{Network, Op, Second};
+use skipstone::convert::quantize::{quantize, walked};
+use skipstone::convert::quantized::{self, Quantized};
+use skipstone::shape::Window;
+
+/// Plain layers whose middle taps hold `identity`, except in every third channel, where they hold its negative.
+fn network(seed: u64, identity: f64, groups: u32, window: Window) -> Network {
+    let mut b = Builder::new(seed, 9, 8);
+    let mut x = b.conv(0, three(1), 16, true, Second::None);
+    for _ in 0..4 {
+        x = b.grouped(x, window, groups, 16, Second::None);
+        let own = 16 / groups as usize;
+        let taps = (window.kernel[0] * window.kernel[1]) as usize;
+        if let Op::Conv(conv) = &mut b.network.steps.last_mut().unwrap().op {
+            for (o, row) in conv.weights.chunks_exact_mut(taps * own).enumerate() {
+                row.iter_mut().for_each(|w| *w *= 0.3);
+                row[taps / 2 * own + o % own] += if o % 3 == 2 { -identity } else { identity };
+            }
+        }
+    }
+    b.finish(x, 9)
+}
+
+fn made(network: &Network) -> Quantized {
+    let pictures = Noise::new(network, 48, 5);
+    let walked = walked(network, 48);
+    let statistics = calibrate(network, &run(network), &pictures, &walked, 1, &|_| {}).unwrap();
+    quantize(network, &statistics, pictures.0.clone(), Options::default(), &|_| {}).unwrap()
+}
+
+/// How many convolutions add a skip.
+fn skips(quantized: &Quantized) -> usize {
+    let skip = |op: &quantized::Op| matches!(op, quantized::Op::Conv(conv) if matches!(conv.second, quantized::Second::Skip { .. }));
+    quantized.steps.iter().filter(|s| skip(&s.op)).count()
+}
+
+#[test]
+fn a_diagonal_that_stands_out_leaves_the_kernel() {
+    for groups in [1, 4] {
+        let network = network(1, 2.0, groups, three(1));
+        let quantized = made(&network);
+        assert_eq!(skips(&quantized), 4);
+        for step in &quantized.steps[1..5] {
+            assert!(step.second == Some(step.input) && step.factors.unwrap().0 > 100, "{step:?}");
+        }
+        assert!(quantized.sqnr_db.unwrap() > 35.0, "{:?}", quantized.sqnr_db);
+        assert!(evaluate(&network, &Noise::new(&network, 1, 3).0[0]).last().unwrap().iter().any(|v| v.abs() > 0.01));
+    }
+}
+
+#[test]
+fn others_stay_as_they_are() {
+    // One that does not stand out, a stride, no border.
+    assert_eq!(skips(&made(&network(2, 0.0, 1, three(1)))), 0);
+    assert_eq!(skips(&made(&network(2, 2.0, 1, Window { stride: [2, 1], ..three(1) }))), 0);
+    assert_eq!(skips(&made(&network(2, 2.0, 1, Window { pads: [1, 1, 1, 0], ..three(1) }))), 0);
+}
