@@ -8,7 +8,7 @@ use super::raw::{Cut, PIECE, Reads, Tile};
 use super::{Set, Table, peak};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = arm64::table::<Matrix, ByElement, 6>(Set::I8mm, peak::i8mm);
+pub(super) static TABLE: Table = arm64::table::<Matrix, ByElement, ByElement>(Set::I8mm, peak::i8mm);
 
 /// Pairs of pixels by pairs of lanes. A matrix of weights is two lanes by eight depths: words of a group zipped with those of the next.
 struct Matrix;

@@ -162,7 +162,7 @@ pub struct Job {
     pub pixels: usize,
     pub panels: usize,
     out: *mut u8,
-    out_row: usize,
+    pub out_row: usize,
     pub out_pixel: usize,
     pub jump: usize,
     channels: usize,
