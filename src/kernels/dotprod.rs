@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::narrow::{Panel, Side, Strip, halve, lift, load, narrowed, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
+use super::arm64::narrow::{Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
@@ -166,7 +166,7 @@ impl Side for ByElement {
     }
 
     #[inline(always)]
-    unsafe fn strip<const P: usize>(strip: &mut Strip<'_>) {
+    unsafe fn tiles<const P: usize>(field: &mut Field) {
         // SAFETY: as the caller's.
         unsafe {
             asm!(
@@ -189,7 +189,8 @@ impl Side for ByElement {
                         "add {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\n",
                         tap!(22 23 24 25 26),
                         "b.ne 4b\nb 7f\n",
-                        "5:\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
+                        "5:\nlsl {p2}, {pixel}, #1\nadd {p3}, {p2}, {pixel}\nlsl {p4}, {pixel}, #2\n",
+                        "13:\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
                         "6:\n", // a tap
                         next_line!(),
                         only!(1, "ldr q21, [{run}, {pixel}]\n"),
@@ -198,31 +199,16 @@ impl Side for ByElement {
                         only!(4, "ldr q24, [{run}, {p4}]\n"),
                         "ld1 {{v20.16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\n",
                         tap!(20 21 22 23 24),
-                        "b.ne 6b\nadd {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 5b\n",
+                        "b.ne 6b\nadd {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 13b\n",
                         "7:\n",
                     ),
                     64
                 ),
                 pixels = const P,
-                at = inout(reg) strip.at => _,
-                out = inout(reg) strip.out => _,
-                tiles = inout(reg) strip.tiles => _,
-                tile = in(reg) strip.tile[0],
-                out_tile = in(reg) strip.tile[1],
-                pixel = in(reg) strip.pixel[0],
-                out_pixel = in(reg) strip.pixel[1],
-                p2 = in(reg) strip.pixel[0] * 2,
-                p3 = in(reg) strip.pixel[0] * 3,
-                p4 = in(reg) strip.pixel[0] * 4,
-                all_rows = in(reg) strip.taps[0],
-                all_cols = in(reg) strip.taps[1],
-                tap_row = in(reg) strip.tap[0],
-                tap_col = in(reg) strip.tap[1],
-                line = in(reg) strip.line,
-                lines = in(reg) strip.lines,
-                panel = in(reg) &raw const *strip.panel,
-                sums = in(reg) &raw mut strip.sums,
-                mode = in(reg) strip.mode,
+                field = in(reg) field,
+                all_rows = out(reg) _, all_cols = out(reg) _, tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _,
+                tile = out(reg) _, out_tile = out(reg) _, tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _,
+                p2 = out(reg) _, p3 = out(reg) _, p4 = out(reg) _,
                 turn = out(reg) _, w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, rows = out(reg) _, cols = out(reg) _,
                 out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
                 out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,

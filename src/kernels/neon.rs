@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::narrow::{Panel, Side, Strip, halve, lift, load, narrowed, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
+use super::arm64::narrow::{Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
@@ -319,7 +319,7 @@ impl Side for Pairs {
 
     /// Products of two taps meet in 16 bits.
     #[inline(always)]
-    unsafe fn strip<const P: usize>(strip: &mut Strip<'_>) {
+    unsafe fn tiles<const P: usize>(field: &mut Field) {
         // SAFETY: as the caller's.
         unsafe {
             asm!(
@@ -330,7 +330,7 @@ impl Side for Pairs {
                         "add {x}, {x}, #64\n",
                         load!(4 5 6 7),
                         only!(1, load!(12 13 14 15)),
-                        "mov {row}, {at}\nmov {run}, {at}\nmov {cols}, {all_cols}\nsubs {n}, {all}, #2\nb.lo 6f\n",
+                        "mov {row}, {at}\nmov {run}, {at}\nmov {cols}, {all_cols}\nmul {n}, {all_rows}, {all_cols}\nsubs {n}, {n}, #2\nb.lo 6f\n",
                         "5:\n",
                         tap!(24 25, 20 21 22 23),
                         tap!(26 27, 28 29 30 31),
@@ -348,22 +348,9 @@ impl Side for Pairs {
                     128
                 ),
                 pixels = const P,
-                at = inout(reg) strip.at => _,
-                out = inout(reg) strip.out => _,
-                tiles = inout(reg) strip.tiles => _,
-                tile = in(reg) strip.tile[0],
-                out_tile = in(reg) strip.tile[1],
-                pixel = in(reg) strip.pixel[0],
-                out_pixel = in(reg) strip.pixel[1],
-                all = in(reg) strip.taps[0] * strip.taps[1],
-                all_cols = in(reg) strip.taps[1],
-                tap_row = in(reg) strip.tap[0],
-                tap_col = in(reg) strip.tap[1],
-                line = in(reg) strip.line,
-                lines = in(reg) strip.lines,
-                panel = in(reg) &raw const *strip.panel,
-                sums = in(reg) &raw mut strip.sums,
-                mode = in(reg) strip.mode,
+                field = in(reg) field,
+                all_rows = out(reg) _, all_cols = out(reg) _, tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _,
+                tile = out(reg) _, out_tile = out(reg) _, tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _,
                 turn = out(reg) _, w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, n = out(reg) _, cols = out(reg) _,
                 out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
                 out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,

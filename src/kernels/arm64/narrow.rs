@@ -16,10 +16,10 @@ use core::arch::aarch64::*;
 pub trait Side {
     /// The most pixels of a tile, at most 6.
     const PIXELS: usize;
-    /// Tiles have a multiple of so many pixels, 1 or 2. The last of an odd number is its own neighbour.
+    /// Tiles have a multiple of so many pixels, 1 or 2.
     const MULTIPLE: usize = 1;
 
-    /// What the tiles of a panel of `lines` lines a tap share.
+    /// What the tiles of a panel share.
     ///
     /// # Safety
     /// NEON is part of the target.
@@ -28,8 +28,8 @@ pub trait Side {
     /// Computes tiles of `P` pixels.
     ///
     /// # Safety
-    /// The CPU must have the instructions of the set; all that the strip names must be there.
-    unsafe fn strip<const P: usize>(strip: &mut Strip<'_>);
+    /// The CPU must have the instructions of the set; all that the field names must be there.
+    unsafe fn tiles<const P: usize>(field: &mut Field);
 }
 
 /// What the tiles of a panel share. The assembly knows the places of the fields.
@@ -43,34 +43,37 @@ pub struct Panel {
     pub lanes: [uint8x16_t; 2],
 }
 
-/// Tiles of a panel that lie equally far apart.
-pub struct Strip<'a> {
-    pub panel: &'a Panel,
+/// Tiles of a panel in strips: equally far apart, strips as well. The assembly knows the places of the fields.
+#[repr(C)]
+pub struct Field {
+    /// Rows and columns of taps.
+    taps: [usize; 2],
+    /// Bytes from one row of taps to the next, from one column to the next.
+    tap: [usize; 2],
+    /// Bytes from one pixel to the next, in what is read and what is written.
+    pixel: [usize; 2],
+    /// From one tile to the next.
+    tile: [usize; 2],
+    /// From one strip to the next.
+    strip: [usize; 2],
+    /// Tiles of a strip, and strips.
+    count: [usize; 2],
     /// Where the first tile's first run begins, and where its results go.
-    pub at: *const u8,
-    pub out: *mut u8,
-    pub tiles: usize,
-    /// Bytes from one tile to the next, in what is read and what is written.
-    pub tile: [usize; 2],
-    /// Bytes from one pixel to the next.
-    pub pixel: [usize; 2],
-    /// Bytes from the pixel before the last to the last: 0 if there is no such pixel.
-    pub last: [usize; 2],
-    /// Rows and columns of taps, and the bytes from one to the next.
-    pub taps: [usize; 2],
-    pub tap: [usize; 2],
+    at: *const u8,
+    out: *mut u8,
     /// The first line of weights, and the bytes from one tap's to the next's.
-    pub line: *const u8,
-    pub lines: usize,
+    line: *const u8,
+    lines: usize,
     /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0; and [`SHARED`].
-    pub mode: usize,
+    mode: usize,
+    panel: Panel,
     /// The sums of a tile, where they are left if they are wanted as words.
-    pub sums: [Sums; 6],
+    sums: [Sums; 6],
 }
 
 /// Results are S8.
 pub const SIGNED: usize = 1;
-/// The sums of the only tile are wanted, in order of the lanes.
+/// The sums of the only tile are wanted, in the order of the lanes.
 pub const WORDS: usize = 2;
 /// A tap's bytes are those of the neighbour pixel's tap before it, and there are three taps in a row.
 pub const SHARED: usize = 4;
@@ -97,70 +100,91 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
     let job = Job::new(block);
     let reads = &job.main;
     // A column of pixels is as good as a row.
-    let column = job.pixels == 1;
     let sides = [[reads.out_row, job.out_row], [reads.out_pixel, job.out_pixel]];
-    let (rows, pixels, [row, pixel]) = if column { (1, job.rows, [sides[1], sides[0]]) } else { (job.rows, job.pixels, sides) };
+    let ([rows, pixels], [row, pixel]) = if job.pixels == 1 { ([1, job.rows], [sides[1], sides[0]]) } else { ([job.rows, job.pixels], sides) };
     let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
     let shared = pixel[0] == reads.tap_col && reads.taps.cols == 3;
     let mode = (if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED }) | (usize::from(shared) * SHARED);
-    let units = pixels.div_ceil(S::MULTIPLE);
-    let count = units.div_ceil(S::PIXELS / S::MULTIPLE);
-    let (least, more) = (units / count, units % count);
+    let columns = columns::<S>(pixels);
+    // SAFETY: NEON is part of the target; the block has a panel.
+    let panel = unsafe { panel_of::<S>(&job, 0, narrow) };
+    let mut field = Field {
+        taps: [reads.taps.rows, reads.taps.cols],
+        tap: [reads.tap_row, reads.tap_col],
+        pixel: if pixels < S::MULTIPLE { [0; 2] } else { pixel },
+        tile: row,
+        strip: row,
+        count: [1; 2],
+        at: reads.bytes,
+        out: job.out(0, 0, 0),
+        line: reads.weights,
+        lines: narrow.lines() * LINE,
+        mode,
+        sums: [panel.first[0]; 6],
+        panel,
+    };
     for index in 0..job.panels {
-        // SAFETY: NEON is part of the target; the panel has its parameters.
-        let panel = unsafe { panel::<S>(&job, index, narrow) };
-        let mut strip = Strip {
-            panel: &panel,
-            at: reads.bytes,
-            out: job.out(0, 0, index),
-            tiles: 1,
-            tile: row,
-            pixel,
-            last: pixel,
-            taps: [reads.taps.rows, reads.taps.cols],
-            tap: [reads.tap_row, reads.tap_col],
-            line: reads.weights(index),
-            lines: narrow.lines() * LINE,
-            mode,
-            sums: [[panel.multipliers[0][0]; 4]; 6],
-        };
-        let mut left = 0;
-        for (width, tiles) in [(least + 1, more), (least, count - more)] {
-            let width = width * S::MULTIPLE;
-            // The longer side of what is covered by tiles of one width is that of a strip.
-            let across = tiles > rows && pixels.is_multiple_of(S::MULTIPLE);
-            let (strips, length) = if !bytes { (tiles * rows, 1) } else if across { (rows, tiles) } else { (tiles, rows) };
-            for i in 0..strips {
-                let (y, x) = if !bytes { (i / tiles, i % tiles) } else if across { (i, 0) } else { (0, i) };
-                let x = left + x * width;
-                let [from, to] = [0, 1].map(|side| y * row[side] + x * pixel[side]);
-                strip.at = reads.bytes.wrapping_add(index * LANES + from);
-                strip.out = job.out(0, 0, index).wrapping_add(to);
-                (strip.tiles, strip.tile) = (length, if across { pixel.map(|bytes| bytes * width) } else { row });
-                strip.last = if x + width > pixels { [0; 2] } else { pixel };
-                // SAFETY: the tiles lie inside the block, whose pixels and taps all have their bytes; the instructions are the caller's promise.
-                unsafe {
-                    of_width::<S>(&mut strip, width);
-                    if !bytes {
-                        let m = line(&job, index, params::MULTIPLIER);
-                        for (p, sums) in strip.sums[..width.min(pixels - x)].iter_mut().enumerate() {
-                            let (row, pixel) = if column { (x + p, 0) } else { (y, x + p) };
-                            if job.plain {
-                                unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
-                            }
-                            any_finish(core::slice::from_mut(sums), &job, Tile { row, ..Tile::of(pixel, 1, index) });
-                        }
-                    }
+        if index > 0 {
+            // SAFETY: as above.
+            field.panel = unsafe { panel_of::<S>(&job, index, narrow) };
+            field.line = reads.weights(index);
+        }
+        for &(first, width, count) in columns.iter().filter(|(.., count)| *count > 0) {
+            let start = [reads.bytes.wrapping_add(index * LANES + first * pixel[0]), job.out(0, 0, index).wrapping_add(first * pixel[1]).cast_const()];
+            let next = pixel.map(|bytes| bytes * width);
+            // SAFETY: the tiles lie inside the block, whose pixels and taps all have their bytes; the instructions are the caller's promise.
+            unsafe {
+                if bytes {
+                    (field.at, field.out) = (start[0], start[1].cast_mut());
+                    // The longer side is that of a strip.
+                    (field.count, field.tile, field.strip) = if rows < count { ([count, rows], next, row) } else { ([rows, count], row, next) };
+                    of_width::<S>(&mut field, width);
+                } else {
+                    words::<S>(&mut field, &job, index, [rows, count], start[0], [row[0], next[0]], (first, width));
                 }
             }
-            left += tiles * width;
+        }
+    }
+}
+
+/// How a row falls into tiles: the first pixel of those of a width, the width, and how many they are. The last of an odd number of pixels, where tiles have an
+/// even one, is computed with the pixel before once more.
+fn columns<S: Side>(pixels: usize) -> [(usize, usize, usize); 3] {
+    let units = (pixels / S::MULTIPLE).max(1);
+    let count = units.div_ceil(S::PIXELS / S::MULTIPLE);
+    let (least, more) = (units / count * S::MULTIPLE, units % count);
+    let (wide, covered) = (least + S::MULTIPLE, units * S::MULTIPLE);
+    let rest = if covered < pixels { 1 } else { 0 };
+    [(0, wide, more), (more * wide, least, count - more), (pixels.saturating_sub(S::MULTIPLE), S::MULTIPLE, rest)]
+}
+
+/// Computes tiles whose parameters are of any size, or whose results are not bytes.
+#[cold]
+#[inline(never)]
+unsafe fn words<S: Side>(field: &mut Field, job: &Job, panel: usize, [rows, count]: [usize; 2], start: *const u8, next: [usize; 2], (first, width): (usize, usize)) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let m = line(job, panel, params::MULTIPLIER);
+        for (y, x) in (0..rows).flat_map(|y| (0..count).map(move |x| (y, x))) {
+            (field.at, field.count) = (start.wrapping_add(y * next[0] + x * next[1]), [1; 2]);
+            of_width::<S>(field, width);
+            for (p, sums) in field.sums[..width].iter_mut().enumerate() {
+                let pixel = first + x * width + p;
+                if job.plain {
+                    unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
+                }
+                let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
+                if row < job.rows && pixel < job.pixels {
+                    any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
+                }
+            }
         }
     }
 }
 
 /// # Safety
 /// The panel must be the job's.
-unsafe fn panel<S: Side>(job: &Job, index: usize, narrow: Narrow) -> Panel {
+unsafe fn panel_of<S: Side>(job: &Job, index: usize, narrow: Narrow) -> Panel {
     // SAFETY: as the caller's; NEON is part of the target.
     unsafe {
         let [mut first, sums, multipliers] = [params::BIAS, params::SUM, params::MULTIPLIER].map(|row| line(job, index, row));
@@ -185,18 +209,17 @@ pub unsafe fn spread(first: Sums) -> [Sums; 2] {
 }
 
 /// # Safety
-/// As [`Side::strip`].
-#[inline(always)]
-unsafe fn of_width<S: Side>(strip: &mut Strip<'_>, width: usize) {
+/// As [`Side::tiles`].
+unsafe fn of_width<S: Side>(field: &mut Field, width: usize) {
     // SAFETY: as the caller's.
     unsafe {
         match width {
-            1 if S::MULTIPLE == 1 => S::strip::<1>(strip),
-            2 => S::strip::<2>(strip),
-            3 if S::PIXELS >= 3 && S::MULTIPLE == 1 => S::strip::<3>(strip),
-            4 if S::PIXELS >= 4 => S::strip::<4>(strip),
-            5 if S::PIXELS >= 5 && S::MULTIPLE == 1 => S::strip::<5>(strip),
-            6 if S::PIXELS >= 6 => S::strip::<6>(strip),
+            1 if S::MULTIPLE == 1 => S::tiles::<1>(field),
+            2 => S::tiles::<2>(field),
+            3 if S::PIXELS >= 3 && S::MULTIPLE == 1 => S::tiles::<3>(field),
+            4 if S::PIXELS >= 4 => S::tiles::<4>(field),
+            5 if S::PIXELS >= 5 && S::MULTIPLE == 1 => S::tiles::<5>(field),
+            6 if S::PIXELS >= 6 => S::tiles::<6>(field),
             _ => unreachable!("a tile is wider than the set's tiles"),
         }
     }
@@ -310,31 +333,56 @@ macro_rules! put {
 }
 pub(in crate::kernels) use put;
 
+/// What all tiles share, from the field.
+macro_rules! fields {
+    () => {
+        concat!(
+            "ldp {all_rows}, {all_cols}, [{field}]\nldp {tap_row}, {tap_col}, [{field}, #16]\nldp {pixel}, {out_pixel}, [{field}, #32]\n",
+            "ldp {tile}, {out_tile}, [{field}, #48]\nldr {tiles}, [{field}, #80]\nldp {at}, {out}, [{field}, #96]\n",
+            "ldp {line}, {lines}, [{field}, #112]\nldr {mode}, [{field}, #128]\n",
+        )
+    };
+}
+pub(in crate::kernels) use fields;
+
+/// The next tile of the strip, then the next strip.
+macro_rules! next_tile {
+    () => {
+        concat!(
+            "add {at}, {at}, {tile}\nadd {out}, {out}, {out_tile}\nsubs {tiles}, {tiles}, #1\nb.ne 2b\n",
+            "ldp {tiles}, {x}, [{field}, #80]\nsubs {x}, {x}, #1\nb.eq 12f\nstr {x}, [{field}, #88]\n",
+            "ldp {at}, {out}, [{field}, #96]\nldp {x}, {w}, [{field}, #64]\nadd {at}, {at}, {x}\nadd {out}, {out}, {w}\nstp {at}, {out}, [{field}, #96]\nb 2b\n",
+        )
+    };
+}
+pub(in crate::kernels) use next_tile;
+
 /// Tiles one after the other. `$sums` sums up a line of each tap: `{x}` says from which words, `{w}` where the first line is; a pixel's sums are four registers.
 /// `$bytes` are those of a line's first words.
 macro_rules! tiles {
     ($sums:expr, $bytes:literal) => {
         concat!(
-            "2:\nmov {turn}, {lines}\nmov {w}, {line}\nmov {x}, {panel}\n",
+            fields!(),
+            "2:\nmov {turn}, {lines}\nmov {w}, {line}\nadd {x}, {field}, #144\n",
             "3:\n",
             $sums,
-            "subs {turn}, {turn}, #64\nb.eq 8f\nmov {x}, {sums}\n",
+            "subs {turn}, {turn}, #64\nb.eq 8f\nadd {x}, {field}, #560\n",
             pixels!(store),
-            "add {w}, {line}, #64\nadd {x}, {panel}, #",
+            "add {w}, {line}, #64\nadd {x}, {field}, #144 + ",
             $bytes,
             "\nb 3b\n",
-            "8:\ntbz {lines}, #7, 8f\nmov {x}, {sums}\n",
+            "8:\ntbz {lines}, #7, 8f\nadd {x}, {field}, #560\n",
             pixels!(pair_up),
-            "8:\ntbnz {mode}, #1, 9f\nadd {x}, {panel}, #256\n",
+            "8:\ntbnz {mode}, #1, 9f\nadd {x}, {field}, #400\n",
             "ld1 {{v28.4s, v29.4s, v30.4s, v31.4s}}, [{x}]\n",
             pixels!(rounds),
             pixels!(halve),
             "tbz {mode}, #0, 8f\nmovi v27.8h, #128\n",
             pixels!(lift),
-            "8:\nldr q25, [{panel}, #384]\nmovi v26.16b, #128\nmov {x}, {out}\n",
+            "8:\nldr q25, [{field}, #528]\nmovi v26.16b, #128\nmov {x}, {out}\n",
             pixels!(put),
-            "add {at}, {at}, {tile}\nadd {out}, {out}, {out_tile}\nsubs {tiles}, {tiles}, #1\nb.ne 2b\nb 12f\n",
-            "9:\nmov {x}, {sums}\n",
+            next_tile!(),
+            "9:\nadd {x}, {field}, #560\n",
             pixels!(store),
             "12:\n",
         )
