@@ -7,7 +7,6 @@ use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
 use crate::pack::Narrow;
-use core::arch::aarch64::vld1q_u8;
 use core::arch::asm;
 
 pub(super) static TABLE: Table = arm64::table::<ByElement, ByElement, ByElement>(Set::Dotprod, peak::dotprod);
@@ -154,14 +153,25 @@ macro_rules! next_line {
     };
 }
 
+/// The column behind the tile's first `$pixel` ones. After the last come those of the row below.
+macro_rules! column {
+    ($pixel:literal, $x:literal) => {
+        concat!(
+            ".if {pixels} > ", $pixel, "\nld1 {{v", $x, ".16b}}, [{x}], {pixel}\n.endif\n",
+            ".if {pixels} == ", $pixel, "\nld1 {{v", $x, ".16b}}, [{x}], {back}\n.endif\n",
+        )
+    };
+}
+
 impl Side for ByElement {
     const PIXELS: usize = 5;
 
-    unsafe fn panel(first: Sums, multipliers: Sums, narrow: Narrow) -> Panel {
-        // SAFETY: as the caller's.
-        unsafe {
-            let [one, two] = if narrow == Narrow::Four { [first; 2] } else { spread(first) };
-            Panel { first: [one, two, one, two], multipliers: [multipliers; 2], lanes: [vld1q_u8(narrow.lanes().as_ptr()); 2] }
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow) {
+        to.multipliers[0] = multipliers;
+        to.first[0] = first;
+        if narrow == Narrow::Eight {
+            // SAFETY: as the caller's.
+            [to.first[0], to.first[1]] = unsafe { spread(first) };
         }
     }
 
@@ -171,26 +181,26 @@ impl Side for ByElement {
         unsafe {
             asm!(
                 ".arch_extension dotprod",
+                "ldr {tap_row}, [{field}, #16]\nldr {pixel}, [{field}, #32]\nmov {back}, #{columns}\nmsub {back}, {back}, {pixel}, {tap_row}",
                 tiles!(
                     concat!(
                         pixels!(load),
-                        "mov {row}, {at}\nmov {rows}, {all_rows}\ntbz {mode}, #2, 5f\n",
-                        "4:\nmov {x}, {row}\n", // three taps, which share what they read
+                        "mov {x}, {at}\nldr {rows}, [{field}]\ntbz {mode}, #2, 5f\n",
+                        "4:\n", // three taps, which share what they read
                         next_line!(),
-                        "ld1 {{v20.16b}}, [{x}], {pixel}\nld1 {{v21.16b}}, [{x}], {pixel}\nld1 {{v22.16b}}, [{x}], {pixel}\n",
-                        only!(1, "ld1 {{v23.16b}}, [{x}], {pixel}\n"),
-                        only!(2, "ld1 {{v24.16b}}, [{x}], {pixel}\n"),
-                        only!(3, "ld1 {{v25.16b}}, [{x}], {pixel}\n"),
-                        only!(4, "ld1 {{v26.16b}}, [{x}], {pixel}\n"),
+                        "ld1 {{v20.16b}}, [{x}], {pixel}\nld1 {{v21.16b}}, [{x}], {pixel}\n",
+                        column!(1, 22), column!(2, 23), column!(3, 24), column!(4, 25), column!(5, 26),
                         tap!(20 21 22 23 24),
                         next_line!(),
                         tap!(21 22 23 24 25),
                         next_line!(),
-                        "add {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\n",
+                        "subs {rows}, {rows}, #1\n",
                         tap!(22 23 24 25 26),
-                        "b.ne 4b\nb 7f\n",
+                        "b.ne 4b\n",
+                    ),
+                    concat!(
                         "5:\nlsl {p2}, {pixel}, #1\nadd {p3}, {p2}, {pixel}\nlsl {p4}, {pixel}, #2\n",
-                        "13:\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
+                        "5:\nmov {run}, {x}\nldr {cols}, [{field}, #8]\n",
                         "6:\n", // a tap
                         next_line!(),
                         only!(1, "ldr q21, [{run}, {pixel}]\n"),
@@ -199,17 +209,17 @@ impl Side for ByElement {
                         only!(4, "ldr q24, [{run}, {p4}]\n"),
                         "ld1 {{v20.16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\n",
                         tap!(20 21 22 23 24),
-                        "b.ne 6b\nadd {row}, {row}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 13b\n",
-                        "7:\n",
+                        "b.ne 6b\nadd {x}, {x}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 5b\nb 7b\n",
                     ),
                     64
                 ),
                 pixels = const P,
+                columns = const P + 1,
                 field = in(reg) field,
-                all_rows = out(reg) _, all_cols = out(reg) _, tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _,
-                tile = out(reg) _, out_tile = out(reg) _, tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _,
+                tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _, tile = out(reg) _, out_tile = out(reg) _,
+                tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _, first = out(reg) _,
+                w = out(reg) _, x = out(reg) _, run = out(reg) _, rows = out(reg) _, cols = out(reg) _, back = out(reg) _,
                 p2 = out(reg) _, p3 = out(reg) _, p4 = out(reg) _,
-                turn = out(reg) _, w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, rows = out(reg) _, cols = out(reg) _,
                 out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
                 out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
                 out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,

@@ -7,7 +7,7 @@ use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
 use crate::pack::Narrow;
-use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vld1q_u8, vpaddq_s32};
+use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vpaddq_s32};
 use core::arch::asm;
 
 pub(super) static TABLE: Table = arm64::table::<Pairs, Pairs, Pairs>(Set::Neon, peak::neon);
@@ -304,7 +304,7 @@ macro_rules! together {
 impl Side for Pairs {
     const PIXELS: usize = 2;
 
-    unsafe fn panel(first: Sums, multipliers: Sums, narrow: Narrow) -> Panel {
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow) {
         // SAFETY: as the caller's.
         unsafe {
             let lines = if narrow == Narrow::Four { [first; 2] } else { spread(first) };
@@ -313,7 +313,7 @@ impl Side for Pairs {
                 let [even, odd] = spread(line);
                 [[even[0], odd[0], even[1], odd[1]], [even[2], odd[2], even[3], odd[3]]]
             });
-            Panel { first: [a, b, c, d], multipliers: [multipliers; 2], lanes: [vld1q_u8(narrow.lanes().as_ptr()); 2] }
+            (to.first, to.multipliers[0]) = ([a, b, c, d], multipliers);
         }
     }
 
@@ -323,14 +323,16 @@ impl Side for Pairs {
         // SAFETY: as the caller's.
         unsafe {
             asm!(
+                "ldr {all_cols}, [{field}, #8]",
                 tiles!(
                     concat!(
                         load!(0 1 2 3),
                         only!(1, load!(8 9 10 11)),
-                        "add {x}, {x}, #64\n",
+                        "add {first}, {first}, #64\n",
                         load!(4 5 6 7),
                         only!(1, load!(12 13 14 15)),
-                        "mov {row}, {at}\nmov {run}, {at}\nmov {cols}, {all_cols}\nmul {n}, {all_rows}, {all_cols}\nsubs {n}, {n}, #2\nb.lo 6f\n",
+                        "sub {first}, {first}, #64\n",
+                        "mov {row}, {at}\nmov {run}, {at}\nmov {cols}, {all_cols}\nldr {n}, [{field}]\nmul {n}, {n}, {all_cols}\nsubs {n}, {n}, #2\nb.lo 6f\n",
                         "5:\n",
                         tap!(24 25, 20 21 22 23),
                         tap!(26 27, 28 29 30 31),
@@ -341,17 +343,18 @@ impl Side for Pairs {
                         tap!(24 25, 20 21 22 23),
                         one_tap!(24, 0 1 2 3 4 5 6 7),
                         only!(1, one_tap!(25, 8 9 10 11 12 13 14 15)),
-                        "7:\n",
+                        "7:\nmovi v27.16b, #128\n",
                         together!(0 <- 0 1, 1 <- 2 3, 2 <- 4 5, 3 <- 6 7),
                         only!(1, together!(4 <- 8 9, 5 <- 10 11, 6 <- 12 13, 7 <- 14 15)),
                     ),
+                    "",
                     128
                 ),
                 pixels = const P,
                 field = in(reg) field,
-                all_rows = out(reg) _, all_cols = out(reg) _, tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _,
-                tile = out(reg) _, out_tile = out(reg) _, tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _,
-                turn = out(reg) _, w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, n = out(reg) _, cols = out(reg) _,
+                tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _, tile = out(reg) _, out_tile = out(reg) _,
+                tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _, first = out(reg) _,
+                w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, n = out(reg) _, cols = out(reg) _, all_cols = out(reg) _,
                 out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
                 out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
                 out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,

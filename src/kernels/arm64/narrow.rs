@@ -19,11 +19,11 @@ pub trait Side {
     /// Tiles have a multiple of so many pixels, 1 or 2.
     const MULTIPLE: usize = 1;
 
-    /// What the tiles of a panel share.
+    /// Writes what the tiles of a panel share.
     ///
     /// # Safety
     /// NEON is part of the target.
-    unsafe fn panel(first: Sums, multipliers: Sums, narrow: Narrow) -> Panel;
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow);
 
     /// Computes tiles of `P` pixels.
     ///
@@ -40,7 +40,7 @@ pub struct Panel {
     /// Multipliers, as the set keeps the sums in the end.
     pub multipliers: [Sums; 2],
     /// The order of the channels.
-    pub lanes: [uint8x16_t; 2],
+    pub lanes: [[u8; LANES]; 2],
 }
 
 /// Tiles of a panel in strips: equally far apart, strips as well. The assembly knows the places of the fields.
@@ -106,8 +106,8 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
     let shared = pixel[0] == reads.tap_col && reads.taps.cols == 3;
     let mode = (if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED }) | (usize::from(shared) * SHARED);
     let columns = columns::<S>(pixels);
-    // SAFETY: NEON is part of the target; the block has a panel.
-    let panel = unsafe { panel_of::<S>(&job, 0, narrow) };
+    // SAFETY: NEON is part of the target.
+    let zero = unsafe { vdupq_n_s32(0) };
     let mut field = Field {
         taps: [reads.taps.rows, reads.taps.cols],
         tap: [reads.tap_row, reads.tap_col],
@@ -120,15 +120,13 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
         line: reads.weights,
         lines: narrow.lines() * LINE,
         mode,
-        sums: [panel.first[0]; 6],
-        panel,
+        panel: Panel { first: [[zero; 4]; 4], multipliers: [[zero; 4]; 2], lanes: [*narrow.lanes(); 2] },
+        sums: [[zero; 4]; 6],
     };
     for index in 0..job.panels {
-        if index > 0 {
-            // SAFETY: as above.
-            field.panel = unsafe { panel_of::<S>(&job, index, narrow) };
-            field.line = reads.weights(index);
-        }
+        // SAFETY: NEON is part of the target; the block has the panel.
+        unsafe { fill::<S>(&mut field.panel, &job, index, narrow) };
+        field.line = reads.weights(index);
         for &(first, width, count) in columns.iter().filter(|(.., count)| *count > 0) {
             let start = [reads.bytes.wrapping_add(index * LANES + first * pixel[0]), job.out(0, 0, index).wrapping_add(first * pixel[1]).cast_const()];
             let next = pixel.map(|bytes| bytes * width);
@@ -138,6 +136,8 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
                     (field.at, field.out) = (start[0], start[1].cast_mut());
                     // The longer side is that of a strip.
                     (field.count, field.tile, field.strip) = if rows < count { ([count, rows], next, row) } else { ([rows, count], row, next) };
+                    // The last tile's pixels have been passed.
+                    field.tile[1] = field.tile[1].wrapping_sub(next[1]);
                     of_width::<S>(&mut field, width);
                 } else {
                     words::<S>(&mut field, &job, index, [rows, count], start[0], [row[0], next[0]], (first, width));
@@ -184,7 +184,7 @@ unsafe fn words<S: Side>(field: &mut Field, job: &Job, panel: usize, [rows, coun
 
 /// # Safety
 /// The panel must be the job's.
-unsafe fn panel_of<S: Side>(job: &Job, index: usize, narrow: Narrow) -> Panel {
+unsafe fn fill<S: Side>(to: &mut Panel, job: &Job, index: usize, narrow: Narrow) {
     // SAFETY: as the caller's; NEON is part of the target.
     unsafe {
         let [mut first, sums, multipliers] = [params::BIAS, params::SUM, params::MULTIPLIER].map(|row| line(job, index, row));
@@ -192,7 +192,7 @@ unsafe fn panel_of<S: Side>(job: &Job, index: usize, narrow: Narrow) -> Panel {
             // A byte of a U8 value lacks 128.
             unroll!(q < 4 => first[q] = vaddq_s32(first[q], vshlq_n_s32::<7>(sums[q])));
         }
-        S::panel(first, multipliers, narrow)
+        S::panel(to, first, multipliers, narrow);
     }
 }
 
@@ -247,10 +247,10 @@ macro_rules! pixels {
 }
 pub(in crate::kernels) use pixels;
 
-/// Four registers of a pixel from `{x}`.
+/// Four registers of a pixel from `{first}`.
 macro_rules! load {
     ($a:literal $b:literal $c:literal $d:literal) => {
-        concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{x}]\n")
+        concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{first}]\n")
     };
 }
 pub(in crate::kernels) use load;
@@ -306,7 +306,7 @@ pub(in crate::kernels) use halve;
 /// S8 as if it were U8: plus 128.
 macro_rules! lift {
     ($a:literal $b:literal $c:literal $d:literal) => {
-        concat!("sqadd v", $a, ".8h, v", $a, ".8h, v27.8h\nsqadd v", $c, ".8h, v", $c, ".8h, v27.8h\n")
+        concat!("sqadd v", $a, ".8h, v", $a, ".8h, v26.8h\nsqadd v", $c, ".8h, v", $c, ".8h, v26.8h\n")
     };
 }
 pub(in crate::kernels) use lift;
@@ -316,7 +316,7 @@ macro_rules! narrowed {
     ($to:literal <- $a:literal $c:literal) => {
         concat!(
             "sqxtun v", $to, ".8b, v", $a, ".8h\nsqxtun2 v", $to, ".16b, v", $c, ".8h\n",
-            "eor v", $to, ".16b, v", $to, ".16b, v26.16b\n",
+            "eor v", $to, ".16b, v", $to, ".16b, v27.16b\n",
         )
     };
 }
@@ -327,7 +327,7 @@ macro_rules! put {
     ($a:literal $b:literal $c:literal $d:literal) => {
         concat!(
             narrowed!($a <- $a $c),
-            "tbl v", $a, ".16b, {{v", $a, ".16b}}, v25.16b\nst1 {{v", $a, ".16b}}, [{x}], {out_pixel}\n",
+            "tbl v", $a, ".16b, {{v", $a, ".16b}}, v25.16b\nst1 {{v", $a, ".16b}}, [{out}], {out_pixel}\n",
         )
     };
 }
@@ -337,9 +337,9 @@ pub(in crate::kernels) use put;
 macro_rules! fields {
     () => {
         concat!(
-            "ldp {all_rows}, {all_cols}, [{field}]\nldp {tap_row}, {tap_col}, [{field}, #16]\nldp {pixel}, {out_pixel}, [{field}, #32]\n",
-            "ldp {tile}, {out_tile}, [{field}, #48]\nldr {tiles}, [{field}, #80]\nldp {at}, {out}, [{field}, #96]\n",
-            "ldp {line}, {lines}, [{field}, #112]\nldr {mode}, [{field}, #128]\n",
+            "ldp {tap_row}, {tap_col}, [{field}, #16]\nldp {pixel}, {out_pixel}, [{field}, #32]\nldp {tile}, {out_tile}, [{field}, #48]\n",
+            "ldr {tiles}, [{field}, #80]\nldp {at}, {out}, [{field}, #96]\nldp {line}, {lines}, [{field}, #112]\nldr {mode}, [{field}, #128]\n",
+            "add {first}, {field}, #144\nmovi v27.16b, #128\n",
         )
     };
 }
@@ -357,32 +357,37 @@ macro_rules! next_tile {
 }
 pub(in crate::kernels) use next_tile;
 
-/// Tiles one after the other. `$sums` sums up a line of each tap: `{x}` says from which words, `{w}` where the first line is; a pixel's sums are four registers.
-/// `$bytes` are those of a line's first words.
+/// Tiles one after the other. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the first line is; a pixel's sums
+/// are four registers. `$bytes` are those of a line's first words. Register 27 is for the stores.
 macro_rules! tiles {
-    ($sums:expr, $bytes:literal) => {
+    ($sums:expr, $other:expr, $bytes:literal) => {
         concat!(
             fields!(),
-            "2:\nmov {turn}, {lines}\nmov {w}, {line}\nadd {x}, {field}, #144\n",
+            "2:\nmov {w}, {line}\n",
             "3:\n",
             $sums,
-            "subs {turn}, {turn}, #64\nb.eq 8f\nadd {x}, {field}, #560\n",
-            pixels!(store),
-            "add {w}, {line}, #64\nadd {x}, {field}, #144 + ",
-            $bytes,
-            "\nb 3b\n",
-            "8:\ntbz {lines}, #7, 8f\nadd {x}, {field}, #560\n",
-            pixels!(pair_up),
-            "8:\ntbnz {mode}, #1, 9f\nadd {x}, {field}, #400\n",
-            "ld1 {{v28.4s, v29.4s, v30.4s, v31.4s}}, [{x}]\n",
+            "7:\ntbnz {lines}, #7, 9f\n",
+            "8:\ntbnz {mode}, #1, 15f\n",
+            "ldp q28, q29, [{field}, #400]\nldp q30, q31, [{field}, #432]\n",
             pixels!(rounds),
             pixels!(halve),
-            "tbz {mode}, #0, 8f\nmovi v27.8h, #128\n",
-            pixels!(lift),
-            "8:\nldr q25, [{field}, #528]\nmovi v26.16b, #128\nmov {x}, {out}\n",
+            "tbnz {mode}, #0, 14f\n",
+            "13:\nldr q25, [{field}, #528]\n",
             pixels!(put),
             next_tile!(),
-            "9:\nadd {x}, {field}, #560\n",
+            $other,
+            "9:\nadd {x}, {field}, #560\nsub {w}, {first}, {field}\ncmp {w}, #144\nb.ne 9f\n", // the first of two lines
+            pixels!(store),
+            "add {first}, {first}, #",
+            $bytes,
+            "\nadd {w}, {line}, #64\nb 3b\n",
+            "9:\nadd {first}, {field}, #144\n",
+            pixels!(pair_up),
+            "b 8b\n",
+            "14:\nmovi v26.8h, #128\n",
+            pixels!(lift),
+            "b 13b\n",
+            "15:\nadd {x}, {field}, #560\n",
             pixels!(store),
             "12:\n",
         )
