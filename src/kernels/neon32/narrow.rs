@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
 use super::{Sums, finish};
-use crate::kernels::raw::{Job, SignedPanel, Tile};
+use crate::kernels::raw::{Job, Tile};
 use crate::kernels::{ConvBlock, words};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
@@ -42,6 +42,7 @@ pub unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
                 out: job.out(row, 0, index).wrapping_add(first * out_step),
                 out_step,
                 mode,
+                multipliers: job.params(index, params::MULTIPLIER),
             };
             // SAFETY: the pixels lie inside the block, whose taps all have their bytes and lines; the CPU has NEON.
             unsafe {
@@ -68,7 +69,6 @@ const WORDS: usize = 2;
 /// What all pixels of a panel share. The assembly knows the places of the fields.
 #[repr(C)]
 struct Panel {
-    multipliers: Sums,
     lanes: [u8; LANES],
     /// What the sums start from: line by line, two of each word.
     first: [i32; 4 * LANES],
@@ -76,17 +76,19 @@ struct Panel {
 
 impl Panel {
     fn new(job: &Job, index: usize, narrow: Narrow) -> Self {
+        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
+        let [bias, sums] = [params::BIAS, params::SUM].map(|row| words(unsafe { &*job.params(index, row).cast() }));
+        // A byte of a U8 value lacks 128.
+        let missing = if job.main.signed { 0 } else { 128i32 };
         let mut first = [0; 4 * LANES];
-        for (lane, &start) in SignedPanel::new(job, index).first.iter().enumerate() {
+        for (lane, (bias, sum)) in bias.into_iter().zip(sums).enumerate() {
             let at = match narrow {
                 Narrow::Four => lane * 2,
                 Narrow::Eight => lane % 4 / 2 * 2 * LANES + lane / 4 * 8 + lane % 2 * 4,
             };
-            first[at] = start;
+            first[at] = bias.wrapping_add(sum.wrapping_mul(missing));
         }
-        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
-        let multipliers = words(unsafe { &*job.params(index, params::MULTIPLIER).cast() });
-        Self { multipliers, lanes: *narrow.lanes(), first }
+        Self { lanes: *narrow.lanes(), first }
     }
 }
 
@@ -112,6 +114,7 @@ struct Side<'a> {
     out_step: usize,
     /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0.
     mode: usize,
+    multipliers: *const u8,
 }
 
 /// A tap's bytes, and on to the next run: its row goes on, or the row below begins.
@@ -153,7 +156,7 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "2:", // a pixel
         "ldr r12, [r0, #36]",
         "ldr r4, [r0, #8]",
-        "add r12, r12, #80",
+        "add r12, r12, #16",
         "4:", // a line of each tap
         "ldr r5, [r0, #12]",
         "ldr r6, [r0, #20]",
@@ -199,17 +202,18 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "bne 9f",
         "8:",
         "ldr r12, [r0, #56]",
-        "ldr r1, [r0, #36]",
+        "ldr r1, [r0, #60]",
         "cmp r12, #1",
         "bhi 14f",
         "vld1.32 {{d0, d1, d2, d3}}, [r1]!",
-        "vld1.32 {{d4, d5, d6, d7}}, [r1]!",
+        "vld1.32 {{d4, d5, d6, d7}}, [r1]",
+        "ldr r5, [r0, #36]",
         "vqrdmulh.s32 q0, q8, q0",
         "vqrdmulh.s32 q1, q9, q1",
         "vqrdmulh.s32 q2, q10, q2",
         "vqrdmulh.s32 q3, q11, q3",
         "ldr r12, [r0, #48]",
-        "vld1.8 {{d16, d17}}, [r1]",
+        "vld1.8 {{d16, d17}}, [r5]",
         "vqmovn.s32 d0, q0",
         "vqmovn.s32 d1, q1",
         "vqmovn.s32 d2, q2",
@@ -237,7 +241,7 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "ldr r1, [r0, #40]",
         "sub r5, r12, r5",
         "ldr r4, [r0, #8]",
-        "cmp r5, #208",
+        "cmp r5, #144",
         "bne 9f",
         "vst1.32 {{d16, d17, d18, d19}}, [r1]!",
         "add r4, r4, #64",
