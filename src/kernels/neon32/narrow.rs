@@ -16,46 +16,69 @@ pub unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
     let job = Job::new(block);
     let (reads, lines) = (&job.main, narrow.lines() * LINE);
     // A column of pixels is as good as a row.
-    let column = job.pixels == 1;
     let ([rows, pixels], [step, out_step]) =
-        if column { ([1, job.rows], [reads.out_row, job.out_row]) } else { ([job.rows, job.pixels], [reads.out_pixel, job.out_pixel]) };
+        if job.pixels == 1 { ([1, job.rows], [reads.out_row, job.out_row]) } else { ([job.rows, job.pixels], [reads.out_pixel, job.out_pixel]) };
     let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
     let mode = if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED };
-    let (mut sums, length) = ([[0; LANES]; SIDE], if bytes { pixels } else { SIDE });
+    let mut sums = [[0; LANES]; 1 + SIDE];
     for index in 0..job.panels {
         let panel = Panel::new(&job, index, narrow);
-        for (row, first) in (0..rows).flat_map(|row| (0..pixels).step_by(length).map(move |pixel| (row, pixel))) {
-            let count = length.min(pixels - first);
-            let mut work = Side {
-                at: reads.bytes.wrapping_add(row * reads.out_row + first * step + index * LANES),
-                step,
-                line: reads.weights(index),
-                next: lines,
-                after: 2 * lines - LINE / 2,
-                taps: reads.taps.rows * reads.taps.cols,
-                cols: reads.taps.cols,
-                tap_row: reads.tap_row,
-                tap_col: reads.tap_col,
-                panel: &panel,
-                sums: &mut sums,
-                pixels: count,
-                out: job.out(row, 0, index).wrapping_add(first * out_step),
-                out_step,
-                mode,
-                multipliers: job.params(index, params::MULTIPLIER),
-            };
-            // SAFETY: the pixels lie inside the block, whose taps all have their bytes and lines; the CPU has NEON.
-            unsafe {
+        let mut work = Side {
+            at: reads.bytes.wrapping_add(index * LANES),
+            step,
+            line: reads.weights(index),
+            next: lines,
+            after: 2 * lines - LINE / 2,
+            taps: reads.taps.rows * reads.taps.cols,
+            cols: reads.taps.cols,
+            next_row: reads.tap_row.wrapping_sub(reads.taps.cols * reads.tap_col),
+            tap_col: reads.tap_col,
+            panel: &panel,
+            sums: &mut sums,
+            pixels,
+            out: job.out(0, 0, index),
+            out_step,
+            mode,
+            multipliers: job.params(index, params::MULTIPLIER),
+            rows: 1,
+            jump: reads.out_row.wrapping_sub(pixels * step),
+            out_jump: job.out_row.wrapping_sub(pixels * out_step),
+            lanes: narrow.lanes(),
+        };
+        // SAFETY: the pixels lie inside the block, whose taps all have their bytes and lines; the CPU has NEON.
+        unsafe {
+            if bytes {
+                work.rows = rows;
                 side(&mut work);
-                if !bytes {
-                    for (p, sums) in sums[..count].iter_mut().enumerate() {
-                        let (row, pixel) = if column { (first + p, 0) } else { (row, first + p) };
-                        finish(core::slice::from_mut(sums), &job, Tile { row, ..Tile::of(pixel, 1, index) });
-                    }
-                }
+                continue;
+            }
+            for row in 0..rows {
+                words_of(&mut work, &job, index, row, pixels);
+                work.at = work.at.wrapping_add(reads.out_row);
             }
         }
     }
+}
+
+/// A row whose parameters are of any size, or whose results are not bytes.
+///
+/// # Safety
+/// As [`side`]; the row is the block's.
+#[cold]
+unsafe fn words_of(work: &mut Side<'_>, job: &Job, panel: usize, row: usize, pixels: usize) {
+    let start = work.at;
+    for first in (0..pixels).step_by(SIDE) {
+        (work.rows, work.at, work.pixels) = (1, start.wrapping_add(first * work.step), SIDE.min(pixels - first));
+        // SAFETY: as the caller's.
+        unsafe {
+            side(work);
+            for p in 0..work.pixels {
+                let (row, pixel) = if job.pixels == 1 { (first + p, 0) } else { (row, first + p) };
+                finish(&mut work.sums[1..][p..=p], job, Tile { row, ..Tile::of(pixel, 1, panel) });
+            }
+        }
+    }
+    work.at = start;
 }
 
 /// Pixels whose sums are kept, where they are not stored at once.
@@ -69,7 +92,6 @@ const WORDS: usize = 2;
 /// What all pixels of a panel share. The assembly knows the places of the fields.
 #[repr(C)]
 struct Panel {
-    lanes: [u8; LANES],
     /// What the sums start from: line by line, two of each word.
     first: [i32; 4 * LANES],
 }
@@ -88,7 +110,7 @@ impl Panel {
             };
             first[at] = bias.wrapping_add(sum.wrapping_mul(missing));
         }
-        Self { lanes: *narrow.lanes(), first }
+        Self { first }
     }
 }
 
@@ -105,22 +127,29 @@ struct Side<'a> {
     after: usize,
     taps: usize,
     cols: usize,
-    tap_row: usize,
+    /// Bytes from behind the last run of a row to the first of the next.
+    next_row: usize,
     tap_col: usize,
     panel: &'a Panel,
-    sums: &'a mut [Sums; SIDE],
+    /// Those of one line while the other is summed up; then those that are wanted.
+    sums: &'a mut [Sums; 1 + SIDE],
     pixels: usize,
     out: *mut u8,
     out_step: usize,
     /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0.
     mode: usize,
     multipliers: *const u8,
+    rows: usize,
+    /// Bytes from behind the last pixel of a row to the first of the next, in what is read and what is written.
+    jump: usize,
+    out_jump: usize,
+    lanes: &'static [u8; LANES],
 }
 
 /// A tap's bytes, and on to the next run: its row goes on, or the row below begins.
 macro_rules! tap {
     ($x:literal) => {
-        concat!("vld1.8 {{", $x, "}}, [r2], r10\nsubs r7, r7, #1\nbne 3f\nadd r1, r1, r11\nmov r2, r1\nmov r7, r8\n3:\n")
+        concat!("vld1.8 {{", $x, "}}, [r2], r10\nsubs r7, r7, #1\nbne 3f\nadd r2, r2, r11\nmov r7, r8\n3:\n")
     };
 }
 
@@ -152,23 +181,20 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "ldr r8, [r0, #24]",
         "ldr r11, [r0, #28]",
         "ldr r10, [r0, #32]",
+        "ldr r1, [r0, #48]",
+        "11:", // a row
         "ldr lr, [r0, #44]",
         "2:", // a pixel
         "ldr r12, [r0, #36]",
         "ldr r4, [r0, #8]",
-        "add r12, r12, #16",
         "4:", // a line of each tap
         "ldr r5, [r0, #12]",
         "ldr r6, [r0, #20]",
-        "vld1.32 {{d16, d17, d18, d19}}, [r12]!",
+        "vldmia r12!, {{d16-d31}}",
         "add r5, r4, r5",
-        "vld1.32 {{d20, d21, d22, d23}}, [r12]!",
-        "mov r1, r3",
         "mov r2, r3",
-        "vld1.32 {{d24, d25, d26, d27}}, [r12]!",
         "mov r7, r8",
         "subs r6, r6, #2",
-        "vld1.32 {{d28, d29, d30, d31}}, [r12]!",
         "bcc 6f",
         "5:", // two taps
         tap!("d0, d1"),
@@ -202,17 +228,15 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "bne 9f",
         "8:",
         "ldr r12, [r0, #56]",
-        "ldr r1, [r0, #60]",
+        "ldr r5, [r0, #60]",
         "cmp r12, #1",
         "bhi 14f",
-        "vld1.32 {{d0, d1, d2, d3}}, [r1]!",
-        "vld1.32 {{d4, d5, d6, d7}}, [r1]",
-        "ldr r5, [r0, #36]",
+        "vldmia r5, {{d0-d7}}",
+        "ldr r5, [r0, #76]",
         "vqrdmulh.s32 q0, q8, q0",
         "vqrdmulh.s32 q1, q9, q1",
         "vqrdmulh.s32 q2, q10, q2",
         "vqrdmulh.s32 q3, q11, q3",
-        "ldr r12, [r0, #48]",
         "vld1.8 {{d16, d17}}, [r5]",
         "vqmovn.s32 d0, q0",
         "vqmovn.s32 d1, q1",
@@ -224,32 +248,37 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "vqmovun.s16 d1, q1",
         "veor q0, q0, q9",
         "13:",
-        "ldr r1, [r0, #52]",
+        "ldr r12, [r0, #52]",
         "vtbl.8 d2, {{d0, d1}}, d16",
         "vtbl.8 d3, {{d0, d1}}, d17",
-        "vst1.8 {{d2, d3}}, [r12], r1",
-        "str r12, [r0, #48]",
+        "vst1.8 {{d2, d3}}, [r1], r12",
         "15:",
-        "ldr r1, [r0, #4]",
+        "ldr r5, [r0, #4]",
         "subs lr, lr, #1",
-        "add r3, r3, r1",
+        "add r3, r3, r5",
         "bne 2b",
+        "ldr r5, [r0, #64]",
+        "ldr r4, [r0, #68]",
+        "ldr r12, [r0, #72]",
+        "subs r5, r5, #1",
+        "add r3, r3, r4",
+        "add r1, r1, r12",
+        "str r5, [r0, #64]",
+        "bne 11b",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
         "9:", // one of two lines
         "ldr r5, [r0, #36]",
-        "ldr r1, [r0, #40]",
+        "ldr r6, [r0, #40]",
         "sub r5, r12, r5",
         "ldr r4, [r0, #8]",
-        "cmp r5, #144",
+        "cmp r5, #128",
         "bne 9f",
-        "vst1.32 {{d16, d17, d18, d19}}, [r1]!",
         "add r4, r4, #64",
-        "vst1.32 {{d20, d21, d22, d23}}, [r1]",
+        "vstmia r6, {{d16-d23}}",
         "b 4b",
         "9:", // neighbours are a lane
-        "vld1.32 {{d0, d1, d2, d3}}, [r1]!",
-        "vld1.32 {{d4, d5, d6, d7}}, [r1]",
+        "vldmia r6, {{d0-d7}}",
         "vpadd.i32 d23, d22, d23",
         "vpadd.i32 d22, d6, d7",
         "vpadd.i32 d21, d20, d21",
@@ -264,10 +293,12 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "vqmovn.s16 d1, q1",
         "b 13b",
         "14:", // the sums
-        "ldr r1, [r0, #40]",
-        "vst1.32 {{d16, d17, d18, d19}}, [r1]!",
-        "vst1.32 {{d20, d21, d22, d23}}, [r1]!",
-        "str r1, [r0, #40]",
+        "ldr r6, [r0, #40]",
+        "ldr r12, [r0, #44]",
+        "sub r12, r12, lr",
+        "add r6, r6, r12, lsl #6",
+        "add r6, r6, #64",
+        "vstmia r6, {{d16-d23}}",
         "b 15b",
     )
 }
