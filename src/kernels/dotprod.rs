@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::narrow::{Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
+use super::arm64::narrow::{
+    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+};
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
@@ -128,8 +130,24 @@ impl Dot for ByElement {
 macro_rules! side {
     ($a:literal $b:literal $c:literal $d:literal, $x:literal) => {
         concat!(
-            "sdot v", $a, ".4s, v28.16b, v", $x, ".16b\nsdot v", $b, ".4s, v29.16b, v", $x, ".16b\n",
-            "sdot v", $c, ".4s, v30.16b, v", $x, ".16b\nsdot v", $d, ".4s, v31.16b, v", $x, ".16b\n",
+            "sdot v",
+            $a,
+            ".4s, v28.16b, v",
+            $x,
+            ".16b\nsdot v",
+            $b,
+            ".4s, v29.16b, v",
+            $x,
+            ".16b\n",
+            "sdot v",
+            $c,
+            ".4s, v30.16b, v",
+            $x,
+            ".16b\nsdot v",
+            $d,
+            ".4s, v31.16b, v",
+            $x,
+            ".16b\n",
         )
     };
 }
@@ -157,8 +175,16 @@ macro_rules! next_line {
 macro_rules! column {
     ($pixel:literal, $x:literal) => {
         concat!(
-            ".if {pixels} > ", $pixel, "\nld1 {{v", $x, ".16b}}, [{x}], {pixel}\n.endif\n",
-            ".if {pixels} == ", $pixel, "\nld1 {{v", $x, ".16b}}, [{x}], {back}\n.endif\n",
+            ".if {pixels} > ",
+            $pixel,
+            "\nld1 {{v",
+            $x,
+            ".16b}}, [{x}], {pixel}\n.endif\n",
+            ".if {pixels} == ",
+            $pixel,
+            "\nld1 {{v",
+            $x,
+            ".16b}}, [{x}], {back}\n.endif\n",
         )
     };
 }

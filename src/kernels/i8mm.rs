@@ -249,8 +249,24 @@ macro_rules! each_pair {
 macro_rules! start_pair {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal, $x:literal $y:literal) => {
         concat!(
-            "ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{first}]\n",
-            "ld1 {{v", $e, ".4s, v", $f, ".4s, v", $g, ".4s, v", $h, ".4s}}, [{w}]\n",
+            "ld1 {{v",
+            $a,
+            ".4s, v",
+            $b,
+            ".4s, v",
+            $c,
+            ".4s, v",
+            $d,
+            ".4s}}, [{first}]\n",
+            "ld1 {{v",
+            $e,
+            ".4s, v",
+            $f,
+            ".4s, v",
+            $g,
+            ".4s, v",
+            $h,
+            ".4s}}, [{w}]\n",
         )
     };
 }
@@ -258,10 +274,7 @@ macro_rules! start_pair {
 /// The matrices of two pixels, one for each group.
 macro_rules! read_pair {
     ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal, $x:literal $y:literal) => {
-        concat!(
-            "ld1 {{v30.16b}}, [{x}], {pixel}\nld1 {{v31.16b}}, [{x}], {pixel}\n",
-            "zip1 v", $x, ".2d, v30.2d, v31.2d\nzip2 v", $y, ".2d, v30.2d, v31.2d\n",
-        )
+        concat!("ld1 {{v30.16b}}, [{x}], {pixel}\nld1 {{v31.16b}}, [{x}], {pixel}\n", "zip1 v", $x, ".2d, v30.2d, v31.2d\nzip2 v", $y, ".2d, v30.2d, v31.2d\n",)
     };
 }
 
@@ -357,7 +370,7 @@ unsafe fn pairs_of([a, b, c, d]: Sums) -> [Sums; 2] {
     }
 }
 
-/// Groups of 8: two pixels by two outputs of a group by its 8 channels. A pixel's sums are those of a line's halves; a lane is where it is in [`Narrow::lane`].
+/// Groups of 8: two pixels by two outputs of a group by its 8 channels.
 impl Side for Matrix {
     const PIXELS: usize = 6;
     const MULTIPLE: usize = 2;
@@ -421,14 +434,6 @@ impl Side for Matrix {
     }
 }
 
-/// Where the bytes of the outputs of both pixels of a pair are.
-const LANES_OF_PAIR: [[u8; LANES]; 2] = {
-    let (mut lanes, mut o) = ([[0; LANES]; 2], 0);
-    while o < LANES {
-        let [group, line, j] = [o / 8, o / 4 % 2, o % 4];
-        let at = 16 * (j / 2) + 4 * (2 * line + group) + j % 2;
-        (lanes[0][o], lanes[1][o]) = (at as u8, at as u8 + 2);
-        o += 1;
-    }
-    lanes
-};
+/// Where the bytes of the outputs of both pixels of a pair are: line by line of a group, two of each half.
+const LANES_OF_PAIR: [[u8; LANES]; 2] =
+    [[0, 1, 16, 17, 8, 9, 24, 25, 4, 5, 20, 21, 12, 13, 28, 29], [2, 3, 18, 19, 10, 11, 26, 27, 6, 7, 22, 23, 14, 15, 30, 31]];

@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::narrow::{Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles};
+use super::arm64::narrow::{
+    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+};
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
@@ -256,9 +258,19 @@ unsafe fn sums<const P: usize>(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
 macro_rules! tap {
     ($x:literal $y:literal, $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
-            "ld1 {{v", $a, ".16b, v", $b, ".16b, v", $c, ".16b, v", $d, ".16b}}, [{w}], {lines}\n",
+            "ld1 {{v",
+            $a,
+            ".16b, v",
+            $b,
+            ".16b, v",
+            $c,
+            ".16b, v",
+            $d,
+            ".16b}}, [{w}], {lines}\n",
             only!(1, concat!("ldr q", $y, ", [{run}, {pixel}]\n")),
-            "ld1 {{v", $x, ".16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\nb.ne 4f\n",
+            "ld1 {{v",
+            $x,
+            ".16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\nb.ne 4f\n",
             "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n4:\n",
         )
     };

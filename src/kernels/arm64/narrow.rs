@@ -161,7 +161,15 @@ fn columns<S: Side>(pixels: usize) -> [(usize, usize, usize); 3] {
 /// Computes tiles whose parameters are of any size, or whose results are not bytes.
 #[cold]
 #[inline(never)]
-unsafe fn words<S: Side>(field: &mut Field, job: &Job, panel: usize, [rows, count]: [usize; 2], start: *const u8, next: [usize; 2], (first, width): (usize, usize)) {
+unsafe fn words<S: Side>(
+    field: &mut Field,
+    job: &Job,
+    panel: usize,
+    [rows, count]: [usize; 2],
+    start: *const u8,
+    next: [usize; 2],
+    (first, width): (usize, usize),
+) {
     // SAFETY: as the caller's.
     unsafe {
         let m = line(job, panel, params::MULTIPLIER);
@@ -296,8 +304,24 @@ pub(in crate::kernels) use rounds;
 macro_rules! halve {
     ($a:literal $b:literal $c:literal $d:literal) => {
         concat!(
-            "sqxtn v", $a, ".4h, v", $a, ".4s\nsqxtn2 v", $a, ".8h, v", $b, ".4s\n",
-            "sqxtn v", $c, ".4h, v", $c, ".4s\nsqxtn2 v", $c, ".8h, v", $d, ".4s\n",
+            "sqxtn v",
+            $a,
+            ".4h, v",
+            $a,
+            ".4s\nsqxtn2 v",
+            $a,
+            ".8h, v",
+            $b,
+            ".4s\n",
+            "sqxtn v",
+            $c,
+            ".4h, v",
+            $c,
+            ".4s\nsqxtn2 v",
+            $c,
+            ".8h, v",
+            $d,
+            ".4s\n",
         )
     };
 }
@@ -314,10 +338,7 @@ pub(in crate::kernels) use lift;
 /// Registers `$a` and `$c` of 16 bits to bytes, as U8 is stored, in `$to`.
 macro_rules! narrowed {
     ($to:literal <- $a:literal $c:literal) => {
-        concat!(
-            "sqxtun v", $to, ".8b, v", $a, ".8h\nsqxtun2 v", $to, ".16b, v", $c, ".8h\n",
-            "eor v", $to, ".16b, v", $to, ".16b, v27.16b\n",
-        )
+        concat!("sqxtun v", $to, ".8b, v", $a, ".8h\nsqxtun2 v", $to, ".16b, v", $c, ".8h\n", "eor v", $to, ".16b, v", $to, ".16b, v27.16b\n",)
     };
 }
 pub(in crate::kernels) use narrowed;
@@ -351,14 +372,15 @@ macro_rules! next_tile {
         concat!(
             "add {at}, {at}, {tile}\nadd {out}, {out}, {out_tile}\nsubs {tiles}, {tiles}, #1\nb.ne 2b\n",
             "ldp {tiles}, {x}, [{field}, #80]\nsubs {x}, {x}, #1\nb.eq 12f\nstr {x}, [{field}, #88]\n",
-            "ldp {at}, {out}, [{field}, #96]\nldp {x}, {w}, [{field}, #64]\nadd {at}, {at}, {x}\nadd {out}, {out}, {w}\nstp {at}, {out}, [{field}, #96]\nb 2b\n",
+            "ldp {at}, {out}, [{field}, #96]\nldp {x}, {w}, [{field}, #64]\nadd {at}, {at}, {x}\n",
+            "add {out}, {out}, {w}\nstp {at}, {out}, [{field}, #96]\nb 2b\n",
         )
     };
 }
 pub(in crate::kernels) use next_tile;
 
-/// Tiles one after the other. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the first line is; a pixel's sums
-/// are four registers. `$bytes` are those of a line's first words. Register 27 is for the stores.
+/// Tiles one after the other. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the
+/// first line is; a pixel's sums are four registers. `$bytes` are those of a line's first words. Register 27 is for the stores.
 macro_rules! tiles {
     ($sums:expr, $other:expr, $bytes:literal) => {
         concat!(
