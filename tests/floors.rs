@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 16] = [
+const UNSAFE: [&str; 17] = [
     "kernels/mod",
     "kernels/detect",
     "kernels/raw",
@@ -30,6 +30,7 @@ const UNSAFE: [&str; 16] = [
     "kernels/avxvnni",
     "kernels/avx512vnni",
     "kernels/arm64",
+    "kernels/arm64/narrow",
     "kernels/neon",
     "kernels/neon32",
     "kernels/neon32/rows",

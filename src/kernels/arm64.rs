@@ -4,16 +4,18 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
+pub mod narrow;
+
 use super::raw::addition::{self, Addition};
 use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
-use crate::pack::{LANES, Narrow, params};
+use crate::pack::{LANES, params};
 use crate::quant::DataType;
-use crate::shape::LINE;
 use core::arch::aarch64::*;
 use core::hint::black_box;
 use core::ops::Range;
+use narrow::Side;
 
 /// The sums of a pixel, four lanes a register.
 pub type Sums = [int32x4_t; 4];
@@ -30,16 +32,6 @@ pub trait Dot {
     /// # Safety
     /// The CPU must have the instructions of the set; the tile must lie inside the block that `reads` was made from.
     unsafe fn dot<const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P];
-}
-
-/// A set's way to multiply narrow groups, `P` pixels at a time.
-pub trait Side<const P: usize> {
-    /// `first` plus the sums of words of lines: the first line is at `line`, the next ones `LINES` lines behind each other. The 16 bytes that meet them are at
-    /// `at`, those of the other pixels the first of their `steps` behind; pixel 0 has no step.
-    ///
-    /// # Safety
-    /// The CPU must have the instructions of the set; every tap of `reads` must have its bytes and its line.
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; P], line: *const u8) -> [Sums; P];
 }
 
 /// Computes a block.
@@ -97,69 +89,7 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
         {
             add_skip(&mut acc, panel, skip, t);
         }
-        finish(acc, None, &[[0; 2]; P], job, t);
-    }
-}
-
-/// Computes a block of narrow groups.
-///
-/// # Safety
-/// The CPU must have the instructions of `S`.
-unsafe fn narrow<S: Side<P>, const P: usize>(block: &mut ConvBlock<'_>, narrow: Narrow) {
-    // SAFETY: as the caller's.
-    unsafe {
-        match narrow {
-            Narrow::Four => narrow_block::<S, P, 1>(block),
-            Narrow::Eight => narrow_block::<S, P, 2>(block),
-        }
-    }
-}
-
-/// Computes a block of narrow groups, which have `LINES` lines a tap: panel by panel all pixels, `P` at a time, as if the rows were one. The last pixel stands
-/// for those that are missing behind it.
-///
-/// # Safety
-/// As [`narrow`].
-unsafe fn narrow_block<S: Side<P>, const P: usize, const LINES: usize>(block: &mut ConvBlock<'_>) {
-    let job = Job::new(block);
-    let reads = &job.main;
-    let all = job.rows * job.pixels;
-    // From the first pixel of a tile to each of its pixels, in what is read and in what is written; and what comes to it behind the end of a row.
-    let straight: [[usize; 2]; P] = core::array::from_fn(|p| [p * reads.out_pixel, p * job.out_pixel]);
-    let jump = [reads.jump, job.jump];
-    for panel in 0..job.panels {
-        let shared = SignedPanel::new(&job, panel);
-        let (mut done, mut row, mut pixel) = (0, 0, 0);
-        while done < all {
-            let left = job.pixels - pixel;
-            let (mut steps, mut pixels) = (straight, P);
-            if left < P {
-                pixels = P.min(all - done).min(left + job.pixels);
-                unroll!(p < P => if p >= left {
-                    steps[p] = [steps[p][0].wrapping_add(jump[0]), steps[p][1].wrapping_add(jump[1])];
-                });
-                for p in pixels..P {
-                    steps[p] = steps[pixels - 1];
-                }
-            }
-            let t = Tile { row, pixel, pixels, panel, panels: 1, index: 0, wrap: left };
-            // SAFETY: the tile lies inside the block; the instructions are the caller's promise.
-            unsafe {
-                let (at, line, first) = (reads.at(row, pixel).wrapping_add(panel * LANES), reads.weights(panel), registers(&shared.first));
-                let start = if LINES == 1 { first } else { [vdupq_n_s32(0); 4] };
-                let mut acc = S::sums::<LINES>(start, reads, at, &steps, line);
-                if LINES == 2 {
-                    let second = S::sums::<LINES>(start, reads, at, &steps, line.wrapping_add(LINE));
-                    unroll!(p < P => unroll!(q < 4 => acc[p][q] = vaddq_s32(first[q], vpaddq_s32(acc[p][q], second[p][q]))));
-                }
-                finish(acc, Narrow::of(LINES * 4), &steps, &job, t);
-            }
-            done += pixels;
-            pixel += pixels;
-            while pixel >= job.pixels {
-                (row, pixel) = (row + 1, pixel - job.pixels);
-            }
-        }
+        finish(acc, job, t);
     }
 }
 
@@ -178,13 +108,13 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
             unroll!(p < P => unroll!(q < 4 => sums[p][q] = vmlaq_s32(sums[p][q], acc[p][q], k[q])));
             next = (&panel.second, reads);
         }
-        finish(sums, None, &[[0; 2]; P], job, t);
+        finish(sums, job, t);
     }
 }
 
-/// Rounds the sums of a tile and stores them; of narrow groups the lanes are put in order, and `steps` says where the pixels go.
+/// Rounds the sums of a tile and stores them.
 #[inline(always)]
-unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
+unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
         if job.plain {
@@ -195,7 +125,7 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, ste
                 let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
                 let mut bytes = [vdupq_n_u8(0); P];
                 unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
-                return store_bytes(bytes, narrow, steps, job, t);
+                return store_bytes(bytes, job, t);
             }
         }
         let mut values = acc;
@@ -279,14 +209,9 @@ unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
 
 /// Stores the bytes of a tile.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
-        if let Some(narrow) = narrow {
-            let (lanes, out) = (vld1q_u8(narrow.lanes().as_ptr()), job.out(t.row, t.pixel, t.panel));
-            unroll!(p < P => vst1q_u8(out.wrapping_add(steps[p][1]), vqtbl1q_u8(bytes[p], lanes)));
-            return;
-        }
         let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
@@ -426,13 +351,13 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums
         if two {
             unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel).cast()), k2));
         }
-        finish(acc, None, &[[0; 2]; P], &addition.job, Tile::of(pixel, P, panel));
+        finish(acc, &addition.job, Tile::of(pixel, P, panel));
     }
 }
 
-/// The kernels of a set that multiplies by `D`, narrow groups by `S`.
-pub const fn table<D: Dot, S: Side<P>, const P: usize>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
-    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::<S, P>, max_pool, average_pool, add, peak }
+/// The kernels of a set that multiplies by `D`, groups of 4 by `F` and groups of 8 by `E`.
+pub const fn table<D: Dot, F: Side, E: Side>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
+    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::narrow::<F, E>, max_pool, average_pool, add, peak }
 }
 
 /// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.

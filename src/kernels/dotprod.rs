@@ -2,12 +2,16 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, Side, Sums, each_run, next_run};
+use super::arm64::narrow::{
+    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+};
+use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
+use crate::pack::Narrow;
 use core::arch::asm;
 
-pub(super) static TABLE: Table = arm64::table::<ByElement, ByElement, 6>(Set::Dotprod, peak::dotprod);
+pub(super) static TABLE: Table = arm64::table::<ByElement, ByElement, ByElement>(Set::Dotprod, peak::dotprod);
 
 /// SDOT with four depths of one pixel, taken from a register that holds sixteen.
 pub(super) struct ByElement;
@@ -43,7 +47,7 @@ macro_rules! group {
 }
 
 /// A load of pixel `$pixel` (1 to 3) into its register.
-macro_rules! load {
+macro_rules! load_pixel {
     ($pixel:literal, $register:literal) => {
         concat!(".if {pixels} > ", $pixel, "\nldr ", $register, ", [{x}, {p", $pixel, "}]\n.endif")
     };
@@ -67,10 +71,10 @@ impl Dot for ByElement {
                 "mov {n}, {chunks}",
                 "4:", // four groups
                 "ldp q20, q21, [{w}], #256",
-                load!(1, "q17"),
+                load_pixel!(1, "q17"),
                 "ldp q22, q23, [{w}, #-224]",
-                load!(2, "q18"),
-                load!(3, "q19"),
+                load_pixel!(2, "q18"),
+                load_pixel!(3, "q19"),
                 "ldr q16, [{x}], #16",
                 "subs {n}, {n}, #1",
                 group!([0] 20 21 22 23, "ldp q24, q25, [{w}, #-192]", "ldp q26, q27, [{w}, #-160]", ""),
@@ -83,9 +87,9 @@ impl Dot for ByElement {
                 "mov {n}, {rest}",
                 "6:", // a group that is left over
                 "ldp q20, q21, [{w}], #64",
-                load!(1, "s17"),
-                load!(2, "s18"),
-                load!(3, "s19"),
+                load_pixel!(1, "s17"),
+                load_pixel!(2, "s18"),
+                load_pixel!(3, "s19"),
                 "ldr s16, [{x}], #4",
                 "ldp q22, q23, [{w}, #-32]",
                 "subs {n}, {n}, #1",
@@ -122,9 +126,9 @@ impl Dot for ByElement {
     }
 }
 
-/// One pixel of a line: its four registers of sums, and its bytes.
+/// The products of a line with a pixel's bytes.
 macro_rules! side {
-    ($x:literal, $a:literal $b:literal $c:literal $d:literal) => {
+    ($a:literal $b:literal $c:literal $d:literal, $x:literal) => {
         concat!(
             "sdot v",
             $a,
@@ -148,56 +152,106 @@ macro_rules! side {
     };
 }
 
-impl Side<6> for ByElement {
+/// The products of the next line with the pixels whose bytes are in these registers.
+macro_rules! tap {
+    ($a:literal $b:literal $c:literal $d:literal $e:literal) => {
+        concat!(
+            only!(0, side!(0 1 2 3, $a)),
+            only!(1, side!(4 5 6 7, $b)),
+            only!(2, side!(8 9 10 11, $c)),
+            only!(3, side!(12 13 14 15, $d)),
+            only!(4, side!(16 17 18 19, $e)),
+        )
+    };
+}
+
+macro_rules! next_line {
+    () => {
+        "ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{w}], {lines}\n"
+    };
+}
+
+/// The column behind the tile's first `$pixel` ones. After the last come those of the row below.
+macro_rules! column {
+    ($pixel:literal, $x:literal) => {
+        concat!(
+            ".if {pixels} > ",
+            $pixel,
+            "\nld1 {{v",
+            $x,
+            ".16b}}, [{x}], {pixel}\n.endif\n",
+            ".if {pixels} == ",
+            $pixel,
+            "\nld1 {{v",
+            $x,
+            ".16b}}, [{x}], {back}\n.endif\n",
+        )
+    };
+}
+
+impl Side for ByElement {
+    const PIXELS: usize = 5;
+
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow) {
+        to.multipliers[0] = multipliers;
+        to.first[0] = first;
+        if narrow == Narrow::Eight {
+            // SAFETY: as the caller's.
+            [to.first[0], to.first[1]] = unsafe { spread(first) };
+        }
+    }
+
     #[inline(always)]
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; 6], line: *const u8) -> [Sums; 6] {
-        let mut acc = [first; 6];
-        let taps = reads.taps;
-        let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3], [e0, e1, e2, e3], [f0, f1, f2, f3]] = &mut acc;
-        // SAFETY: every tap has its bytes and its line.
+    unsafe fn tiles<const P: usize>(field: &mut Field) {
+        // SAFETY: as the caller's.
         unsafe {
             asm!(
                 ".arch_extension dotprod",
-                each_run!(),
-                "ldr q24, [{run}]",
-                "ldp q30, q31, [{w}, #32]",
-                "ldp q28, q29, [{w}], #{lines}",
-                "ldr q25, [{run}, {p1}]",
-                "ldr q26, [{run}, {p2}]",
-                side!(24, 0 1 2 3),
-                "ldr q27, [{run}, {p3}]",
-                side!(25, 4 5 6 7),
-                "ldr q24, [{run}, {p4}]",
-                side!(26, 8 9 10 11),
-                "ldr q25, [{run}, {p5}]",
-                side!(27, 12 13 14 15),
-                side!(24, 16 17 18 19),
-                side!(25, 20 21 22 23),
-                next_run!(),
-                lines = const LINES * 64,
-                row = inout(reg) at => _,
-                run = out(reg) _,
-                w = inout(reg) line => _,
-                rows = inout(reg) taps.rows => _,
-                cols = out(reg) _,
-                all_cols = in(reg) taps.cols,
-                tap_row = in(reg) reads.tap_row,
-                tap_col = in(reg) reads.tap_col,
-                p1 = in(reg) steps[1][0],
-                p2 = in(reg) steps[2][0],
-                p3 = in(reg) steps[3][0],
-                p4 = in(reg) steps[4][0],
-                p5 = in(reg) steps[5][0],
-                inout("v0") *a0, inout("v1") *a1, inout("v2") *a2, inout("v3") *a3,
-                inout("v4") *b0, inout("v5") *b1, inout("v6") *b2, inout("v7") *b3,
-                inout("v8") *c0, inout("v9") *c1, inout("v10") *c2, inout("v11") *c3,
-                inout("v12") *d0, inout("v13") *d1, inout("v14") *d2, inout("v15") *d3,
-                inout("v16") *e0, inout("v17") *e1, inout("v18") *e2, inout("v19") *e3,
-                inout("v20") *f0, inout("v21") *f1, inout("v22") *f2, inout("v23") *f3,
+                "ldr {tap_row}, [{field}, #16]\nldr {pixel}, [{field}, #32]\nmov {back}, #{columns}\nmsub {back}, {back}, {pixel}, {tap_row}",
+                tiles!(
+                    concat!(
+                        pixels!(load),
+                        "mov {x}, {at}\nldr {rows}, [{field}]\ntbz {mode}, #2, 5f\n",
+                        "4:\n", // three taps, which share what they read
+                        next_line!(),
+                        "ld1 {{v20.16b}}, [{x}], {pixel}\nld1 {{v21.16b}}, [{x}], {pixel}\n",
+                        column!(1, 22), column!(2, 23), column!(3, 24), column!(4, 25), column!(5, 26),
+                        tap!(20 21 22 23 24),
+                        next_line!(),
+                        tap!(21 22 23 24 25),
+                        next_line!(),
+                        "subs {rows}, {rows}, #1\n",
+                        tap!(22 23 24 25 26),
+                        "b.ne 4b\n",
+                    ),
+                    concat!(
+                        "5:\nlsl {p2}, {pixel}, #1\nadd {p3}, {p2}, {pixel}\nlsl {p4}, {pixel}, #2\n",
+                        "5:\nmov {run}, {x}\nldr {cols}, [{field}, #8]\n",
+                        "6:\n", // a tap
+                        next_line!(),
+                        only!(1, "ldr q21, [{run}, {pixel}]\n"),
+                        only!(2, "ldr q22, [{run}, {p2}]\n"),
+                        only!(3, "ldr q23, [{run}, {p3}]\n"),
+                        only!(4, "ldr q24, [{run}, {p4}]\n"),
+                        "ld1 {{v20.16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\n",
+                        tap!(20 21 22 23 24),
+                        "b.ne 6b\nadd {x}, {x}, {tap_row}\nsubs {rows}, {rows}, #1\nb.ne 5b\nb 7b\n",
+                    ),
+                    64
+                ),
+                pixels = const P,
+                columns = const P + 1,
+                field = in(reg) field,
+                tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _, tile = out(reg) _, out_tile = out(reg) _,
+                tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _, first = out(reg) _,
+                w = out(reg) _, x = out(reg) _, run = out(reg) _, rows = out(reg) _, cols = out(reg) _, back = out(reg) _,
+                p2 = out(reg) _, p3 = out(reg) _, p4 = out(reg) _,
+                out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+                out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
                 out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
-                options(readonly, nostack),
+                options(nostack),
             );
         }
-        acc
     }
 }

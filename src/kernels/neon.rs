@@ -2,13 +2,17 @@
 
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
-use super::arm64::{self, Dot, Side, Sums, each_run, next_run};
+use super::arm64::narrow::{
+    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+};
+use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
 use super::{Set, Table, peak};
+use crate::pack::Narrow;
 use core::arch::aarch64::{int32x4_t, vaddq_s32, vdupq_n_s32, vpaddq_s32};
 use core::arch::asm;
 
-pub(super) static TABLE: Table = arm64::table::<Pairs, Pairs, 2>(Set::Neon, peak::neon);
+pub(super) static TABLE: Table = arm64::table::<Pairs, Pairs, Pairs>(Set::Neon, peak::neon);
 
 /// Products of two groups meet in 16 bits: two of at most 127·128 always fit. Each lane has two sums, of its even and of its odd pairs of depths.
 ///
@@ -250,94 +254,125 @@ unsafe fn sums<const P: usize>(reads: &Reads, t: Tile) -> [int32x4_t; 16] {
     }
 }
 
-/// The next run: its row goes on, or the row below begins. `$label` is a number of its own.
-macro_rules! advance {
-    ($label:literal) => {
+/// The bytes of a tap in registers `$x` and `$y`, its line from register `$a` on; and on to the next run: its row goes on, or the row below begins.
+macro_rules! tap {
+    ($x:literal $y:literal, $a:literal $b:literal $c:literal $d:literal) => {
         concat!(
-            "add {run}, {run}, {tap_col}\nsubs {cols}, {cols}, #1\nb.ne ",
-            $label,
-            "f\n",
-            "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n",
-            $label,
-            ":\n",
+            "ld1 {{v",
+            $a,
+            ".16b, v",
+            $b,
+            ".16b, v",
+            $c,
+            ".16b, v",
+            $d,
+            ".16b}}, [{w}], {lines}\n",
+            only!(1, concat!("ldr q", $y, ", [{run}, {pixel}]\n")),
+            "ld1 {{v",
+            $x,
+            ".16b}}, [{run}], {tap_col}\nsubs {cols}, {cols}, #1\nb.ne 4f\n",
+            "add {row}, {row}, {tap_row}\nmov {run}, {row}\nmov {cols}, {all_cols}\n4:\n",
         )
     };
 }
 
 /// Four registers of products, of one pixel with two registers of weights: a step of each.
 macro_rules! four {
-    (first $a:literal $b:literal $c:literal $d:literal, $w:literal $v:literal $x:literal) => {
-        concat!(first!($a $w $x low), first!($b $w $x high), first!($c $v $x low), first!($d $v $x high))
+    (first $w:literal $v:literal $x:literal) => {
+        concat!(first!(16 $w $x low), first!(17 $w $x high), first!(18 $v $x low), first!(19 $v $x high))
     };
-    (second $a:literal $b:literal $c:literal $d:literal, $w:literal $v:literal $x:literal) => {
-        concat!(second!($a $w $x low), second!($b $w $x high), second!($c $v $x low), second!($d $v $x high))
+    (second $w:literal $v:literal $x:literal) => {
+        concat!(second!(16 $w $x low), second!(17 $w $x high), second!(18 $v $x low), second!(19 $v $x high))
     };
-    (add $a:literal $b:literal $c:literal $d:literal, $s:literal $t:literal $u:literal $v:literal) => {
-        concat!(add!($s $a), add!($t $b), add!($u $c), add!($v $d))
+    (add $s:literal $t:literal $u:literal $v:literal) => {
+        concat!(add!($s 16), add!($t 17), add!($u 18), add!($v 19))
     };
 }
 
-/// Half of the lines of two taps, for both pixels; their sums.
-macro_rules! half_lines {
-    ($at:literal, $a:literal $b:literal $c:literal $d:literal, $e:literal $f:literal $g:literal $h:literal) => {
+/// A pixel's products of two taps.
+macro_rules! two_taps {
+    ($x:literal $y:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
         concat!(
-            "ldp q20, q21, [{w}, #", $at, "]\nldp q22, q23, [{next}, #", $at, "]\n",
-            four!(first 16 17 18 19, 20 21 24), four!(first 28 29 30 31, 20 21 26),
-            four!(second 16 17 18 19, 22 23 25), four!(second 28 29 30 31, 22 23 27),
-            four!(add 16 17 18 19, $a $b $c $d), four!(add 28 29 30 31, $e $f $g $h),
+            four!(first 20 21 $x), four!(second 28 29 $y), four!(add $a $b $c $d),
+            four!(first 22 23 $x), four!(second 30 31 $y), four!(add $e $f $g $h),
         )
     };
 }
 
-impl Side<2> for Pairs {
-    /// Products of two taps meet in 16 bits; an odd last tap meets zeros.
-    #[inline(always)]
-    unsafe fn sums<const LINES: usize>(first: Sums, reads: &Reads, at: *const u8, steps: &[[usize; 2]; 2], line: *const u8) -> [Sums; 2] {
-        // SAFETY: every tap has its bytes and its line.
+/// A pixel's products of a tap.
+macro_rules! one_tap {
+    ($x:literal, $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal) => {
+        concat!(four!(first 20 21 $x), four!(add $a $b $c $d), four!(first 22 23 $x), four!(add $e $f $g $h))
+    };
+}
+
+/// Sums of even and of odd pairs of depths together.
+macro_rules! together {
+    ($($to:literal <- $a:literal $b:literal),*) => {
+        concat!($("addp v", $to, ".4s, v", $a, ".4s, v", $b, ".4s\n",)*)
+    };
+}
+
+impl Side for Pairs {
+    const PIXELS: usize = 2;
+
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow) {
+        // SAFETY: as the caller's.
         unsafe {
-            let mut a = [vdupq_n_s32(0); 16];
+            let lines = if narrow == Narrow::Four { [first; 2] } else { spread(first) };
+            // A word is two sums again, one register after the other.
+            let [[a, b], [c, d]] = lines.map(|line| {
+                let [even, odd] = spread(line);
+                [[even[0], odd[0], even[1], odd[1]], [even[2], odd[2], even[3], odd[3]]]
+            });
+            (to.first, to.multipliers[0]) = ([a, b, c, d], multipliers);
+        }
+    }
+
+    /// Products of two taps meet in 16 bits.
+    #[inline(always)]
+    unsafe fn tiles<const P: usize>(field: &mut Field) {
+        // SAFETY: as the caller's.
+        unsafe {
             asm!(
-                "mov {run}, {row}",
-                "mov {cols}, {all_cols}",
-                "2:",
-                "ldr q24, [{run}]",
-                "ldr q26, [{run}, {step}]",
-                advance!(3),
-                "movi v25.2d, #0",
-                "movi v27.2d, #0",
-                "mov {next}, {w}",
-                "subs {n}, {n}, #1",
-                "b.eq 5f",
-                "ldr q25, [{run}]",
-                "ldr q27, [{run}, {step}]",
-                "add {next}, {w}, #{lines}",
-                "sub {n}, {n}, #1",
-                advance!(4),
-                "5:",
-                half_lines!(0, 0 1 2 3, 8 9 10 11),
-                half_lines!(32, 4 5 6 7, 12 13 14 15),
-                "add {w}, {next}, #{lines}",
-                "cbnz {n}, 2b",
-                lines = const LINES * 64,
-                row = inout(reg) at => _,
-                run = out(reg) _,
-                step = in(reg) steps[1][0],
-                w = inout(reg) line => _,
-                next = out(reg) _,
-                n = inout(reg) reads.taps.rows * reads.taps.cols => _,
-                cols = out(reg) _,
-                all_cols = in(reg) reads.taps.cols,
-                tap_row = in(reg) reads.tap_row,
-                tap_col = in(reg) reads.tap_col,
-                inout("v0") a[0], inout("v1") a[1], inout("v2") a[2], inout("v3") a[3],
-                inout("v4") a[4], inout("v5") a[5], inout("v6") a[6], inout("v7") a[7],
-                inout("v8") a[8], inout("v9") a[9], inout("v10") a[10], inout("v11") a[11],
-                inout("v12") a[12], inout("v13") a[13], inout("v14") a[14], inout("v15") a[15],
+                "ldr {all_cols}, [{field}, #8]",
+                tiles!(
+                    concat!(
+                        load!(0 1 2 3),
+                        only!(1, load!(8 9 10 11)),
+                        "add {first}, {first}, #64\n",
+                        load!(4 5 6 7),
+                        only!(1, load!(12 13 14 15)),
+                        "sub {first}, {first}, #64\n",
+                        "mov {row}, {at}\nmov {run}, {at}\nmov {cols}, {all_cols}\nldr {n}, [{field}]\nmul {n}, {n}, {all_cols}\nsubs {n}, {n}, #2\nb.lo 6f\n",
+                        "5:\n",
+                        tap!(24 25, 20 21 22 23),
+                        tap!(26 27, 28 29 30 31),
+                        two_taps!(24 26, 0 1 2 3 4 5 6 7),
+                        only!(1, two_taps!(25 27, 8 9 10 11 12 13 14 15)),
+                        "subs {n}, {n}, #2\nb.hs 5b\n",
+                        "6:\ntbz {n}, #0, 7f\n", // a tap that is left over
+                        tap!(24 25, 20 21 22 23),
+                        one_tap!(24, 0 1 2 3 4 5 6 7),
+                        only!(1, one_tap!(25, 8 9 10 11 12 13 14 15)),
+                        "7:\nmovi v27.16b, #128\n",
+                        together!(0 <- 0 1, 1 <- 2 3, 2 <- 4 5, 3 <- 6 7),
+                        only!(1, together!(4 <- 8 9, 5 <- 10 11, 6 <- 12 13, 7 <- 14 15)),
+                    ),
+                    "",
+                    128
+                ),
+                pixels = const P,
+                field = in(reg) field,
+                tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _, tile = out(reg) _, out_tile = out(reg) _,
+                tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _, first = out(reg) _,
+                w = out(reg) _, x = out(reg) _, row = out(reg) _, run = out(reg) _, n = out(reg) _, cols = out(reg) _, all_cols = out(reg) _,
+                out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
                 out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
                 out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
-                options(readonly, nostack),
+                options(nostack),
             );
-            core::array::from_fn(|p| core::array::from_fn(|q| vaddq_s32(first[q], vpaddq_s32(a[8 * p + 2 * q], a[8 * p + 2 * q + 1]))))
         }
     }
 }

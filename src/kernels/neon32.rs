@@ -10,7 +10,7 @@ mod rows;
 
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
 use super::{ConvBlock, Set, Table, peak};
-use crate::pack::{LANES, Narrow, params};
+use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
 use narrow::narrow;
@@ -59,16 +59,16 @@ unsafe fn tile(job: &Job, panel: &SignedPanel, t: Tile) {
                 }
             }
         }
-        finish(sums, None, job, t);
+        finish(sums, job, t);
     }
 }
 
-/// Rounds and stores the sums of a tile; of narrow groups the lanes are put in order.
+/// Rounds and stores the sums of a tile.
 ///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-pub unsafe fn finish(sums: &mut [Sums], narrow: Option<Narrow>, job: &Job, t: Tile) {
+pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
         let channels = job.channels(t.panel, 1);
@@ -81,11 +81,9 @@ pub unsafe fn finish(sums: &mut [Sums], narrow: Option<Narrow>, job: &Job, t: Ti
                 let round = if matches!(job.kind, DataType::U8) { round_u8 } else { round_s8 };
                 let out = job.out(row, pixel, t.panel);
                 let mut part = [0u8; LANES];
-                let whole = channels == LANES && narrow.is_none();
+                let whole = channels == LANES;
                 round(sums, job.params(t.panel, params::MULTIPLIER).cast(), if whole { out } else { part.as_mut_ptr() });
-                if let Some(narrow) = narrow {
-                    in_order(&part, narrow.lanes(), out);
-                } else if !whole {
+                if !whole {
                     store_part(&part, out, channels);
                 }
                 continue;
@@ -282,23 +280,6 @@ unsafe extern "C" fn dot(work: &Work<'_>) {
         "bne 2b",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-    )
-}
-
-/// Stores bytes of lanes in the order of the channels.
-///
-/// # Safety
-/// The CPU must have NEON; 16 bytes must be writable.
-#[unsafe(naked)]
-unsafe extern "C" fn in_order(bytes: &[u8; LANES], lanes: &[u8; LANES], out: *mut u8) {
-    naked_asm!(
-        ".fpu neon",
-        "vld1.8 {{d0, d1}}, [r0]",
-        "vld1.8 {{d2, d3}}, [r1]",
-        "vtbl.8 d4, {{d0, d1}}, d2",
-        "vtbl.8 d5, {{d0, d1}}, d3",
-        "vst1.8 {{d4, d5}}, [r2]",
-        "bx lr",
     )
 }
 

@@ -162,7 +162,7 @@ pub struct Job {
     pub pixels: usize,
     pub panels: usize,
     out: *mut u8,
-    out_row: usize,
+    pub out_row: usize,
     pub out_pixel: usize,
     pub jump: usize,
     channels: usize,
@@ -284,9 +284,9 @@ fn plain(block: &ConvBlock<'_>) -> bool {
     block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
 }
 
-/// True if the words of a line are numbers of so many bits, 1 to 32.
+/// True if the words of a line are numbers of so many bits, 1 to 31.
 fn fits(line: &[u8; 64], bits: u32) -> bool {
-    words(line).iter().fold(true, |fits, w| fits & (w << (32 - bits) >> (32 - bits) == *w))
+    words(line).iter().fold(0, |used, w| used | (w ^ (w >> 31))) < 1 << (bits - 1)
 }
 
 /// How a set wants a block to be cut into tiles.

@@ -30,16 +30,17 @@ fn conv(block: &mut ConvBlock<'_>) {
 
 fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
     block.check();
-    for row in 0..block.rows {
-        for pixel in 0..block.pixels {
-            for panel in 0..block.panels() {
-                let params = &block.params[panel * block.param_rows()..];
+    let rows = block.param_rows();
+    for panel in 0..block.panels() {
+        let [bias, sums, multiplier] = [params::BIAS, params::SUM, params::MULTIPLIER].map(|row| words(&block.params[panel * rows + row]));
+        let offset = if block.source.signed { -128 } else { 0 };
+        let first: [i32; LANES] = core::array::from_fn(|lane| bias[lane].wrapping_add(sums[lane].wrapping_mul(offset)));
+        for row in 0..block.rows {
+            for pixel in 0..block.pixels {
                 let acc = narrow_sums(block, narrow, row, pixel, panel);
-                let [sums, bias, multiplier] = [params::SUM, params::BIAS, params::MULTIPLIER].map(|row| words(&params[row]));
-                let offset = if block.source.signed { -128 } else { 0 };
                 let y = narrow.lanes().map(|lane| {
                     let lane = usize::from(lane);
-                    rdm(acc[lane].wrapping_add(sums[lane].wrapping_mul(offset)).wrapping_add(bias[lane]), multiplier[lane])
+                    rdm(acc[lane].wrapping_add(first[lane]), multiplier[lane])
                 });
                 let at = row * block.out_row + pixel * block.out_pixel + panel * LANES * block.kind.bytes();
                 store(&mut block.out[at..], &y, block.kind, 0);
@@ -51,27 +52,31 @@ fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
 /// The sums of products of one pixel with the 16 lanes of a panel of narrow groups.
 fn narrow_sums(block: &ConvBlock<'_>, narrow: Narrow, row: usize, pixel: usize, panel: usize) -> [i32; LANES] {
     let (source, taps) = (&block.source, &block.taps);
-    let mut acc = [[0i32; LANES]; 2];
+    let mut acc = [[[0i32; 4]; 4]; 2];
     let mut lines = block.weights[panel * taps.total()..].iter();
     for tap_row in 0..taps.rows {
         for tap_col in 0..taps.cols {
             let at = row * source.out_row + pixel * source.out_pixel + tap_row * source.tap_row + tap_col * source.tap_col + panel * LANES;
-            let x: [i32; LANES] = core::array::from_fn(|i| i32::from(source.bytes[at + i]));
+            let (x, _) = source.bytes[at..][..LANES].as_chunks::<4>();
             for (acc, w) in acc.iter_mut().take(narrow.lines()).zip(&mut lines) {
-                for (i, (a, w)) in acc.iter_mut().zip(w.as_chunks::<4>().0).enumerate() {
-                    let (x, w) = (&x[i % 4 * 4..][..4], w.map(|w| i32::from(w.cast_signed())));
-                    *a = a.wrapping_add(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
+                let (w, _) = w.as_chunks::<4>().0.as_chunks::<4>();
+                for (word, x) in x.iter().enumerate() {
+                    let x = x.map(i32::from);
+                    for (acc, w) in acc.iter_mut().zip(w) {
+                        let w = w[word].map(|w| i32::from(w.cast_signed()));
+                        acc[word] = acc[word].wrapping_add(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
+                    }
                 }
             }
         }
     }
-    match narrow {
-        Narrow::Four => acc[0],
-        Narrow::Eight => core::array::from_fn(|lane| {
-            let [a, b] = acc[lane % 4 / 2].as_chunks::<2>().0[lane / 4 * 2 + lane % 2];
-            a.wrapping_add(b)
-        }),
-    }
+    core::array::from_fn(|lane| match narrow {
+        Narrow::Four => acc[0][lane / 4][lane % 4],
+        Narrow::Eight => {
+            let words = &acc[lane % 4 / 2][lane / 4][lane % 2 * 2..][..2];
+            words[0].wrapping_add(words[1])
+        }
+    })
 }
 
 /// The 16 results of one pixel and panel.

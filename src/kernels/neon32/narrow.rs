@@ -3,9 +3,10 @@
 #![expect(unsafe_code, reason = "functions in assembly, called inside the bounds that a block was checked for")]
 
 use super::{Sums, finish};
-use crate::kernels::ConvBlock;
-use crate::kernels::raw::{Cut, Job, SignedPanel, Tile};
-use crate::pack::{LANES, Narrow};
+use crate::kernels::raw::{Job, Tile};
+use crate::kernels::{ConvBlock, words};
+use crate::pack::{LANES, Narrow, params};
+use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::naked_asm;
 
@@ -13,44 +14,105 @@ use core::arch::naked_asm;
 /// The CPU must have NEON.
 pub unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
     let job = Job::new(block);
-    let mut panel = SignedPanel::new(&job, 0);
-    let tile = |t: Tile| {
-        if t.panel != panel.index {
-            panel = SignedPanel::new(&job, t.panel);
-        }
-        let (reads, lines) = (&job.main, narrow.lines());
-        let mut halves = [[[0; LANES]; SIDE]; 2];
-        for (line, sums) in halves[..lines].iter_mut().enumerate() {
-            let work = Side {
-                at: reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES),
-                step: reads.out_pixel,
-                line: reads.weights(t.panel).wrapping_add(line * LINE),
-                lines: lines * LINE,
-                taps: reads.taps.rows * reads.taps.cols,
-                cols: reads.taps.cols,
-                tap_row: reads.tap_row,
-                tap_col: reads.tap_col,
-                first: if lines == 1 { &panel.first } else { &[0; LANES] },
-                sums,
-                pixels: t.pixels,
-            };
-            // SAFETY: the tile lies inside the block, whose taps all have their bytes and lines; the CPU has NEON.
-            unsafe { side(&work) };
-        }
-        let [sums, others] = &mut halves;
-        // SAFETY: as above.
+    let (reads, lines) = (&job.main, narrow.lines() * LINE);
+    // A column of pixels is as good as a row.
+    let ([rows, pixels], [step, out_step]) =
+        if job.pixels == 1 { ([1, job.rows], [reads.out_row, job.out_row]) } else { ([job.rows, job.pixels], [reads.out_pixel, job.out_pixel]) };
+    let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
+    let mode = if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED };
+    let mut sums = [[0; LANES]; 1 + SIDE];
+    for index in 0..job.panels {
+        let panel = Panel::new(&job, index, narrow);
+        let mut work = Side {
+            at: reads.bytes.wrapping_add(index * LANES),
+            step,
+            line: reads.weights(index),
+            next: lines,
+            after: 2 * lines - LINE / 2,
+            taps: reads.taps.rows * reads.taps.cols,
+            cols: reads.taps.cols,
+            next_row: reads.tap_row.wrapping_sub(reads.taps.cols * reads.tap_col),
+            tap_col: reads.tap_col,
+            panel: &panel,
+            sums: &mut sums,
+            pixels,
+            out: job.out(0, 0, index),
+            out_step,
+            mode,
+            multipliers: job.params(index, params::MULTIPLIER),
+            rows: 1,
+            jump: reads.out_row.wrapping_sub(pixels * step),
+            out_jump: job.out_row.wrapping_sub(pixels * out_step),
+            lanes: narrow.lanes(),
+        };
+        // SAFETY: the pixels lie inside the block, whose taps all have their bytes and lines; the CPU has NEON.
         unsafe {
-            if lines == 2 {
-                sums.iter_mut().zip(others).take(t.pixels).for_each(|(sums, other)| pair_up(sums, other, &panel.first));
+            if bytes {
+                work.rows = rows;
+                side(&mut work);
+                continue;
             }
-            finish(&mut sums[..t.pixels], Some(narrow), &job, t);
+            for row in 0..rows {
+                words_of(&mut work, &job, index, row, pixels);
+                work.at = work.at.wrapping_add(reads.out_row);
+            }
         }
-    };
-    job.tiles(&Cut::ROWS, |_| (1, SIDE), tile);
+    }
 }
 
-/// Pixels of a tile of narrow groups.
+/// A row whose parameters are of any size, or whose results are not bytes.
+///
+/// # Safety
+/// As [`side`]; the row is the block's.
+#[cold]
+unsafe fn words_of(work: &mut Side<'_>, job: &Job, panel: usize, row: usize, pixels: usize) {
+    let start = work.at;
+    for first in (0..pixels).step_by(SIDE) {
+        (work.rows, work.at, work.pixels) = (1, start.wrapping_add(first * work.step), SIDE.min(pixels - first));
+        // SAFETY: as the caller's.
+        unsafe {
+            side(work);
+            for p in 0..work.pixels {
+                let (row, pixel) = if job.pixels == 1 { (first + p, 0) } else { (row, first + p) };
+                finish(&mut work.sums[1..][p..=p], job, Tile { row, ..Tile::of(pixel, 1, panel) });
+            }
+        }
+    }
+    work.at = start;
+}
+
+/// Pixels whose sums are kept, where they are not stored at once.
 const SIDE: usize = 8;
+
+/// Results are S8.
+const SIGNED: usize = 1;
+/// Sums are wanted.
+const WORDS: usize = 2;
+
+/// What all pixels of a panel share. The assembly knows the places of the fields.
+#[repr(C)]
+struct Panel {
+    /// What the sums start from: line by line, two of each word.
+    first: [i32; 4 * LANES],
+}
+
+impl Panel {
+    fn new(job: &Job, index: usize, narrow: Narrow) -> Self {
+        // SAFETY: a row of parameters is 64 bytes, and the block has the panel.
+        let [bias, sums] = [params::BIAS, params::SUM].map(|row| words(unsafe { &*job.params(index, row).cast() }));
+        // A byte of a U8 value lacks 128.
+        let missing = if job.main.signed { 0 } else { 128i32 };
+        let mut first = [0; 4 * LANES];
+        for (lane, (bias, sum)) in bias.into_iter().zip(sums).enumerate() {
+            let at = match narrow {
+                Narrow::Four => lane * 2,
+                Narrow::Eight => lane % 4 / 2 * 2 * LANES + lane / 4 * 8 + lane % 2 * 4,
+            };
+            first[at] = bias.wrapping_add(sum.wrapping_mul(missing));
+        }
+        Self { first }
+    }
+}
 
 /// What [`side`] works on. The assembly knows the places of the fields.
 #[repr(C)]
@@ -58,141 +120,185 @@ struct Side<'a> {
     at: *const u8,
     /// Bytes from one pixel to the next.
     step: usize,
-    /// The first line, and bytes from one to the next.
+    /// The first line, and bytes from one tap's to the next's.
     line: *const u8,
-    lines: usize,
+    next: usize,
+    /// Bytes from the second half of a line to the first of that of the tap after the next.
+    after: usize,
     taps: usize,
     cols: usize,
-    tap_row: usize,
+    /// Bytes from behind the last run of a row to the first of the next.
+    next_row: usize,
     tap_col: usize,
-    first: &'a Sums,
-    sums: &'a mut [Sums; SIDE],
+    panel: &'a Panel,
+    /// Those of one line while the other is summed up; then those that are wanted.
+    sums: &'a mut [Sums; 1 + SIDE],
     pixels: usize,
+    out: *mut u8,
+    out_step: usize,
+    /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0.
+    mode: usize,
+    multipliers: *const u8,
+    rows: usize,
+    /// Bytes from behind the last pixel of a row to the first of the next, in what is read and what is written.
+    jump: usize,
+    out_jump: usize,
+    lanes: &'static [u8; LANES],
 }
 
-/// The next run: its row goes on, or the row below begins. `$label` is a number of its own.
-macro_rules! advance {
-    ($label:literal) => {
-        concat!("add r2, r2, r10\nsubs r7, r7, #1\nbne ", $label, "f\nadd r1, r1, r11\nmov r2, r1\nmov r7, r8\n", $label, ":\n")
+/// A tap's bytes, and on to the next run: its row goes on, or the row below begins.
+macro_rules! tap {
+    ($x:literal) => {
+        concat!("vld1.8 {{", $x, "}}, [r2], r10\nsubs r7, r7, #1\nbne 3f\nadd r2, r2, r11\nmov r7, r8\n3:\n")
     };
 }
 
-/// Products of half a line with the first tap's bytes in q0; `second` adds those with the second tap's in q1.
+/// Products of half a line, which is at `$at`, with the first tap's bytes in q0; `second` adds those with the second tap's in q1.
 macro_rules! half_line {
-    (first) => {
-        "vld1.8 {{d4, d5, d6, d7}}, [r4]!\nvmull.s8 q4, d4, d0\nvmull.s8 q5, d5, d1\nvmull.s8 q6, d6, d0\nvmull.s8 q7, d7, d1\n"
+    (first $at:literal) => {
+        concat!("vld1.8 {{d4, d5, d6, d7}}, ", $at, "\nvmull.s8 q4, d4, d0\nvmull.s8 q5, d5, d1\nvmull.s8 q6, d6, d0\nvmull.s8 q7, d7, d1\n")
     };
-    (second) => {
-        "vld1.8 {{d4, d5, d6, d7}}, [r5]!\nvmlal.s8 q4, d4, d2\nvmlal.s8 q5, d5, d3\nvmlal.s8 q6, d6, d2\nvmlal.s8 q7, d7, d3\n"
+    (second $at:literal) => {
+        concat!("vld1.8 {{d4, d5, d6, d7}}, ", $at, "\nvmlal.s8 q4, d4, d2\nvmlal.s8 q5, d5, d3\nvmlal.s8 q6, d6, d2\nvmlal.s8 q7, d7, d3\n")
     };
     (add $a:literal $b:literal $c:literal $d:literal) => {
         concat!("vpadal.s16 q", $a, ", q4\nvpadal.s16 q", $b, ", q5\nvpadal.s16 q", $c, ", q6\nvpadal.s16 q", $d, ", q7\n")
     };
 }
 
-/// `first` plus the sums of words of the lines of all taps, pixel by pixel. Each word has two sums in q8 to q15. Products of two taps meet in 16 bits.
+/// The sums of all taps, pixel by pixel, rounded and stored unless they are wanted. Each word has two sums in q8 to q15. Products of two taps meet in 16 bits.
 ///
 /// # Safety
 /// The CPU must have NEON; all that `work` names must be there.
 #[unsafe(naked)]
-unsafe extern "C" fn side(work: &Side<'_>) {
+unsafe extern "C" fn side(work: &mut Side<'_>) {
     naked_asm!(
         ".fpu neon",
         "push {{r4-r11, lr}}",
         "vpush {{d8-d15}}",
         "ldr r3, [r0]",
-        "ldr r9, [r0, #12]",
-        "ldr r8, [r0, #20]",
-        "ldr r11, [r0, #24]",
-        "ldr r10, [r0, #28]",
-        "ldr r12, [r0, #36]",
-        "ldr lr, [r0, #40]",
+        "ldr r9, [r0, #16]",
+        "ldr r8, [r0, #24]",
+        "ldr r11, [r0, #28]",
+        "ldr r10, [r0, #32]",
+        "ldr r1, [r0, #48]",
+        "11:", // a row
+        "ldr lr, [r0, #44]",
         "2:", // a pixel
-        "vmov.i32 q8, #0",
-        "vmov.i32 q9, #0",
-        "vmov.i32 q10, #0",
-        "vmov.i32 q11, #0",
-        "vmov.i32 q12, #0",
-        "vmov.i32 q13, #0",
-        "vmov.i32 q14, #0",
-        "vmov.i32 q15, #0",
-        "mov r1, r3",
-        "mov r2, r3",
+        "ldr r12, [r0, #36]",
         "ldr r4, [r0, #8]",
-        "ldr r6, [r0, #16]",
+        "4:", // a line of each tap
+        "ldr r5, [r0, #12]",
+        "ldr r6, [r0, #20]",
+        "vldmia r12!, {{d16-d31}}",
+        "add r5, r4, r5",
+        "mov r2, r3",
         "mov r7, r8",
         "subs r6, r6, #2",
         "bcc 6f",
         "5:", // two taps
-        "vld1.8 {{d0, d1}}, [r2]",
-        advance!(3),
-        "vld1.8 {{d2, d3}}, [r2]",
-        advance!(4),
-        "add r5, r4, r9",
-        half_line!(first),
-        half_line!(second),
+        tap!("d0, d1"),
+        tap!("d2, d3"),
+        half_line!(first "[r4]!"),
+        half_line!(second "[r5]!"),
         half_line!(add 8 9 10 11),
-        half_line!(first),
-        half_line!(second),
+        half_line!(first "[r4], r9"),
+        half_line!(second "[r5], r9"),
         half_line!(add 12 13 14 15),
-        "add r4, r5, r9",
-        "sub r4, r4, #64",
         "subs r6, r6, #2",
         "bcs 5b",
         "6:",
         "tst r6, #1",
         "beq 7f", // no tap is left over
         "vld1.8 {{d0, d1}}, [r2]",
-        half_line!(first),
+        half_line!(first "[r4]!"),
         half_line!(add 8 9 10 11),
-        half_line!(first),
+        half_line!(first "[r4]"),
         half_line!(add 12 13 14 15),
         "7:",
-        "ldr r1, [r0, #32]",
         "vpadd.i32 d16, d16, d17",
         "vpadd.i32 d17, d18, d19",
         "vpadd.i32 d18, d20, d21",
         "vpadd.i32 d19, d22, d23",
-        "vld1.32 {{d0, d1, d2, d3}}, [r1]!",
+        "tst r9, #128",
         "vpadd.i32 d20, d24, d25",
         "vpadd.i32 d21, d26, d27",
         "vpadd.i32 d22, d28, d29",
         "vpadd.i32 d23, d30, d31",
-        "vld1.32 {{d4, d5, d6, d7}}, [r1]",
-        "vadd.i32 q8, q8, q0",
-        "vadd.i32 q9, q9, q1",
-        "vadd.i32 q10, q10, q2",
-        "vadd.i32 q11, q11, q3",
-        "vst1.32 {{d16, d17, d18, d19}}, [r12]!",
-        "vst1.32 {{d20, d21, d22, d23}}, [r12]!",
-        "ldr r1, [r0, #4]",
-        "add r3, r3, r1",
+        "bne 9f",
+        "8:",
+        "ldr r12, [r0, #56]",
+        "ldr r5, [r0, #60]",
+        "cmp r12, #1",
+        "bhi 14f",
+        "vldmia r5, {{d0-d7}}",
+        "ldr r5, [r0, #76]",
+        "vqrdmulh.s32 q0, q8, q0",
+        "vqrdmulh.s32 q1, q9, q1",
+        "vqrdmulh.s32 q2, q10, q2",
+        "vqrdmulh.s32 q3, q11, q3",
+        "vld1.8 {{d16, d17}}, [r5]",
+        "vqmovn.s32 d0, q0",
+        "vqmovn.s32 d1, q1",
+        "vqmovn.s32 d2, q2",
+        "vqmovn.s32 d3, q3",
+        "beq 12f", // S8
+        "vmov.i8 q9, #0x80",
+        "vqmovun.s16 d0, q0",
+        "vqmovun.s16 d1, q1",
+        "veor q0, q0, q9",
+        "13:",
+        "ldr r12, [r0, #52]",
+        "vtbl.8 d2, {{d0, d1}}, d16",
+        "vtbl.8 d3, {{d0, d1}}, d17",
+        "vst1.8 {{d2, d3}}, [r1], r12",
+        "15:",
+        "ldr r5, [r0, #4]",
         "subs lr, lr, #1",
+        "add r3, r3, r5",
         "bne 2b",
+        "ldr r5, [r0, #64]",
+        "ldr r4, [r0, #68]",
+        "ldr r12, [r0, #72]",
+        "subs r5, r5, #1",
+        "add r3, r3, r4",
+        "add r1, r1, r12",
+        "str r5, [r0, #64]",
+        "bne 11b",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-    )
-}
-
-/// The sums of words of two lines to lanes: `sums` and `other` in pairs, plus `first`.
-///
-/// # Safety
-/// The CPU must have NEON.
-#[unsafe(naked)]
-unsafe extern "C" fn pair_up(sums: &mut Sums, other: &Sums, first: &Sums) {
-    naked_asm!(
-        ".fpu neon",
-        "mov r3, #4",
-        "2:",
-        "vld1.32 {{d0, d1}}, [r0]",
-        "vld1.32 {{d2, d3}}, [r1]!",
-        "vld1.32 {{d4, d5}}, [r2]!",
-        "vpadd.i32 d0, d0, d1",
-        "vpadd.i32 d1, d2, d3",
-        "subs r3, r3, #1",
-        "vadd.i32 q0, q0, q2",
-        "vst1.32 {{d0, d1}}, [r0]!",
-        "bne 2b",
-        "bx lr",
+        "9:", // one of two lines
+        "ldr r5, [r0, #36]",
+        "ldr r6, [r0, #40]",
+        "sub r5, r12, r5",
+        "ldr r4, [r0, #8]",
+        "cmp r5, #128",
+        "bne 9f",
+        "add r4, r4, #64",
+        "vstmia r6, {{d16-d23}}",
+        "b 4b",
+        "9:", // neighbours are a lane
+        "vldmia r6, {{d0-d7}}",
+        "vpadd.i32 d23, d22, d23",
+        "vpadd.i32 d22, d6, d7",
+        "vpadd.i32 d21, d20, d21",
+        "vpadd.i32 d20, d4, d5",
+        "vpadd.i32 d19, d18, d19",
+        "vpadd.i32 d18, d2, d3",
+        "vpadd.i32 d17, d16, d17",
+        "vpadd.i32 d16, d0, d1",
+        "b 8b",
+        "12:",
+        "vqmovn.s16 d0, q0",
+        "vqmovn.s16 d1, q1",
+        "b 13b",
+        "14:", // the sums
+        "ldr r6, [r0, #40]",
+        "ldr r12, [r0, #44]",
+        "sub r12, r12, lr",
+        "add r6, r6, r12, lsl #6",
+        "add r6, r6, #64",
+        "vstmia r6, {{d16-d23}}",
+        "b 15b",
     )
 }

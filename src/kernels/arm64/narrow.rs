@@ -1,0 +1,418 @@
+//! Narrow groups on 64-bit ARM: tiles of a few pixels side by side, many of them in one call, so that what they share stays in registers.
+//!
+//! The sets differ in how they multiply ([`Side`]).
+
+#![expect(unsafe_code, reason = "loops in assembly inside the bounds that a block was checked for")]
+
+use super::{Sums, any_finish, line};
+use crate::kernels::ConvBlock;
+use crate::kernels::raw::{Job, Tile, unroll};
+use crate::pack::{LANES, Narrow, params};
+use crate::quant::DataType;
+use crate::shape::LINE;
+use core::arch::aarch64::*;
+
+/// A set's way to multiply narrow groups.
+pub trait Side {
+    /// The most pixels of a tile, at most 6.
+    const PIXELS: usize;
+    /// Tiles have a multiple of so many pixels, 1 or 2.
+    const MULTIPLE: usize = 1;
+
+    /// Writes what the tiles of a panel share.
+    ///
+    /// # Safety
+    /// NEON is part of the target.
+    unsafe fn panel(to: &mut Panel, first: Sums, multipliers: Sums, narrow: Narrow);
+
+    /// Computes tiles of `P` pixels.
+    ///
+    /// # Safety
+    /// The CPU must have the instructions of the set; all that the field names must be there.
+    unsafe fn tiles<const P: usize>(field: &mut Field);
+}
+
+/// What the tiles of a panel share. The assembly knows the places of the fields.
+#[repr(C)]
+pub struct Panel {
+    /// What the sums start from, as the set keeps them: line by line.
+    pub first: [Sums; 4],
+    /// Multipliers, as the set keeps the sums in the end.
+    pub multipliers: [Sums; 2],
+    /// The order of the channels.
+    pub lanes: [[u8; LANES]; 2],
+}
+
+/// Tiles of a panel in strips: equally far apart, strips as well. The assembly knows the places of the fields.
+#[repr(C)]
+pub struct Field {
+    /// Rows and columns of taps.
+    taps: [usize; 2],
+    /// Bytes from one row of taps to the next, from one column to the next.
+    tap: [usize; 2],
+    /// Bytes from one pixel to the next, in what is read and what is written.
+    pixel: [usize; 2],
+    /// From one tile to the next.
+    tile: [usize; 2],
+    /// From one strip to the next.
+    strip: [usize; 2],
+    /// Tiles of a strip, and strips.
+    count: [usize; 2],
+    /// Where the first tile's first run begins, and where its results go.
+    at: *const u8,
+    out: *mut u8,
+    /// The first line of weights, and the bytes from one tap's to the next's.
+    line: *const u8,
+    lines: usize,
+    /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0; and [`SHARED`].
+    mode: usize,
+    panel: Panel,
+    /// The sums of a tile, where they are left if they are wanted as words.
+    sums: [Sums; 6],
+}
+
+/// Results are S8.
+pub const SIGNED: usize = 1;
+/// The sums of the only tile are wanted, in the order of the lanes.
+pub const WORDS: usize = 2;
+/// A tap's bytes are those of the neighbour pixel's tap before it, and there are three taps in a row.
+pub const SHARED: usize = 4;
+
+/// Computes a block of narrow groups.
+///
+/// # Safety
+/// The CPU must have the instructions of `F`, for groups of 4, and of `E`, for groups of 8.
+pub unsafe fn narrow<F: Side, E: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match narrow {
+            Narrow::Four => whole::<F>(block, narrow),
+            Narrow::Eight => whole::<E>(block, narrow),
+        }
+    }
+}
+
+/// Computes a block panel by panel.
+///
+/// # Safety
+/// As [`narrow`].
+unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
+    let job = Job::new(block);
+    let reads = &job.main;
+    // A column of pixels is as good as a row.
+    let sides = [[reads.out_row, job.out_row], [reads.out_pixel, job.out_pixel]];
+    let ([rows, pixels], [row, pixel]) = if job.pixels == 1 { ([1, job.rows], [sides[1], sides[0]]) } else { ([job.rows, job.pixels], sides) };
+    let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
+    let shared = pixel[0] == reads.tap_col && reads.taps.cols == 3;
+    let mode = (if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED }) | (usize::from(shared) * SHARED);
+    let columns = columns::<S>(pixels);
+    // SAFETY: NEON is part of the target.
+    let zero = unsafe { vdupq_n_s32(0) };
+    let mut field = Field {
+        taps: [reads.taps.rows, reads.taps.cols],
+        tap: [reads.tap_row, reads.tap_col],
+        pixel: if pixels < S::MULTIPLE { [0; 2] } else { pixel },
+        tile: row,
+        strip: row,
+        count: [1; 2],
+        at: reads.bytes,
+        out: job.out(0, 0, 0),
+        line: reads.weights,
+        lines: narrow.lines() * LINE,
+        mode,
+        panel: Panel { first: [[zero; 4]; 4], multipliers: [[zero; 4]; 2], lanes: [*narrow.lanes(); 2] },
+        sums: [[zero; 4]; 6],
+    };
+    for index in 0..job.panels {
+        // SAFETY: NEON is part of the target; the block has the panel.
+        unsafe { fill::<S>(&mut field.panel, &job, index, narrow) };
+        field.line = reads.weights(index);
+        for &(first, width, count) in columns.iter().filter(|(.., count)| *count > 0) {
+            let start = [reads.bytes.wrapping_add(index * LANES + first * pixel[0]), job.out(0, 0, index).wrapping_add(first * pixel[1]).cast_const()];
+            let next = pixel.map(|bytes| bytes * width);
+            // SAFETY: the tiles lie inside the block, whose pixels and taps all have their bytes; the instructions are the caller's promise.
+            unsafe {
+                if bytes {
+                    (field.at, field.out) = (start[0], start[1].cast_mut());
+                    // The longer side is that of a strip.
+                    (field.count, field.tile, field.strip) = if rows < count { ([count, rows], next, row) } else { ([rows, count], row, next) };
+                    // The last tile's pixels have been passed.
+                    field.tile[1] = field.tile[1].wrapping_sub(next[1]);
+                    of_width::<S>(&mut field, width);
+                } else {
+                    words::<S>(&mut field, &job, index, [rows, count], start[0], [row[0], next[0]], (first, width));
+                }
+            }
+        }
+    }
+}
+
+/// How a row falls into tiles: the first pixel of those of a width, the width, and how many they are. The last of an odd number of pixels, where tiles have an
+/// even one, is computed with the pixel before once more.
+fn columns<S: Side>(pixels: usize) -> [(usize, usize, usize); 3] {
+    let units = (pixels / S::MULTIPLE).max(1);
+    let count = units.div_ceil(S::PIXELS / S::MULTIPLE);
+    let (least, more) = (units / count * S::MULTIPLE, units % count);
+    let (wide, covered) = (least + S::MULTIPLE, units * S::MULTIPLE);
+    let rest = if covered < pixels { 1 } else { 0 };
+    [(0, wide, more), (more * wide, least, count - more), (pixels.saturating_sub(S::MULTIPLE), S::MULTIPLE, rest)]
+}
+
+/// Computes tiles whose parameters are of any size, or whose results are not bytes.
+#[cold]
+#[inline(never)]
+unsafe fn words<S: Side>(
+    field: &mut Field,
+    job: &Job,
+    panel: usize,
+    [rows, count]: [usize; 2],
+    start: *const u8,
+    next: [usize; 2],
+    (first, width): (usize, usize),
+) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let m = line(job, panel, params::MULTIPLIER);
+        for (y, x) in (0..rows).flat_map(|y| (0..count).map(move |x| (y, x))) {
+            (field.at, field.count) = (start.wrapping_add(y * next[0] + x * next[1]), [1; 2]);
+            of_width::<S>(field, width);
+            for (p, sums) in field.sums[..width].iter_mut().enumerate() {
+                let pixel = first + x * width + p;
+                if job.plain {
+                    unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
+                }
+                let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
+                if row < job.rows && pixel < job.pixels {
+                    any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The panel must be the job's.
+unsafe fn fill<S: Side>(to: &mut Panel, job: &Job, index: usize, narrow: Narrow) {
+    // SAFETY: as the caller's; NEON is part of the target.
+    unsafe {
+        let [mut first, sums, multipliers] = [params::BIAS, params::SUM, params::MULTIPLIER].map(|row| line(job, index, row));
+        if !job.main.signed {
+            // A byte of a U8 value lacks 128.
+            unroll!(q < 4 => first[q] = vaddq_s32(first[q], vshlq_n_s32::<7>(sums[q])));
+        }
+        S::panel(to, first, multipliers, narrow);
+    }
+}
+
+/// The words of two lines that start from the sums of lanes: each lane is two of them.
+///
+/// # Safety
+/// NEON is part of the target.
+pub unsafe fn spread(first: Sums) -> [Sums; 2] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let zero = vdupq_n_s32(0);
+        [first.map(|f| vzip1q_s32(f, zero)), first.map(|f| vzip2q_s32(f, zero))]
+    }
+}
+
+/// # Safety
+/// As [`Side::tiles`].
+unsafe fn of_width<S: Side>(field: &mut Field, width: usize) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match width {
+            1 if S::MULTIPLE == 1 => S::tiles::<1>(field),
+            2 => S::tiles::<2>(field),
+            3 if S::PIXELS >= 3 && S::MULTIPLE == 1 => S::tiles::<3>(field),
+            4 if S::PIXELS >= 4 => S::tiles::<4>(field),
+            5 if S::PIXELS >= 5 && S::MULTIPLE == 1 => S::tiles::<5>(field),
+            6 if S::PIXELS >= 6 => S::tiles::<6>(field),
+            _ => unreachable!("a tile is wider than the set's tiles"),
+        }
+    }
+}
+
+/// Text for tiles of more than `$pixel` pixels.
+macro_rules! only {
+    ($pixel:literal, $text:expr) => {
+        concat!(".if {pixels} > ", $pixel, "\n", $text, ".endif\n")
+    };
+}
+pub(in crate::kernels) use only;
+
+/// A macro over the four registers of each pixel.
+macro_rules! pixels {
+    ($one:ident) => {
+        concat!(
+            only!(0, $one!(0 1 2 3)),
+            only!(1, $one!(4 5 6 7)),
+            only!(2, $one!(8 9 10 11)),
+            only!(3, $one!(12 13 14 15)),
+            only!(4, $one!(16 17 18 19)),
+        )
+    };
+}
+pub(in crate::kernels) use pixels;
+
+/// Four registers of a pixel from `{first}`.
+macro_rules! load {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("ld1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{first}]\n")
+    };
+}
+pub(in crate::kernels) use load;
+
+/// Four registers of a pixel to `{x}`.
+macro_rules! store {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("st1 {{v", $a, ".4s, v", $b, ".4s, v", $c, ".4s, v", $d, ".4s}}, [{x}], #64\n")
+    };
+}
+pub(in crate::kernels) use store;
+
+/// Neighbours of the first line's sums and of these are lanes.
+macro_rules! pair_up {
+    (@ $first:literal $a:literal) => {
+        concat!("addp v", $a, ".4s, v", $first, ".4s, v", $a, ".4s\n")
+    };
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "ld1 {{v28.4s, v29.4s, v30.4s, v31.4s}}, [{x}], #64\n",
+            pair_up!(@ 28 $a), pair_up!(@ 29 $b), pair_up!(@ 30 $c), pair_up!(@ 31 $d),
+        )
+    };
+}
+pub(in crate::kernels) use pair_up;
+
+/// Register `$a` times the multipliers in register `$m`, rounded.
+macro_rules! rounded {
+    ($a:literal $m:literal) => {
+        concat!("sqrdmulh v", $a, ".4s, v", $a, ".4s, v", $m, ".4s\n")
+    };
+}
+pub(in crate::kernels) use rounded;
+
+macro_rules! rounds {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(rounded!($a 28), rounded!($b 29), rounded!($c 30), rounded!($d 31))
+    };
+}
+pub(in crate::kernels) use rounds;
+
+/// To 16 bits, the first two registers to the first and the others to the third.
+macro_rules! halve {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "sqxtn v",
+            $a,
+            ".4h, v",
+            $a,
+            ".4s\nsqxtn2 v",
+            $a,
+            ".8h, v",
+            $b,
+            ".4s\n",
+            "sqxtn v",
+            $c,
+            ".4h, v",
+            $c,
+            ".4s\nsqxtn2 v",
+            $c,
+            ".8h, v",
+            $d,
+            ".4s\n",
+        )
+    };
+}
+pub(in crate::kernels) use halve;
+
+/// S8 as if it were U8: plus 128.
+macro_rules! lift {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("sqadd v", $a, ".8h, v", $a, ".8h, v26.8h\nsqadd v", $c, ".8h, v", $c, ".8h, v26.8h\n")
+    };
+}
+pub(in crate::kernels) use lift;
+
+/// Registers `$a` and `$c` of 16 bits to bytes, as U8 is stored, in `$to`.
+macro_rules! narrowed {
+    ($to:literal <- $a:literal $c:literal) => {
+        concat!("sqxtun v", $to, ".8b, v", $a, ".8h\nsqxtun2 v", $to, ".16b, v", $c, ".8h\n", "eor v", $to, ".16b, v", $to, ".16b, v27.16b\n",)
+    };
+}
+pub(in crate::kernels) use narrowed;
+
+/// Stores the bytes of a pixel in order.
+macro_rules! put {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            narrowed!($a <- $a $c),
+            "tbl v", $a, ".16b, {{v", $a, ".16b}}, v25.16b\nst1 {{v", $a, ".16b}}, [{out}], {out_pixel}\n",
+        )
+    };
+}
+pub(in crate::kernels) use put;
+
+/// What all tiles share, from the field.
+macro_rules! fields {
+    () => {
+        concat!(
+            "ldp {tap_row}, {tap_col}, [{field}, #16]\nldp {pixel}, {out_pixel}, [{field}, #32]\nldp {tile}, {out_tile}, [{field}, #48]\n",
+            "ldr {tiles}, [{field}, #80]\nldp {at}, {out}, [{field}, #96]\nldp {line}, {lines}, [{field}, #112]\nldr {mode}, [{field}, #128]\n",
+            "add {first}, {field}, #144\nmovi v27.16b, #128\n",
+        )
+    };
+}
+pub(in crate::kernels) use fields;
+
+/// The next tile of the strip, then the next strip.
+macro_rules! next_tile {
+    () => {
+        concat!(
+            "add {at}, {at}, {tile}\nadd {out}, {out}, {out_tile}\nsubs {tiles}, {tiles}, #1\nb.ne 2b\n",
+            "ldp {tiles}, {x}, [{field}, #80]\nsubs {x}, {x}, #1\nb.eq 12f\nstr {x}, [{field}, #88]\n",
+            "ldp {at}, {out}, [{field}, #96]\nldp {x}, {w}, [{field}, #64]\nadd {at}, {at}, {x}\n",
+            "add {out}, {out}, {w}\nstp {at}, {out}, [{field}, #96]\nb 2b\n",
+        )
+    };
+}
+pub(in crate::kernels) use next_tile;
+
+/// Tiles one after the other. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the
+/// first line is; a pixel's sums are four registers. `$bytes` are those of a line's first words. Register 27 is for the stores.
+macro_rules! tiles {
+    ($sums:expr, $other:expr, $bytes:literal) => {
+        concat!(
+            fields!(),
+            "2:\nmov {w}, {line}\n",
+            "3:\n",
+            $sums,
+            "7:\ntbnz {lines}, #7, 9f\n",
+            "8:\ntbnz {mode}, #1, 15f\n",
+            "ldp q28, q29, [{field}, #400]\nldp q30, q31, [{field}, #432]\n",
+            pixels!(rounds),
+            pixels!(halve),
+            "tbnz {mode}, #0, 14f\n",
+            "13:\nldr q25, [{field}, #528]\n",
+            pixels!(put),
+            next_tile!(),
+            $other,
+            "9:\nadd {x}, {field}, #560\nsub {w}, {first}, {field}\ncmp {w}, #144\nb.ne 9f\n", // the first of two lines
+            pixels!(store),
+            "add {first}, {first}, #",
+            $bytes,
+            "\nadd {w}, {line}, #64\nb 3b\n",
+            "9:\nadd {first}, {field}, #144\n",
+            pixels!(pair_up),
+            "b 8b\n",
+            "14:\nmovi v26.8h, #128\n",
+            pixels!(lift),
+            "b 13b\n",
+            "15:\nadd {x}, {field}, #560\n",
+            pixels!(store),
+            "12:\n",
+        )
+    };
+}
+pub(in crate::kernels) use tiles;
