@@ -302,7 +302,7 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Nar
 unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize) {
     let out = job.out(t.row, t.pixel, t.panel);
     for (p, &bytes) in bytes.iter().enumerate() {
-        let mut part = [0; LANES];
+        let mut part = [0u8; LANES];
         // SAFETY: the channels of the pixels lie inside the output.
         unsafe {
             vst1q_u8(part.as_mut_ptr(), bytes);

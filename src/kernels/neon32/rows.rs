@@ -120,7 +120,7 @@ pub unsafe fn add(row: &mut AddRow<'_>) {
             return unsafe { sum(&work(pixels.start, pixels.len(), job.out(0, pixels.start, panel))) };
         }
         for pixel in pixels {
-            let mut part = [0; LANES];
+            let mut part = [0u8; LANES];
             // SAFETY: as above; the channels of the pixel lie inside the output.
             unsafe {
                 sum(&work(pixel, 1, part.as_mut_ptr()));
