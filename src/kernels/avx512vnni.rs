@@ -171,7 +171,7 @@ unsafe fn store_any<const N: usize, const P: usize>(acc: Sums<N, P>, narrow: Opt
     }
 }
 
-/// Adds a skip of S16, if there is one, rounds and stores the sums of a plain tile, pixel by pixel.
+/// Adds a skip of S16, if there is one, rounds and stores the sums of a plain tile.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn finish_wide(sums: &[__m512i], job: &Job, t: Tile) {
@@ -181,14 +181,20 @@ unsafe fn finish_wide(sums: &[__m512i], job: &Job, t: Tile) {
         for n in 0..t.panels {
             let panel = t.panel + n;
             let (k2, lanes) = skip.map_or((_mm512_setzero_si512(), 0), |skip| (factors(job, t, n), skip.lanes(panel)));
-            for (p, sums) in sums[n..].iter().step_by(t.panels).enumerate() {
-                let (mut acc, t) = ([[*sums]], Tile { pixel: t.pixel + p, pixels: 1, panel, panels: 1, ..t });
+            for first in (0..t.pixels).step_by(4) {
+                // Where there are not four more pixels, the last one stands for those that are missing.
+                let places: [usize; 4] = core::array::from_fn(|i| (first + i).min(t.pixels - 1));
+                let mut acc = [[_mm512_setzero_si512()]; 4];
+                unroll!(p < 4 => acc[p][0] = sums[places[p] * t.panels + n]);
                 if let Some(skip) = skip {
-                    let words = _mm256_maskz_loadu_epi16(lanes, skip.at(t.row, t.pixel, panel).cast());
-                    acc[0][0] = _mm512_dpwssd_epi32(acc[0][0], _mm512_cvtepi16_epi32(words), k2);
+                    unroll!(p < 4 => {
+                        let at = skip.at(t.row, t.pixel + places[p], panel);
+                        let words = if lanes == u16::MAX { _mm256_loadu_si256(at.cast()) } else { _mm256_maskz_loadu_epi16(lanes, at.cast()) };
+                        acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], _mm512_cvtepi16_epi32(words), k2);
+                    });
                 }
-                requantize(&mut acc, job, t);
-                store_any(acc, None, job, t);
+                requantize(&mut acc, job, Tile { panel, ..t });
+                unroll!(p < 4 => store_any([acc[p]], None, job, Tile { pixel: t.pixel + places[p], panel, ..t }));
             }
         }
     }
@@ -476,21 +482,27 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Te
     // SAFETY: as the caller's: 16 elements of the pixels may be read.
     unsafe {
         let mut acc = [[terms.bias]; P];
-        let mut multiply_add = |operand: &Operand, i: usize| {
-            if operand.wide() {
-                let words = |p| _mm512_cvtepi16_epi32(_mm256_loadu_si256(operand.at(pixel + p, panel).cast()));
-                unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], words(p), terms.factors[i]));
-            } else {
-                let bytes = |p| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(operand.at(pixel + p, panel).cast()), terms.flips[i]));
-                unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(p), terms.factors[i]));
-            }
-        };
-        multiply_add(&addition.x, 0);
+        multiply_add(&mut acc, &addition.x, panel, pixel, (terms.flips[0], terms.factors[0]));
         if terms.two {
-            multiply_add(&addition.y, 1);
+            multiply_add(&mut acc, &addition.y, panel, pixel, (terms.flips[1], terms.factors[1]));
         }
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
         store_any(acc, None, &addition.job, t);
+    }
+}
+
+/// Adds the products of an operand and its factors.
+#[inline(always)]
+unsafe fn multiply_add<const P: usize>(acc: &mut Sums<1, P>, operand: &Operand, panel: usize, pixel: usize, (flip, factors): (__m128i, __m512i)) {
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
+    unsafe {
+        let at = |p| operand.at(pixel + p, panel);
+        if operand.wide() {
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], _mm512_cvtepi16_epi32(_mm256_loadu_si256(at(p).cast())), factors));
+        } else {
+            let bytes = |at: *const u8| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(at(p)), factors));
+        }
     }
 }
