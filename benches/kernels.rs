@@ -11,7 +11,7 @@
 use skipstone::kernels::{AddRow, Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
 use skipstone::pack::{Depth, Narrow, Taps, pack, panels, params};
 use skipstone::quant::DataType;
-use skipstone::shape::{Window, round_up};
+use skipstone::shape::{LINE, Window, round_up};
 use std::time::Instant;
 
 /// What a layer adds to its sums.
@@ -128,6 +128,11 @@ fn noise(seed: &mut u32) -> u8 {
     seed.to_le_bytes()[1]
 }
 
+/// Where the first line of a tensor begins, as in an arena.
+fn origin(bytes: &[u8]) -> usize {
+    bytes.as_ptr().align_offset(LINE)
+}
+
 fn lines(bytes: &[u8]) -> Vec<[u8; 64]> {
     bytes.as_chunks().0.to_vec()
 }
@@ -183,12 +188,12 @@ impl Bench {
             taps,
             pixel: stored,
             pitch,
-            input: (0..side * pitch + 64).map(|_| noise(seed)).collect(),
+            input: (0..side * pitch + 2 * LINE).map(|_| noise(seed)).collect(),
             weights: weights(outputs, taps.total() * 4, seed),
             params: lines(words.as_flattened()),
-            second: (0..second).map(|_| noise(seed)).collect(),
+            second: (0..second + LINE).map(|_| noise(seed)).collect(),
             second_weights: weights(outputs, second_depth.max(4), seed),
-            output: vec![0; layer.size * layer.size * outputs * layer.result().bytes()],
+            output: vec![0; layer.size * layer.size * outputs * layer.result().bytes() + LINE],
             block_rows,
             best: f64::INFINITY,
         }
@@ -199,6 +204,7 @@ impl Bench {
         let (channels, kind) = (round_up(outputs, 4), self.layer.result());
         let pixel = channels * kind.bytes();
         let flat = kernel == 1 && stride == 1 && !matches!(self.layer.add, Add::Projection(_, 2));
+        let (input, other, at) = (&self.input[origin(&self.input)..], &self.second[origin(&self.second)..], origin(&self.output));
         let mut y = 0;
         while y < size {
             let rows = self.block_rows.min(size - y);
@@ -207,17 +213,17 @@ impl Bench {
             let second = match self.layer.add {
                 Add::Nothing => BlockSecond::None,
                 Add::Skip | Add::Wide => {
-                    let bytes = &self.second[1600 + y * size * pixel..];
+                    let bytes = &other[1600 + y * size * pixel..];
                     BlockSecond::Skip { bytes, out_row: size * pixel, out_pixel: pixel, first: 0, channels, kind }
                 }
                 Add::Projection(inputs, stride) => {
                     let row = ((size - 1) * stride + 1) * inputs;
-                    let source = source(&self.second[y * stride * row..], row, inputs, stride);
+                    let source = source(&other[y * stride * row..], row, inputs, stride);
                     BlockSecond::Projection { source, taps: Taps { rows: 1, cols: 1, groups: inputs / 4 }, weights: &self.second_weights }
                 }
             };
             kernels.conv(&mut ConvBlock {
-                source: source(&self.input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
+                source: source(&input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
                 taps: self.taps,
                 narrow: self.layer.narrow,
                 weights: &self.weights,
@@ -226,7 +232,7 @@ impl Bench {
                 pair_safe: true,
                 rows: if flat { 1 } else { rows },
                 pixels: if flat { rows * size } else { size },
-                out: &mut self.output[y * size * pixel..],
+                out: &mut self.output[at + y * size * pixel..],
                 out_row: size * pixel,
                 out_pixel: pixel,
                 channels,
@@ -398,7 +404,8 @@ fn additions(kernels: Kernels) {
             });
             best = best.min(start.elapsed().as_secs_f64());
         }
-        let name = if operands == 2 { format!("{:?} + {:?} → {kind:?}", kinds[0], kinds[1]) } else { format!("factor and shift {:?} → {kind:?}", kinds[0]) };
+        let name =
+            if operands == 2 { format!("{:?} + {:?} → {kind:?}", kinds[0], kinds[1]) } else { format!("factor and shift {:?} → {kind:?}", kinds[0]) };
         println!("{name:>28} {channels:>11} {size:>5} {:>9.2} {:>8.2}", best * 1e6, (pixels * channels) as f64 * 1e-9 / best);
     }
     println!();

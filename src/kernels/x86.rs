@@ -174,7 +174,11 @@ pub unsafe fn add(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let wide = addition.x.wide() || terms.two && addition.y.wide();
         let mut pixel = pixels.start;
         while pixel + 4 <= pixels.end {
-            if wide { add_tile::<4, true>(addition, panel, &terms, pixel) } else { add_tile::<4, false>(addition, panel, &terms, pixel) }
+            if wide {
+                add_tile::<4, true>(addition, panel, &terms, pixel)
+            } else {
+                add_tile::<4, false>(addition, panel, &terms, pixel)
+            }
             pixel += 4;
         }
         for pixel in pixel..pixels.end {
@@ -294,12 +298,16 @@ pub unsafe fn prefetch<const P: usize>(job: &Job, t: Tile) {
     // SAFETY: a prefetch of any address is harmless.
     unsafe {
         if job.out_pixel >= LINE {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).cast()));
+            for line in (0..t.panels * LANES * job.kind.bytes()).step_by(LINE) {
+                unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).wrapping_add(line).cast()));
+            }
         }
         if let Second::Skip(skip) = &job.second
             && skip.out_pixel >= LINE
         {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).cast()));
+            for line in (0..t.panels * LANES * skip.kind.bytes()).step_by(LINE) {
+                unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).wrapping_add(line).cast()));
+            }
         }
     }
 }
