@@ -96,10 +96,6 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
             Second::Skip(skip) if job.plain && !matches!(skip.kind, DataType::S16) => add_skip(&mut acc, panel, skip, t),
             _ => {}
         }
-        if job.wide {
-            let sums = acc;
-            return finish_wide(&sums, panel, job, t);
-        }
         finish(acc, None, &[[0; 2]; P], job, t);
     }
 }
@@ -181,9 +177,6 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
             unroll!(p < P => unroll!(q < 4 => sums[p][q] = vmlaq_s32(sums[p][q], acc[p][q], k[q])));
             next = (&panel.second, reads);
         }
-        if job.wide {
-            return finish_wide(&sums, panel, job, t);
-        }
         finish(sums, None, &[[0; 2]; P], job, t);
     }
 }
@@ -193,44 +186,13 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
 unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
-        if job.plain {
+        if job.plain && !job.wide && matches!(job.kind, DataType::U8 | DataType::S8) {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
-            if matches!(job.kind, DataType::U8 | DataType::S8) {
-                // A byte of a U8 value lacks 128.
-                let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
-                let mut bytes = [vdupq_n_u8(0); P];
-                unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
-                return store_bytes(bytes, narrow, steps, job, t);
-            }
+            return store_bytes(acc, narrow, steps, job, t);
         }
         let mut values = acc;
         any_finish(&mut values[..t.pixels.min(P)], job, t);
-    }
-}
-
-/// Adds a skip of S16, if there is one, rounds and stores the sums of a plain tile.
-#[inline(never)]
-unsafe fn finish_wide(sums: &[Sums], panel: &SignedPanel, job: &Job, t: Tile) {
-    // SAFETY: the tile lies inside the block; only lanes that meet a channel are read.
-    unsafe {
-        let skip = job.second.wide();
-        let (k2, lanes) = (words(&panel.k2), panel.lanes);
-        let m = line(job, t.panel, params::MULTIPLIER);
-        for (p, &sums) in sums.iter().enumerate() {
-            let ((row, pixel), mut acc) = (t.place(p), sums);
-            if let Some(skip) = skip {
-                let at = skip.at(row, pixel, t.panel);
-                let x = if lanes == u16::MAX { load_words(at) } else { words(&Skip::part(at, lanes, 0i16)) };
-                multiply_add(&mut acc, x, k2);
-            }
-            if matches!(job.kind, DataType::S16) {
-                unroll!(q < 4 => acc[q] = vqrdmulhq_s32(acc[q], m[q]));
-                store_words(acc, job.out(row, pixel, t.panel), job.channels(t.panel, 1));
-            } else {
-                finish([acc], None, &[[0; 2]], job, Tile { row, pixel, pixels: 1, wrap: 1, ..t });
-            }
-        }
     }
 }
 
@@ -252,19 +214,29 @@ unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
     }
 }
 
-/// Rounds where the parameters are of any size, and stores in any type.
-#[cold]
+/// Adds a skip of S16, rounds where the parameters are of any size, and stores in any type.
 #[inline(never)]
 unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
-    // SAFETY: the tile lies inside the block.
+    // SAFETY: the tile lies inside the block; only lanes that meet a channel are read.
     unsafe {
+        let skip = job.second.wide().map(|skip| (skip, skip.lanes(t.panel), narrow_words(line(job, t.panel, params::K2))));
+        let m = line(job, t.panel, params::MULTIPLIER);
         for (p, sums) in acc.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
-            let sums = flat(core::slice::from_mut(sums));
             if !job.plain {
-                raw::finish::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
+                raw::finish::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel);
+            } else {
+                if let Some((skip, lanes, k2)) = skip {
+                    let at = skip.at(row, pixel, t.panel);
+                    multiply_add(sums, if lanes == u16::MAX { load_words(at) } else { words(&Skip::part(at, lanes, 0i16)) }, k2);
+                }
+                unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
             }
-            raw::store::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
+            match job.kind {
+                DataType::S16 if job.narrow.is_none() => store_words(*sums, job.out(row, pixel, t.panel), job.channels(t.panel, 1)),
+                DataType::U8 | DataType::S8 if job.wide => store_bytes([*sums], None, &[[0; 2]], job, Tile { row, pixel, wrap: 1, ..t }),
+                _ => raw::store::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel),
+            }
         }
     }
 }
@@ -312,6 +284,13 @@ unsafe fn words(words: &[i16; LANES]) -> Words {
     unsafe { [vld1q_s16(&raw const words[0]), vld1q_s16(&raw const words[8])] }
 }
 
+/// The low halves of 16 lanes.
+#[inline(always)]
+unsafe fn narrow_words(k: Sums) -> Words {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])] }
+}
+
 /// 16 elements of S16, at any address.
 #[inline(always)]
 unsafe fn load_words(at: *const u8) -> Words {
@@ -347,11 +326,15 @@ unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
     }
 }
 
-/// Stores the bytes of a tile.
+/// Clamps a tile to bytes and stores it.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(acc: [Sums; P], narrow: Option<Narrow>, steps: &[[usize; 2]; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
+        // A byte of a U8 value lacks 128.
+        let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
+        let mut bytes = [vdupq_n_u8(0); P];
+        unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
         if let Some(narrow) = narrow {
             let (lanes, out) = (vld1q_u8(narrow.lanes().as_ptr()), job.out(t.row, t.pixel, t.panel));
             unroll!(p < P => vst1q_u8(out.wrapping_add(steps[p][1]), vqtbl1q_u8(bytes[p], lanes)));
@@ -471,7 +454,7 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
             let missing = if unsigned { 128 } else { 0 };
             unroll!(q < 4 => bias[q] = vmlaq_n_s32(bias[q], k[q], missing));
         }
-        let factors = factors.map(|k| [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])]);
+        let factors = factors.map(|k| narrow_words(k));
         let two = vmaxvq_u16(vreinterpretq_u16_s16(vorrq_s16(factors[1][0], factors[1][1]))) != 0;
         let mut pixel = pixels.start;
         while pixel + 2 <= pixels.end {

@@ -184,10 +184,10 @@ pub struct Job {
     pub jump: usize,
     channels: usize,
     pub kind: DataType,
-    narrow: Option<Narrow>,
+    pub narrow: Option<Narrow>,
     /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
     pub plain: bool,
-    /// True if it is plain and the skip or the output is S16: such a tile is finished by a function of its own.
+    /// True if it is plain and the skip or the output is S16: such a tile is finished apart.
     pub wide: bool,
 }
 
