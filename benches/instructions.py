@@ -5,7 +5,7 @@ usage: benches/instructions.py [--json FILE] [--check FILE] [--isa neon,dotprod,
 
 Builds the plugin instructions.c and the program instructions.rs (as for a device), runs a network once under qemu-aarch64 or qemu-arm (Debian: qemu-user; setup of
 the toolchain: targets/setup) at one thread, and prints a table a network: a row a kind of layer, a column a kernel set. Without files the networks of models/ are
-converted and counted, and layers of a few shapes with and without groups (`groups` instead of a file). Everything that a step executes counts: copies of rows, rounding, skips, stores. `floor` is what the multiplications alone need.
+converted and counted, and layers of a few shapes with and without groups (`groups` instead of a file) and in residual streams of 8 and of 16 bits (`streams`). Everything that a step executes counts: copies of rows, rounding, skips, stores. `floor` is what the multiplications alone need.
 
 The counts are the same in every run. --check compares with a stored file (benches/instructions.json) and fails if a figure grew by over 3 % (another compiler may change a few); the whole network must
 lie within 12 % of the sum of its convolutions. --json writes such a file; networks and sets that were not counted keep their figures.
@@ -30,7 +30,7 @@ def networks():
         convert = ["convert", onnx, "-o", stone, "--calib", pictures, "--preprocess", "cifar10", "--quiet"]
         subprocess.run(["cargo", "run", "--release", "--quiet", "--", *convert], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         found.append(stone)
-    return [*found, "groups"]
+    return [*found, "groups", "streams"]
 
 
 def shapes(program, stone, isa):

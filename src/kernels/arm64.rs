@@ -192,7 +192,29 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], narrow: Option<Narrow>, ste
             return store_bytes(acc, narrow, steps, job, t);
         }
         let mut values = acc;
-        any_finish(&mut values[..t.pixels.min(P)], job, t);
+        if job.wide { wide_finish(&mut values[..t.pixels.min(P)], job, t) } else { any_finish(&mut values[..t.pixels.min(P)], job, t) }
+    }
+}
+
+/// Adds a skip of S16, rounds and stores in S16 where the panel is whole; the rest goes the long way.
+#[inline(never)]
+unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block, and all lanes meet channels.
+    unsafe {
+        let skip = job.second.wide();
+        let whole = job.channels(t.panel, 1) == LANES && skip.is_none_or(|skip| skip.lanes(t.panel) == u16::MAX);
+        if !whole || !matches!(job.kind, DataType::S16) || job.narrow.is_some() {
+            return any_finish(acc, job, t);
+        }
+        let added = skip.map(|skip| (skip, skip.at(t.row, t.pixel, t.panel), narrow_words(line(job, t.panel, params::K2))));
+        let (m, out) = (line(job, t.panel, params::MULTIPLIER), job.out(t.row, t.pixel, t.panel));
+        for (p, &mut mut sums) in acc.iter_mut().enumerate() {
+            if let Some((skip, at, k2)) = added {
+                multiply_add(&mut sums, load_words(at.wrapping_add(skip.step(&t, p))), k2);
+            }
+            unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
+            store_words(sums, out.wrapping_add(job.out_step(&t, p)), LANES);
+        }
     }
 }
 
@@ -215,6 +237,7 @@ unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
 }
 
 /// Adds a skip of S16, rounds where the parameters are of any size, and stores in any type.
+#[cold]
 #[inline(never)]
 unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block; only lanes that meet a channel are read.
