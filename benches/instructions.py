@@ -18,6 +18,8 @@ from emulator import CORES, FLOOR, ROOT, WORK, build, count, fail, table
 # What a kind of step may grow by: a share, and what a step costs before its kernel begins.
 GROWTH, BEGIN = 1.03, 500
 REST = 1.12
+# What is no network, but layers side by side.
+LAYERS = ("groups", "streams")
 
 
 def networks():
@@ -30,7 +32,7 @@ def networks():
         convert = ["convert", onnx, "-o", stone, "--calib", pictures, "--preprocess", "cifar10", "--quiet"]
         subprocess.run(["cargo", "run", "--release", "--quiet", "--", *convert], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         found.append(stone)
-    return [*found, "groups", "streams"]
+    return [*found, *LAYERS]
 
 
 def shapes(program, stone, isa):
@@ -108,7 +110,7 @@ def main():
         for isa in sets:
             counted.setdefault(name, {})[isa] = shapes(programs[CORES[isa][1]], stone, isa)
         print_network(name, counted[name])
-    bad = [f"{n} {s}: {rest(e):.2f} times its convolutions" for n, by_set in counted.items() for s, e in by_set.items() if rest(e) > REST]
+    bad = [f"{n} {s}: {rest(e):.2f} times its convolutions" for n, by_set in counted.items() if n not in LAYERS for s, e in by_set.items() if rest(e) > REST]
     if args.check:
         stored = json.load(open(args.check))
         for name, by_set in counted.items():

@@ -4,8 +4,9 @@
 //! `streams` for layers in residual streams of 8 and of 16 bits.
 
 use skipstone::format::{Operation, StepRecord};
+use skipstone::kernels::AddRow;
 use skipstone::ops::conv::{Conv, Second};
-use skipstone::pack::{Narrow, params};
+use skipstone::pack::{LANES, Narrow, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{View, Window};
 use skipstone::{Kernels, Model, PlanKind, Session, Set, os};
@@ -37,7 +38,14 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
         _ => None,
     };
     if let Some(shapes) = shapes {
-        layers(kernels, &shapes);
+        let mut lines = layers(kernels, &shapes);
+        if file == "streams" {
+            lines.extend(additions(kernels));
+        }
+        for ((kind, depth, weights), view) in lines {
+            let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
+            println!("{}\n{}", words("not counted", 0), words(&kind, weights));
+        }
         return Ok(());
     }
     let model = Model::open(file.as_ref())?;
@@ -83,7 +91,8 @@ fn streams() -> Vec<Layer> {
     [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(each).collect()
 }
 
-fn layers(kernels: Kernels, layers: &[Layer]) {
+/// Runs each layer twice, with a mark after each run.
+fn layers(kernels: Kernels, layers: &[Layer]) -> Vec<((String, u32, u32), View)> {
     let mut lines = Vec::new();
     mark();
     for &Layer { kernel, stride, channels, size, narrow, stream } in layers {
@@ -103,10 +112,34 @@ fn layers(kernels: Kernels, layers: &[Layer]) {
         }
         lines.push((step(&conv), output));
     }
-    for ((kind, depth, weights), view) in lines {
-        let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
-        println!("{}\n{}", words("not counted", 0), words(&kind, weights));
+    lines
+}
+
+/// The same for the addition of a stream and for its reading.
+fn additions(kernels: Kernels) -> Vec<((String, u32, u32), View)> {
+    let (view, mut lines) = (View::packed(28, 28, 64, DataType::U8, 0), Vec::new());
+    let (pixels, channels) = (view.pixels(), view.c as usize);
+    for (kinds, kind, two) in [
+        ([DataType::U8; 2], DataType::U8, true),
+        ([DataType::S8, DataType::S16], DataType::S16, true),
+        ([DataType::U8; 2], DataType::U8, false),
+        ([DataType::S16; 2], DataType::U8, false),
+    ] {
+        let [x, y] = kinds.map(|kind| vec![7; pixels * channels * kind.bytes()]);
+        let mut rows = vec![[0; 64]; channels / LANES * params::ADD_ROWS];
+        if two {
+            rows.iter_mut().skip(params::K2).step_by(params::ADD_ROWS).for_each(|line| line.as_chunks_mut().0.fill(1i32.to_le_bytes()));
+        }
+        let mut out = vec![0; pixels * channels * kind.bytes()];
+        for _ in 0..2 {
+            let [x_step, y_step, step] = [kinds[0], kinds[1], kind].map(|kind| channels * kind.bytes());
+            kernels.add(&mut AddRow { x: (&x, x_step), y: (&y, y_step), kinds, params: &rows, p: 0, out: (&mut out, step), pixels, channels, kind });
+            mark();
+        }
+        let name = if two { format!("add {:?} and {:?} to {kind:?}", kinds[0], kinds[1]) } else { format!("read {:?} as {kind:?}", kinds[0]) };
+        lines.push(((name, 0, 0), view));
     }
+    lines
 }
 
 /// Kind, input channels and weights of a convolution.
