@@ -1,10 +1,12 @@
 //! Runs a network once with a mark after each step, for the counting plugin `instructions.c`; `instructions.py` builds and runs both and prints the tables.
 //!
-//! `instructions FILE [SET]` writes one JSON line a step: name, kind, shape and multiply-accumulates. The file `groups` stands for layers with and without groups.
+//! `instructions FILE [SET]` writes one JSON line a step: name, kind, shape and multiply-accumulates. The file `groups` stands for layers with and without groups,
+//! `streams` for layers in residual streams of 8 and of 16 bits.
 
 use skipstone::format::{Operation, StepRecord};
+use skipstone::kernels::AddRow;
 use skipstone::ops::conv::{Conv, Second};
-use skipstone::pack::{Narrow, params};
+use skipstone::pack::{LANES, Narrow, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{View, Window};
 use skipstone::{Kernels, Model, PlanKind, Session, Set, os};
@@ -30,8 +32,20 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
         Some(name) => Set::from_name(name).and_then(Kernels::for_set).ok_or("this CPU lacks the set")?,
         None => Kernels::detect(),
     };
-    if file == "groups" {
-        groups(kernels);
+    let shapes = match file {
+        "groups" => Some(groups()),
+        "streams" => Some(streams()),
+        _ => None,
+    };
+    if let Some(shapes) = shapes {
+        let mut lines = layers(kernels, &shapes);
+        if file == "streams" {
+            lines.extend(additions(kernels));
+        }
+        for ((kind, depth, weights), view) in lines {
+            let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
+            println!("{}\n{}", words("not counted", 0), words(&kind, weights));
+        }
         return Ok(());
     }
     let model = Model::open(file.as_ref())?;
@@ -49,32 +63,83 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
     Ok(())
 }
 
+/// A square convolution, as many channels out as in.
+struct Layer {
+    kernel: u32,
+    stride: u32,
+    channels: u32,
+    /// Height and width of the output.
+    size: u32,
+    narrow: Option<Narrow>,
+    /// Type of a skip and of the output, if there is a skip.
+    stream: Option<DataType>,
+}
+
 /// Layers as they are in networks, and the same in groups of 8 and of 4 channels.
-fn groups(kernels: Kernels) {
+fn groups() -> Vec<Layer> {
+    let shapes = [(1, 64, 28), (1, 128, 14), (1, 256, 7), (2, 128, 14)];
+    let each = |(stride, channels, size)| {
+        [None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { kernel: 3, stride, channels, size, narrow, stream: None })
+    };
+    shapes.into_iter().flat_map(each).collect()
+}
+
+/// Layers that add a stream of 8 and of 16 bits.
+fn streams() -> Vec<Layer> {
+    let each =
+        |(kernel, channels, size)| [DataType::U8, DataType::S16].map(|kind| Layer { kernel, stride: 1, channels, size, narrow: None, stream: Some(kind) });
+    [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(each).collect()
+}
+
+/// Runs each layer twice, with a mark after each run.
+fn layers(kernels: Kernels, layers: &[Layer]) -> Vec<((String, u32, u32), View)> {
     let mut lines = Vec::new();
     mark();
-    for (stride, c, size) in [(1, 64, 28), (1, 128, 14), (1, 256, 7), (2, 128, 14)] {
-        for narrow in [None, Some(Narrow::Eight), Some(Narrow::Four)] {
-            let window = Window { kernel: [3; 2], stride: [stride; 2], dilation: [1; 2], pads: [1; 4] };
-            let (input, output) = (View::packed(size * stride, size * stride, c, DataType::U8, 0), View::packed(size, size, c, DataType::U8, 0));
-            let groups = narrow.map_or(1, |n| c as usize / n.channels());
-            let (second, padding, block_rows) = (Second::None, &[][..], 4);
-            let empty = Conv { window, groups, narrow, input, output, weights: &[], params: &[], padding, second, pair_safe: true, block_rows };
-            let [panels, lines_of_weights] = empty.size();
-            let (weights, rows) = (vec![1; lines_of_weights * 64], vec![0; panels * params::rows(false, false) * 64]);
-            let conv = Conv { weights: &weights, params: &rows, ..empty };
-            let (x, mut out, mut scratch) = (vec![7; input.bytes()], vec![0; output.bytes()], vec![0; conv.scratch()]);
-            conv.run(kernels, &x, &[], &mut out, 0..conv.units().count, &mut scratch);
+    for &Layer { kernel, stride, channels, size, narrow, stream } in layers {
+        let window = Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pads: [kernel / 2; 4] };
+        let input = View::packed(size * stride, size * stride, channels, DataType::U8, 0);
+        let output = View::packed(size, size, channels, stream.unwrap_or(DataType::U8), 0);
+        let second = if stream.is_some() { Second::Skip { view: output, stride: [1; 2], front: 0 } } else { Second::None };
+        let (groups, padding, block_rows) = (narrow.map_or(1, |n| channels as usize / n.channels()), &[][..], 4);
+        let empty = Conv { window, groups, narrow, input, output, weights: &[], params: &[], padding, second, pair_safe: true, block_rows };
+        let [panels, lines_of_weights] = empty.size();
+        let (weights, rows) = (vec![1; lines_of_weights * 64], vec![0; panels * params::rows(stream.is_some(), false) * 64]);
+        let conv = Conv { weights: &weights, params: &rows, ..empty };
+        let (x, skip, mut out, mut scratch) = (vec![7; input.bytes()], vec![7; output.bytes()], vec![0; output.bytes()], vec![0; conv.scratch()]);
+        for _ in 0..2 {
+            conv.run(kernels, &x, &skip, &mut out, 0..conv.units().count, &mut scratch);
             mark();
-            conv.run(kernels, &x, &[], &mut out, 0..conv.units().count, &mut scratch);
-            mark();
-            lines.push((step(&conv), output));
         }
+        lines.push((step(&conv), output));
     }
-    for ((kind, depth, weights), view) in lines {
-        let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
-        println!("{}\n{}", words("not counted", 0), words(&kind, weights));
+    lines
+}
+
+/// The same for the addition of a stream and for its reading.
+fn additions(kernels: Kernels) -> Vec<((String, u32, u32), View)> {
+    let (view, mut lines) = (View::packed(28, 28, 64, DataType::U8, 0), Vec::new());
+    let (pixels, channels) = (view.pixels(), view.c as usize);
+    for (kinds, kind, two) in [
+        ([DataType::U8; 2], DataType::U8, true),
+        ([DataType::S8, DataType::S16], DataType::S16, true),
+        ([DataType::U8; 2], DataType::U8, false),
+        ([DataType::S16; 2], DataType::U8, false),
+    ] {
+        let [x, y] = kinds.map(|kind| vec![7; pixels * channels * kind.bytes()]);
+        let mut rows = vec![[0; 64]; channels / LANES * params::ADD_ROWS];
+        if two {
+            rows.iter_mut().skip(params::K2).step_by(params::ADD_ROWS).for_each(|line| line.as_chunks_mut().0.fill(1i32.to_le_bytes()));
+        }
+        let mut out = vec![0; pixels * channels * kind.bytes()];
+        for _ in 0..2 {
+            let [x_step, y_step, step] = [kinds[0], kinds[1], kind].map(|kind| channels * kind.bytes());
+            kernels.add(&mut AddRow { x: (&x, x_step), y: (&y, y_step), kinds, params: &rows, p: 0, out: (&mut out, step), pixels, channels, kind });
+            mark();
+        }
+        let name = if two { format!("add {:?} and {:?} to {kind:?}", kinds[0], kinds[1]) } else { format!("read {:?} as {kind:?}", kinds[0]) };
+        lines.push(((name, 0, 0), view));
     }
+    lines
 }
 
 /// Kind, input channels and weights of a convolution.
@@ -85,6 +150,7 @@ fn step(conv: &Conv<'_>) -> (String, u32, u32) {
     let [kh, kw] = conv.window.kernel;
     let (second, more) = match &conv.second {
         Second::None => ("", 0),
+        Second::Skip { view, .. } if view.kind == DataType::S16 => (" + skip of S16", 0),
         Second::Skip { .. } => (" + skip", 0),
         Second::Projection { view, window, .. } => (" + projection", window.kernel[0] * window.kernel[1] * view.c),
     };

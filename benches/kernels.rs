@@ -11,7 +11,7 @@
 use skipstone::kernels::{AddRow, Average, BlockSecond, ConvBlock, Kernels, PoolRow, Set, Source, cycles_loop};
 use skipstone::pack::{Depth, Narrow, Taps, pack, panels, params};
 use skipstone::quant::DataType;
-use skipstone::shape::{Window, round_up};
+use skipstone::shape::{LINE, Window, round_up};
 use std::time::Instant;
 
 /// What a layer adds to its sums.
@@ -19,6 +19,8 @@ use std::time::Instant;
 enum Add {
     Nothing,
     Skip,
+    /// A skip of 16 bits, with an output of the same.
+    Wide,
     /// A 1x1 projection of that many channels with that stride.
     Projection(usize, usize),
 }
@@ -46,6 +48,15 @@ impl Layer {
         self.size * self.size * self.outputs * (self.kernel * self.kernel * self.narrow.map_or(self.inputs, Narrow::channels) + second)
     }
 
+    /// Type of the output, and of what is added to it.
+    fn result(&self) -> DataType {
+        match self.add {
+            Add::Wide => DataType::S16,
+            _ if self.size == 1 => DataType::I32,
+            _ => DataType::U8,
+        }
+    }
+
     fn kind(&self) -> String {
         if self.size == 1 {
             return "dense".into();
@@ -53,6 +64,7 @@ impl Layer {
         let add = match self.add {
             Add::Nothing => "",
             Add::Skip => " + skip",
+            Add::Wide => " + skip of S16",
             Add::Projection(..) => " + projection",
         };
         let groups = self.narrow.map_or_else(String::new, |n| format!(" groups of {}", n.channels()));
@@ -101,7 +113,12 @@ fn networks() -> Vec<(&'static str, Vec<Layer>)> {
     for (stride, channels, size) in [(1, 64, 56), (1, 128, 28), (1, 256, 14), (1, 512, 7), (2, 128, 28), (2, 512, 7)] {
         groups.extend([None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { narrow, ..Layer::new(3, stride, channels, channels, size) }));
     }
-    vec![("groups", groups), ("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
+    // A layer in a residual stream of 8 and of 16 bits.
+    let mut streams = Vec::new();
+    for (kernel, inputs, outputs, size) in [(3, 64, 64, 56), (3, 64, 64, 8), (3, 16, 16, 32), (3, 256, 256, 14), (1, 64, 256, 56)] {
+        streams.extend([Add::Skip, Add::Wide].map(|add| Layer { add, ..Layer::new(kernel, 1, inputs, outputs, size) }));
+    }
+    vec![("groups", groups), ("streams", streams), ("resnet8", resnet8), ("resnet20", resnet20), ("resnet18", resnet18), ("resnet50", resnet50)]
 }
 
 fn noise(seed: &mut u32) -> u8 {
@@ -109,6 +126,11 @@ fn noise(seed: &mut u32) -> u8 {
     *seed ^= *seed >> 17;
     *seed ^= *seed << 5;
     seed.to_le_bytes()[1]
+}
+
+/// Where the first line of a tensor begins, as in an arena.
+fn origin(bytes: &[u8]) -> usize {
+    bytes.as_ptr().align_offset(LINE)
 }
 
 fn lines(bytes: &[u8]) -> Vec<[u8; 64]> {
@@ -151,10 +173,10 @@ impl Bench {
         let taps = layer.narrow.map_or(depth.taps(true), |n| n.taps(&window));
         let (second, second_depth) = match layer.add {
             Add::Nothing => (0, 0),
-            Add::Skip => (1600 + layer.size * layer.size * outputs, 0),
+            Add::Skip | Add::Wide => (1600 + layer.size * layer.size * outputs * layer.result().bytes(), 0),
             Add::Projection(inputs, stride) => (((layer.size - 1) * stride + 1).pow(2) * inputs, inputs),
         };
-        let param_rows = params::rows(layer.add == Add::Skip, second_depth > 0);
+        let param_rows = params::rows(matches!(layer.add, Add::Skip | Add::Wide), second_depth > 0);
         let mut words = vec![[1u8, 0, 0, 0]; panels(outputs) * param_rows * 16];
         for panel in words.chunks_exact_mut(param_rows * 16) {
             panel[params::MULTIPLIER * 16..][..16].fill(1_000_000i32.to_le_bytes());
@@ -166,12 +188,12 @@ impl Bench {
             taps,
             pixel: stored,
             pitch,
-            input: (0..side * pitch + 64).map(|_| noise(seed)).collect(),
+            input: (0..side * pitch + 2 * LINE).map(|_| noise(seed)).collect(),
             weights: weights(outputs, taps.total() * 4, seed),
             params: lines(words.as_flattened()),
-            second: (0..second).map(|_| noise(seed)).collect(),
+            second: (0..second + LINE).map(|_| noise(seed)).collect(),
             second_weights: weights(outputs, second_depth.max(4), seed),
-            output: vec![0; layer.size * layer.size * outputs * if layer.size == 1 { 4 } else { 1 }],
+            output: vec![0; layer.size * layer.size * outputs * layer.result().bytes() + LINE],
             block_rows,
             best: f64::INFINITY,
         }
@@ -179,9 +201,10 @@ impl Bench {
 
     fn run(&mut self, kernels: Kernels) {
         let Layer { stride, outputs, size, kernel, .. } = self.layer;
-        let (channels, kind) = (round_up(outputs, 4), if size == 1 { DataType::I32 } else { DataType::U8 });
+        let (channels, kind) = (round_up(outputs, 4), self.layer.result());
         let pixel = channels * kind.bytes();
         let flat = kernel == 1 && stride == 1 && !matches!(self.layer.add, Add::Projection(_, 2));
+        let (input, other, at) = (&self.input[origin(&self.input)..], &self.second[origin(&self.second)..], origin(&self.output));
         let mut y = 0;
         while y < size {
             let rows = self.block_rows.min(size - y);
@@ -189,18 +212,18 @@ impl Bench {
                 |bytes, row, pixel, stride| Source { bytes, out_row: stride * row, out_pixel: stride * pixel, tap_row: row, tap_col: pixel, signed: false };
             let second = match self.layer.add {
                 Add::Nothing => BlockSecond::None,
-                Add::Skip => {
-                    let bytes = &self.second[1600 + y * size * channels..];
-                    BlockSecond::Skip { bytes, out_row: size * channels, out_pixel: channels, first: 0, channels, kind: DataType::U8 }
+                Add::Skip | Add::Wide => {
+                    let bytes = &other[1600 + y * size * pixel..];
+                    BlockSecond::Skip { bytes, out_row: size * pixel, out_pixel: pixel, first: 0, channels, kind }
                 }
                 Add::Projection(inputs, stride) => {
                     let row = ((size - 1) * stride + 1) * inputs;
-                    let source = source(&self.second[y * stride * row..], row, inputs, stride);
+                    let source = source(&other[y * stride * row..], row, inputs, stride);
                     BlockSecond::Projection { source, taps: Taps { rows: 1, cols: 1, groups: inputs / 4 }, weights: &self.second_weights }
                 }
             };
             kernels.conv(&mut ConvBlock {
-                source: source(&self.input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
+                source: source(&input[y * stride * self.pitch..], self.pitch, self.pixel, stride),
                 taps: self.taps,
                 narrow: self.layer.narrow,
                 weights: &self.weights,
@@ -209,7 +232,7 @@ impl Bench {
                 pair_safe: true,
                 rows: if flat { 1 } else { rows },
                 pixels: if flat { rows * size } else { size },
-                out: &mut self.output[y * size * pixel..],
+                out: &mut self.output[at + y * size * pixel..],
                 out_row: size * pixel,
                 out_pixel: pixel,
                 channels,
@@ -336,15 +359,27 @@ fn pools(kernels: Kernels) {
     println!();
 }
 
-/// Times additions: operands, channels, bytes from one pixel to the next in what is read, size. With one operand it is the factor and shift of each channel.
+/// Times additions: types of the operands and of the result, channels, elements from one pixel to the next in what is read, size. With one operand it is the factor
+/// and shift of each channel.
 fn additions(kernels: Kernels) {
-    println!("{}: additions, bytes of the result a nanosecond", kernels.set());
-    for (operands, channels, pixel, size) in
-        [(2, 16, 16, 32), (2, 64, 64, 56), (2, 256, 256, 14), (2, 512, 512, 7), (1, 64, 64, 32), (1, 60, 120, 32), (1, 132, 132, 8)]
-    {
-        let pixels = size * size;
-        let [x, y]: [Vec<u8>; 2] = [31, 57].map(|f| (0..pixels * pixel).map(|i| (i * f % 251) as u8).collect());
-        let mut out = vec![0; pixels * channels];
+    println!("{}: additions, elements of the result a nanosecond", kernels.set());
+    let (bytes, stream) = (&[DataType::U8; 2], &[DataType::S16; 2]);
+    for (kinds, kind, channels, pixel, size) in [
+        (&bytes[..], DataType::U8, 16, 16, 32),
+        (bytes, DataType::U8, 64, 64, 56),
+        (bytes, DataType::U8, 256, 256, 14),
+        (bytes, DataType::U8, 512, 512, 7),
+        (&[DataType::S8, DataType::S16], DataType::S16, 64, 64, 56),
+        (&bytes[..1], DataType::U8, 64, 64, 32),
+        (&bytes[..1], DataType::U8, 60, 120, 32),
+        (&bytes[..1], DataType::U8, 132, 132, 8),
+        (&stream[..1], DataType::U8, 64, 64, 32),
+        (&stream[..1], DataType::U8, 60, 120, 32),
+        (&stream[..1], DataType::U8, 132, 132, 8),
+    ] {
+        let (operands, pixels, kinds) = (kinds.len(), size * size, [kinds[0], *kinds.last().expect("one or two operands")]);
+        let [x, y]: [Vec<u8>; 2] = [(31, kinds[0]), (57, kinds[1])].map(|(f, kind)| (0..pixels * pixel * kind.bytes()).map(|i| (i * f % 251) as u8).collect());
+        let mut out = vec![0; pixels * channels * kind.bytes()];
         let row = |row| match row {
             params::BIAS | params::K1 => 20_000i32,
             params::MULTIPLIER => 100_000,
@@ -357,20 +392,21 @@ fn additions(kernels: Kernels) {
         for _ in 0..300 {
             let start = Instant::now();
             kernels.add(&mut AddRow {
-                x: (&x, pixel),
-                y: (if operands == 2 { &y } else { &x }, pixel),
-                kinds: [DataType::U8; 2],
+                x: (&x, pixel * kinds[0].bytes()),
+                y: (if operands == 2 { &y } else { &x }, pixel * kinds[1].bytes()),
+                kinds,
                 params: &params,
                 p: 0,
-                out: (&mut out, channels),
+                out: (&mut out, channels * kind.bytes()),
                 pixels,
                 channels,
-                kind: DataType::U8,
+                kind,
             });
             best = best.min(start.elapsed().as_secs_f64());
         }
-        let name = if operands == 2 { "x + y" } else { "factor and shift" };
-        println!("{name:>20} {channels:>11} {size:>5} {:>6} {:>9.2} {:>8.2}", "", best * 1e6, out.len() as f64 * 1e-9 / best);
+        let name =
+            if operands == 2 { format!("{:?} + {:?} → {kind:?}", kinds[0], kinds[1]) } else { format!("factor and shift {:?} → {kind:?}", kinds[0]) };
+        println!("{name:>28} {channels:>11} {size:>5} {:>9.2} {:>8.2}", best * 1e6, (pixels * channels) as f64 * 1e-9 / best);
     }
     println!();
 }

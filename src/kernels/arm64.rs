@@ -6,7 +6,7 @@
 
 pub mod narrow;
 
-use super::raw::addition::{self, Addition};
+use super::raw::addition::{self, Addition, Operand};
 use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
@@ -83,11 +83,10 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, t: Tile) 
     // SAFETY: as the caller's.
     unsafe {
         let mut acc = D::dot::<P>(registers(&panel.first), &job.main, t);
-        // A skip with factors of any size is added where the sums are rounded.
-        if let Second::Skip(skip) = &job.second
-            && job.plain
-        {
-            add_skip(&mut acc, panel, skip, t);
+        // A skip of S16, or with factors of any size, is added where the sums are rounded.
+        match &job.second {
+            Second::Skip(skip) if job.plain && !matches!(skip.kind, DataType::S16) => add_skip(&mut acc, panel, skip, t),
+            _ => {}
         }
         finish(acc, job, t);
     }
@@ -117,35 +116,80 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
 unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
     unsafe {
-        if job.plain {
+        if job.plain && !job.wide && matches!(job.kind, DataType::U8 | DataType::S8) {
             let m = line(job, t.panel, params::MULTIPLIER);
             unroll!(p < P => unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q])));
-            if matches!(job.kind, DataType::U8 | DataType::S8) {
-                // A byte of a U8 value lacks 128.
-                let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
-                let mut bytes = [vdupq_n_u8(0); P];
-                unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
-                return store_bytes(bytes, job, t);
-            }
+            return store_bytes(acc, job, t);
         }
         let mut values = acc;
-        any_finish(&mut values[..t.pixels.min(P)], job, t);
+        if job.wide { wide_finish(&mut values[..t.pixels.min(P)], job, t) } else { any_finish(&mut values[..t.pixels.min(P)], job, t) }
     }
 }
 
-/// Rounds where the parameters are of any size, and stores in any type.
+/// Adds a skip of S16, rounds and stores in S16 where the panel is whole; the rest goes the long way.
+#[inline(never)]
+unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block, and all lanes meet channels.
+    unsafe {
+        let skip = job.second.wide();
+        let whole = job.channels(t.panel, 1) == LANES && skip.is_none_or(|skip| skip.lanes(t.panel) == u16::MAX);
+        if !whole || !matches!(job.kind, DataType::S16) || job.narrow.is_some() {
+            return any_finish(acc, job, t);
+        }
+        let added = skip.map(|skip| (skip, skip.at(t.row, t.pixel, t.panel), narrow_words(line(job, t.panel, params::K2))));
+        let (m, out) = (line(job, t.panel, params::MULTIPLIER), job.out(t.row, t.pixel, t.panel));
+        for (p, &mut mut sums) in acc.iter_mut().enumerate() {
+            if let Some((skip, at, k2)) = added {
+                multiply_add(&mut sums, load_words(at.wrapping_add(skip.step(&t, p))), k2);
+            }
+            unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
+            store_words(sums, out.wrapping_add(job.out_step(&t, p)), LANES);
+        }
+    }
+}
+
+/// Clamps to S16 and stores the first `channels` lanes.
+#[inline(always)]
+unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
+    // SAFETY: the caller's output has so many channels.
+    unsafe {
+        let words = [vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d)];
+        if channels == LANES {
+            vst1q_u8(out, vreinterpretq_u8_s16(words[0]));
+            vst1q_u8(out.wrapping_add(16), vreinterpretq_u8_s16(words[1]));
+        } else {
+            let mut part = [0i16; LANES];
+            vst1q_s16(&raw mut part[0], words[0]);
+            vst1q_s16(&raw mut part[8], words[1]);
+            store_part(&part, out, channels);
+        }
+    }
+}
+
+/// Adds a skip of S16, rounds where the parameters are of any size, and stores in any type.
 #[cold]
 #[inline(never)]
 unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
-    // SAFETY: the tile lies inside the block.
+    // SAFETY: the tile lies inside the block; only lanes that meet a channel are read.
     unsafe {
+        let skip = job.second.wide().map(|skip| (skip, skip.lanes(t.panel), narrow_words(line(job, t.panel, params::K2))));
+        let m = line(job, t.panel, params::MULTIPLIER);
         for (p, sums) in acc.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
-            let sums = flat(core::slice::from_mut(sums));
             if !job.plain {
-                raw::finish::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
+                raw::finish::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel);
+            } else {
+                if let Some((skip, lanes, k2)) = skip {
+                    let at = skip.at(row, pixel, t.panel);
+                    multiply_add(sums, if lanes == u16::MAX { load_words(at) } else { words(&Skip::part(at, lanes, 0i16)) }, k2);
+                }
+                unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
             }
-            raw::store::<SIGNED_FLIP>(sums, job, row, pixel, t.panel);
+            match job.kind {
+                DataType::S16 if job.narrow.is_none() => store_words(*sums, job.out(row, pixel, t.panel), job.channels(t.panel, 1)),
+                DataType::U8 | DataType::S8 if job.wide => store_bytes([*sums], job, Tile { row, pixel, wrap: 1, ..t }),
+                _ => raw::store::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel),
+            }
         }
     }
 }
@@ -179,17 +223,45 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
             let zero = if matches!(skip.kind, DataType::S8) { 0 } else { SIGNED_FLIP };
             unroll!(p < P => bytes[p] = vld1q_s8(Skip::part(at.wrapping_add(skip.step(&t, p)), lanes, zero).as_ptr().cast()));
         }
-        let k2 = [vld1q_s16(&raw const panel.k2[0]), vld1q_s16(&raw const panel.k2[8])];
-        unroll!(p < P => multiply_add(&mut acc[p], bytes[p], k2));
+        let k2 = words(&panel.k2);
+        unroll!(p < P => multiply_add(&mut acc[p], widened(bytes[p]), k2));
     }
 }
 
-/// Adds the products of 16 bytes and factors.
+/// 16 words, as they lie in memory.
+type Words = [int16x8_t; 2];
+
 #[inline(always)]
-unsafe fn multiply_add(acc: &mut Sums, bytes: int8x16_t, k: Factors) {
+unsafe fn words(words: &[i16; LANES]) -> Words {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vld1q_s16(&raw const words[0]), vld1q_s16(&raw const words[8])] }
+}
+
+/// The low halves of 16 lanes.
+#[inline(always)]
+unsafe fn narrow_words(k: Sums) -> Words {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])] }
+}
+
+/// 16 elements of S16, at any address.
+#[inline(always)]
+unsafe fn load_words(at: *const u8) -> Words {
+    // SAFETY: the caller has 32 bytes there.
+    unsafe { [vreinterpretq_s16_u8(vld1q_u8(at)), vreinterpretq_s16_u8(vld1q_u8(at.wrapping_add(16)))] }
+}
+
+#[inline(always)]
+unsafe fn widened(bytes: int8x16_t) -> Words {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)] }
+}
+
+/// Adds the products of 16 elements and factors.
+#[inline(always)]
+unsafe fn multiply_add(acc: &mut Sums, [low, high]: Words, k: Words) {
     // SAFETY: NEON is part of the target.
     unsafe {
-        let (low, high) = (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes));
         acc[0] = vmlal_s16(acc[0], vget_low_s16(low), vget_low_s16(k[0]));
         acc[1] = vmlal_high_s16(acc[1], low, k[0]);
         acc[2] = vmlal_s16(acc[2], vget_low_s16(high), vget_low_s16(k[1]));
@@ -207,11 +279,15 @@ unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
     }
 }
 
-/// Stores the bytes of a tile.
+/// Clamps a tile to bytes and stores it.
 #[inline(always)]
-unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
+        // A byte of a U8 value lacks 128.
+        let offset = vdupq_n_s16(if matches!(job.kind, DataType::U8) { 128 } else { 0 });
+        let mut bytes = [vdupq_n_u8(0); P];
+        unroll!(p < P => bytes[p] = narrowed(acc[p], offset));
         let (channels, out) = (job.channels(t.panel, 1), job.out(t.row, t.pixel, t.panel));
         if channels == LANES {
             unroll!(p < P => vst1q_u8(out.wrapping_add(job.out_step(&t, p)), bytes[p]));
@@ -227,7 +303,7 @@ unsafe fn store_bytes<const P: usize>(bytes: [uint8x16_t; P], job: &Job, t: Tile
 unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize) {
     let out = job.out(t.row, t.pixel, t.panel);
     for (p, &bytes) in bytes.iter().enumerate() {
-        let mut part = [0; LANES];
+        let mut part = [0u8; LANES];
         // SAFETY: the channels of the pixels lie inside the output.
         unsafe {
             vst1q_u8(part.as_mut_ptr(), bytes);
@@ -311,9 +387,6 @@ fn add(row: &mut AddRow<'_>) {
     addition::add(row, SIGNED_FLIP, |addition, panel, pixels| unsafe { add_panel(addition, panel, pixels) });
 }
 
-/// The factors of 16 lanes.
-type Factors = [int16x8_t; 2];
-
 /// Computes pixels of a panel of an addition.
 ///
 /// # Safety
@@ -324,12 +397,12 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = vdupq_n_s32(addition.p.cast_signed());
         let shifted = |row| line(&addition.job, panel, row).map(|v| vshlq_s32(v, shift));
         let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
-        for (k, signed) in factors.iter().zip(addition.signed()) {
+        for (k, unsigned) in factors.iter().zip(addition.are(DataType::U8)) {
             // A byte of a U8 value lacks 128.
-            let missing = if signed { 0 } else { 128 };
+            let missing = if unsigned { 128 } else { 0 };
             unroll!(q < 4 => bias[q] = vmlaq_n_s32(bias[q], k[q], missing));
         }
-        let factors = factors.map(|k| [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])]);
+        let factors = factors.map(|k| narrow_words(k));
         let two = vmaxvq_u16(vreinterpretq_u16_s16(vorrq_s16(factors[1][0], factors[1][1]))) != 0;
         let mut pixel = pixels.start;
         while pixel + 2 <= pixels.end {
@@ -343,15 +416,36 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
 }
 
 #[inline(always)]
-unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums, [k1, k2]: [Factors; 2], two: bool, pixel: usize) {
-    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums, [k1, k2]: [Words; 2], two: bool, pixel: usize) {
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
     unsafe {
-        let mut acc = [bias; P];
-        unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.x.at(pixel + p, panel).cast()), k1));
+        let (job, mut acc) = (&addition.job, [bias; P]);
+        add_operand(&mut acc, &addition.x, panel, pixel, k1);
         if two {
-            unroll!(p < P => multiply_add(&mut acc[p], vld1q_s8(addition.y.at(pixel + p, panel).cast()), k2));
+            add_operand(&mut acc, &addition.y, panel, pixel, k2);
         }
-        finish(acc, &addition.job, Tile::of(pixel, P, panel));
+        if job.wide {
+            let (m, channels) = (line(job, panel, params::MULTIPLIER), job.channels(panel, 1));
+            unroll!(p < P => {
+                unroll!(q < 4 => acc[p][q] = vqrdmulhq_s32(acc[p][q], m[q]));
+                store_words(acc[p], job.out(0, pixel + p, panel), channels);
+            });
+        } else {
+            finish(acc, job, Tile::of(pixel, P, panel));
+        }
+    }
+}
+
+/// Adds the products of an operand and its factors.
+#[inline(always)]
+unsafe fn add_operand<const P: usize>(acc: &mut [Sums; P], operand: &Operand, panel: usize, pixel: usize, k: Words) {
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
+    unsafe {
+        if operand.wide() {
+            unroll!(p < P => multiply_add(&mut acc[p], load_words(operand.at(pixel + p, panel)), k));
+        } else {
+            unroll!(p < P => multiply_add(&mut acc[p], widened(vld1q_s8(operand.at(pixel + p, panel).cast())), k));
+        }
     }
 }
 

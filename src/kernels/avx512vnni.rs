@@ -1,7 +1,7 @@
 //! x86 with AVX512-VNNI: a panel's 16 lanes are one register.
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::raw::addition::{self, Addition};
+use super::raw::addition::{self, Addition, Operand};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, unroll};
 use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
@@ -128,7 +128,7 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
         let mut acc = dot::<N, P>(first(job, &job.main, t, params::SUM), &job.main, t);
         if job.plain {
             match &job.second {
-                Second::None => {}
+                Second::Skip(Skip { kind: DataType::S16, .. }) | Second::None => {}
                 Second::Skip(skip) if matches!(skip.kind, DataType::S8) => add_skip::<N, P, true>(&mut acc, job, skip, t),
                 Second::Skip(skip) => add_skip::<N, P, false>(&mut acc, job, skip, t),
                 Second::Projection(reads) => {
@@ -136,6 +136,10 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
                     project(&mut sums, job, reads, t);
                     acc = sums;
                 }
+            }
+            if job.wide {
+                let sums = acc;
+                return finish_wide(sums.as_flattened(), job, t);
             }
             requantize(&mut acc, job, t);
         } else {
@@ -158,12 +162,59 @@ unsafe fn store_any<const N: usize, const P: usize>(acc: Sums<N, P>, narrow: Opt
         match job.kind {
             DataType::U8 => store_bytes::<N, P, false>(&acc, narrow, job, t),
             DataType::S8 => store_bytes::<N, P, true>(&acc, narrow, job, t),
+            DataType::S16 if N == 1 && narrow.is_none() => unroll!(p < P => store_words(acc[p][0], job, Tile { pixel: t.pixel + p, ..t })),
             DataType::S16 | DataType::I32 => {
                 let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
         }
     }
+}
+
+/// Adds a skip of S16, if there is one, rounds and stores the sums of a plain tile.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish_wide(sums: &[__m512i], job: &Job, t: Tile) {
+    // SAFETY: as the caller's: the tile lies inside the block; only lanes that meet a channel are read.
+    unsafe {
+        let skip = job.second.wide();
+        for n in 0..t.panels {
+            let panel = t.panel + n;
+            let (k2, lanes) = skip.map_or((_mm512_setzero_si512(), 0), |skip| (factors(job, t, n), skip.lanes(panel)));
+            for first in (0..t.pixels).step_by(4) {
+                // Where there are not four more pixels, the last one stands for those that are missing.
+                let places: [usize; 4] = core::array::from_fn(|i| (first + i).min(t.pixels - 1));
+                let mut acc = [[_mm512_setzero_si512()]; 4];
+                unroll!(p < 4 => acc[p][0] = sums[places[p] * t.panels + n]);
+                if let Some(skip) = skip {
+                    unroll!(p < 4 => {
+                        let at = skip.at(t.row, t.pixel + places[p], panel);
+                        let words = if lanes == u16::MAX { _mm256_loadu_si256(at.cast()) } else { _mm256_maskz_loadu_epi16(lanes, at.cast()) };
+                        acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], _mm512_cvtepi16_epi32(words), k2);
+                    });
+                }
+                requantize(&mut acc, job, Tile { panel, ..t });
+                unroll!(p < 4 => store_any([acc[p]], None, job, Tile { pixel: t.pixel + places[p], panel, ..t }));
+            }
+        }
+    }
+}
+
+/// Clamps the first panel of a pixel to S16 and stores it.
+#[inline(always)]
+unsafe fn store_words(sums: __m512i, job: &Job, t: Tile) {
+    // SAFETY: the mask lets only the channels of the pixel through, which lie inside the output.
+    unsafe {
+        let (words, out, channels) = (_mm512_cvtsepi32_epi16(sums), job.out(t.row, t.pixel, t.panel), job.channels(t.panel, 1));
+        if channels == LANES { _mm256_storeu_si256(out.cast(), words) } else { _mm256_mask_storeu_epi16(out.cast(), (1 << channels) - 1, words) }
+    }
+}
+
+/// The factors of a skip, that fit into 16 bits, beside zeros.
+#[inline(always)]
+unsafe fn factors(job: &Job, t: Tile, n: usize) -> __m512i {
+    // SAFETY: the tile's panels have parameters.
+    unsafe { _mm512_and_si512(line(job, t, n, params::K2), _mm512_set1_epi32(0xFFFF)) }
 }
 
 /// A row of the parameters of the tile's panel `n`.
@@ -277,14 +328,13 @@ unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: 
     }
 }
 
-/// Adds a skip whose factors fit into 16 bits.
+/// Adds a skip of bytes whose factors fit into 16 bits.
 #[inline(always)]
 unsafe fn add_skip<const N: usize, const P: usize, const SIGNED: bool>(acc: &mut Sums<N, P>, job: &Job, skip: &Skip, t: Tile) {
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
         unroll!(n < N => {
-            let k2 = _mm512_and_si512(line(job, t, n, params::K2), _mm512_set1_epi32(0xFFFF));
-            let lanes = skip.lanes(t.panel + n);
+            let (k2, lanes) = (factors(job, t, n), skip.lanes(t.panel + n));
             unroll!(p < P => {
                 let at = skip.at(t.row, t.pixel + p, t.panel + n);
                 let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { _mm_maskz_loadu_epi8(lanes, at.cast()) };
@@ -410,7 +460,7 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
         let shifted = |row| _mm512_sll_epi32(line(&addition.job, Tile::of(0, 1, panel), 0, row), shift);
         let (mut bias, factors) = (shifted(params::BIAS), [shifted(params::K1), shifted(params::K2)]);
-        for (k, _) in factors.iter().zip(addition.signed()).filter(|(_, signed)| *signed) {
+        for (k, _) in factors.iter().zip(addition.are(DataType::S8)).filter(|(_, signed)| *signed) {
             bias = _mm512_sub_epi32(bias, _mm512_slli_epi32::<7>(*k));
         }
         let two = _mm512_test_epi32_mask(factors[1], factors[1]) != 0;
@@ -429,16 +479,30 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
 
 #[inline(always)]
 unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
-    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
     unsafe {
         let mut acc = [[terms.bias]; P];
-        let bytes = |at: *const u8, flip| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));
-        unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.x.at(pixel + p, panel), terms.flips[0]), terms.factors[0]));
+        multiply_add(&mut acc, &addition.x, panel, pixel, (terms.flips[0], terms.factors[0]));
         if terms.two {
-            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(addition.y.at(pixel + p, panel), terms.flips[1]), terms.factors[1]));
+            multiply_add(&mut acc, &addition.y, panel, pixel, (terms.flips[1], terms.factors[1]));
         }
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
         store_any(acc, None, &addition.job, t);
+    }
+}
+
+/// Adds the products of an operand and its factors.
+#[inline(always)]
+unsafe fn multiply_add<const P: usize>(acc: &mut Sums<1, P>, operand: &Operand, panel: usize, pixel: usize, (flip, factors): (__m128i, __m512i)) {
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
+    unsafe {
+        let at = |p| operand.at(pixel + p, panel);
+        if operand.wide() {
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], _mm512_cvtepi16_epi32(_mm256_loadu_si256(at(p).cast())), factors));
+        } else {
+            let bytes = |at: *const u8| _mm512_cvtepu8_epi32(_mm_xor_si128(_mm_loadu_si128(at.cast()), flip));
+            unroll!(p < P => acc[p][0] = _mm512_dpwssd_epi32(acc[p][0], bytes(at(p)), factors));
+        }
     }
 }

@@ -87,6 +87,16 @@ pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
                     store_part(&part, out, channels);
                 }
                 continue;
+            } else if matches!(job.kind, DataType::S16) && narrow.is_none() {
+                let (out, multipliers) = (job.out(row, pixel, t.panel), job.params(t.panel, params::MULTIPLIER).cast());
+                if channels == LANES {
+                    round_s16(sums, multipliers, out);
+                } else {
+                    let mut part = [0i16; LANES];
+                    round_s16(sums, multipliers, part.as_mut_ptr().cast());
+                    store_part(&part, out, channels);
+                }
+                continue;
             } else {
                 round_words(sums, job.params(t.panel, params::MULTIPLIER).cast());
             }
@@ -125,6 +135,13 @@ unsafe fn dot_of(first: &Sums, reads: &Reads, t: Tile) -> [Sums; 2] {
 unsafe fn add_skip(sums: &mut [Sums], panel: &SignedPanel, skip: &Skip, t: Tile) {
     for (p, sums) in sums.iter_mut().enumerate() {
         let at = skip.at(t.row, t.pixel, t.panel).wrapping_add(skip.step(&t, p));
+        if matches!(skip.kind, DataType::S16) {
+            // SAFETY: the lanes meet channels.
+            let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, 0i16) });
+            // SAFETY: 16 elements, all of which meet a channel or are here; the CPU has NEON.
+            unsafe { multiply_add_words(sums, &panel.k2, part.as_ref().map_or(at, |p| p.as_ptr().cast())) };
+            continue;
+        }
         // SAFETY: the lanes meet channels; one that meets none takes the byte that stands for 0.
         let part = (panel.lanes != u16::MAX).then(|| unsafe { Skip::part(at, panel.lanes, if matches!(skip.kind, DataType::S8) { 0 } else { SIGNED_FLIP }) });
         // SAFETY: 16 bytes, all of which meet a channel or are here; the CPU has NEON.
@@ -308,6 +325,29 @@ unsafe extern "C" fn multiply_add(sums: &mut Sums, k2: &[i16; LANES], bytes: *co
     )
 }
 
+/// `sums += k2·words`.
+///
+/// # Safety
+/// The CPU must have NEON; 16 words must be readable, at any address.
+#[unsafe(naked)]
+unsafe extern "C" fn multiply_add_words(sums: &mut Sums, k2: &[i16; LANES], words: *const u8) {
+    naked_asm!(
+        ".fpu neon",
+        "vld1.8 {{d24, d25, d26, d27}}, [r2]",
+        "vld1.16 {{d4, d5, d6, d7}}, [r1]",
+        "mov r3, r0",
+        "vld1.32 {{d16, d17, d18, d19}}, [r3]!",
+        "vld1.32 {{d20, d21, d22, d23}}, [r3]",
+        "vmlal.s16 q8, d24, d4",
+        "vmlal.s16 q9, d25, d5",
+        "vmlal.s16 q10, d26, d6",
+        "vmlal.s16 q11, d27, d7",
+        "vst1.32 {{d16, d17, d18, d19}}, [r0]!",
+        "vst1.32 {{d20, d21, d22, d23}}, [r0]",
+        "bx lr",
+    )
+}
+
 /// `sums = bias + k1·sums + k2·other`.
 ///
 /// # Safety
@@ -376,6 +416,15 @@ unsafe extern "C" fn round_u8(sums: &Sums, multipliers: *const i32, out: *mut u8
 #[unsafe(naked)]
 unsafe extern "C" fn round_s8(sums: &Sums, multipliers: *const i32, out: *mut u8) {
     naked_asm!(".fpu neon", narrowed!(), "vqmovn.s16 d0, q0", "vqmovn.s16 d1, q1", "vst1.8 {{d0, d1}}, [r2]", "bx lr",)
+}
+
+/// Rounds and clamps to 16 words of S16.
+///
+/// # Safety
+/// The CPU must have NEON; 32 bytes must be writable.
+#[unsafe(naked)]
+unsafe extern "C" fn round_s16(sums: &Sums, multipliers: *const i32, out: *mut u8) {
+    naked_asm!(".fpu neon", narrowed!(), "vst1.8 {{d0, d1, d2, d3}}, [r2]", "bx lr",)
 }
 
 /// Rounds in place.

@@ -85,6 +85,12 @@ impl Reads {
     }
 }
 
+/// What is added and stored in vectors: bytes and 16-bit words.
+pub trait Element: Copy {}
+
+impl Element for u8 {}
+impl Element for i16 {}
+
 /// A skip operand as a tile reads it.
 #[derive(Clone, Copy)]
 pub struct Skip {
@@ -120,20 +126,20 @@ impl Skip {
         ones(end) & !ones(below)
     }
 
-    /// The bytes at `at` that `lanes` names, `zero` elsewhere.
+    /// The elements at `at` that `lanes` names, `zero` elsewhere.
     ///
     /// # Safety
-    /// The lanes meet channels of the pixel, and the block's slices still live.
+    /// The lanes meet channels of the pixel, which are of type `T`, and the block's slices still live.
     #[cold]
-    pub unsafe fn part(at: *const u8, lanes: u16, zero: u8) -> [u8; LANES] {
-        let mut bytes = [zero; LANES];
-        for (lane, byte) in bytes.iter_mut().enumerate() {
+    pub unsafe fn part<T: Element>(at: *const u8, lanes: u16, zero: T) -> [T; LANES] {
+        let mut elements = [zero; LANES];
+        for (lane, element) in elements.iter_mut().enumerate() {
             if lanes >> lane & 1 != 0 {
                 // SAFETY: the lane meets a channel.
-                *byte = unsafe { *at.wrapping_add(lane) };
+                *element = unsafe { at.cast::<T>().wrapping_add(lane).read_unaligned() };
             }
         }
-        bytes
+        elements
     }
 }
 
@@ -149,6 +155,17 @@ pub enum Second {
     None,
     Skip(Skip),
     Projection(Reads),
+}
+
+impl Second {
+    /// A skip of S16.
+    #[inline(always)]
+    pub const fn wide(&self) -> Option<&Skip> {
+        match self {
+            Self::Skip(skip) if matches!(skip.kind, DataType::S16) => Some(skip),
+            _ => None,
+        }
+    }
 }
 
 /// A block as raw pointers.
@@ -167,9 +184,11 @@ pub struct Job {
     pub jump: usize,
     channels: usize,
     pub kind: DataType,
-    narrow: Option<Narrow>,
+    pub narrow: Option<Narrow>,
     /// True if the doubles of all multipliers fit into 32 bits and the factors of a skip into 16, as a converter sees to it.
     pub plain: bool,
+    /// True if it is plain and the skip or the output is S16: such a tile is finished apart.
+    pub wide: bool,
 }
 
 impl Job {
@@ -183,8 +202,10 @@ impl Job {
             }
             BlockSecond::Projection { source, taps, weights } => Second::Projection(Reads::new(source, *taps, weights, block.pixels)),
         };
+        let plain = plain(block);
         Self {
             main: Reads::new(&block.source, block.taps, block.weights, block.pixels),
+            wide: plain && (second.wide().is_some() || matches!(block.kind, DataType::S16)),
             second,
             params: block.params.as_ptr().cast(),
             param_bytes: block.param_rows() * 64,
@@ -198,7 +219,7 @@ impl Job {
             channels: block.channels,
             kind: block.kind,
             narrow: block.narrow,
-            plain: plain(block),
+            plain,
         }
     }
 
@@ -275,12 +296,7 @@ impl Job {
 }
 
 fn plain(block: &ConvBlock<'_>) -> bool {
-    let rows = block.param_rows();
-    let skip = match block.second {
-        BlockSecond::Skip { kind: DataType::S16, .. } => return false,
-        BlockSecond::Skip { .. } => true,
-        BlockSecond::None | BlockSecond::Projection { .. } => false,
-    };
+    let (rows, skip) = (block.param_rows(), matches!(block.second, BlockSecond::Skip { .. }));
     block.params.chunks_exact(rows).take(block.panels()).all(|p| fits(&p[params::MULTIPLIER], 31) && (!skip || fits(&p[params::K2], 16)))
 }
 
@@ -400,15 +416,15 @@ pub unsafe fn store<const FLIP: u8>(values: &[[i32; LANES]], job: &Job, row: usi
     scalar::store(out, &values.as_flattened()[..channels], job.kind, FLIP);
 }
 
-/// Stores the first `channels` bytes, a multiple of 4.
+/// Stores the first `channels` elements, a multiple of 4.
 ///
 /// # Safety
-/// The output has that many bytes.
+/// The output has room for them.
 #[inline(always)]
-pub unsafe fn store_part(bytes: &[u8; LANES], out: *mut u8, channels: usize) {
-    for (i, word) in bytes[..channels].as_chunks::<4>().0.iter().enumerate() {
+pub unsafe fn store_part<T: Element>(elements: &[T; LANES], out: *mut u8, channels: usize) {
+    for (i, four) in elements[..channels].as_chunks::<4>().0.iter().enumerate() {
         // SAFETY: as the caller's.
-        unsafe { out.wrapping_add(i * 4).cast::<[u8; 4]>().write(*word) };
+        unsafe { out.cast::<[T; 4]>().wrapping_add(i).write_unaligned(*four) };
     }
 }
 

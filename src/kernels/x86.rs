@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
 use super::ConvBlock;
-use super::raw::addition::Addition;
+use super::raw::addition::{Addition, Operand};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
@@ -60,9 +60,13 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
         }
         if job.plain {
             match &job.second {
+                Second::Skip(Skip { kind: DataType::S16, .. }) | Second::None | Second::Projection(_) => {}
                 Second::Skip(skip) if matches!(skip.kind, DataType::S8) => add_skip::<P, true>(&mut acc, job, skip, t),
                 Second::Skip(skip) => add_skip::<P, false>(&mut acc, job, skip, t),
-                Second::None | Second::Projection(_) => {}
+            }
+            if job.wide {
+                let sums = acc;
+                return finish_wide(&sums, job, t);
             }
             requantize(&mut acc, job, t);
         } else {
@@ -82,10 +86,59 @@ unsafe fn store_any<const P: usize>(acc: [Sums; P], narrow: Option<Narrow>, job:
         match job.kind {
             DataType::U8 => store_bytes::<P, false>(&acc, narrow, job, t),
             DataType::S8 => store_bytes::<P, true>(&acc, narrow, job, t),
+            DataType::S16 if narrow.is_none() => {
+                let channels = job.channels(t.panel, 1);
+                unroll!(p < P => store_words(acc[p], job.out(t.row, t.pixel + p, t.panel), channels));
+            }
             DataType::S16 | DataType::I32 => {
                 let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
+        }
+    }
+}
+
+/// Adds a skip of S16, if there is one, rounds and stores the sums of a plain tile.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn finish_wide(sums: &[Sums], job: &Job, t: Tile) {
+    // SAFETY: the tile lies inside the block; only lanes that meet a channel are read.
+    unsafe {
+        let skip = job.second.wide();
+        let (k2, lanes) = skip.map_or(([_mm256_setzero_si256(); 2], 0), |skip| (factors(job, t.panel), skip.lanes(t.panel)));
+        for (p, &sums) in sums.iter().enumerate() {
+            let (mut acc, t) = ([sums], Tile { pixel: t.pixel + p, pixels: 1, ..t });
+            if let Some(skip) = skip {
+                let at = skip.at(t.row, t.pixel, t.panel);
+                let words = if lanes == u16::MAX { load_words(at) } else { load_words(Skip::part(at, lanes, 0i16).as_ptr().cast()) };
+                let x = [_mm256_cvtepi16_epi32(_mm256_castsi256_si128(words)), _mm256_cvtepi16_epi32(_mm256_extracti128_si256::<1>(words))];
+                unroll!(h < 2 => acc[0][h] = _mm256_add_epi32(acc[0][h], _mm256_madd_epi16(x[h], k2[h])));
+            }
+            requantize(&mut acc, job, t);
+            store_any(acc, None, job, t);
+        }
+    }
+}
+
+/// 16 elements of S16.
+#[inline(always)]
+unsafe fn load_words(at: *const u8) -> __m256i {
+    // SAFETY: the caller has 32 bytes there.
+    unsafe { _mm256_loadu_si256(at.cast()) }
+}
+
+/// Clamps a pixel to S16 and stores it.
+#[inline(always)]
+unsafe fn store_words(sums: Sums, out: *mut u8, channels: usize) {
+    // SAFETY: the caller's output has so many channels.
+    unsafe {
+        let words = _mm256_permute4x64_epi64::<0xD8>(_mm256_packs_epi32(sums[0], sums[1]));
+        if channels == LANES {
+            _mm256_storeu_si256(out.cast(), words);
+        } else {
+            let mut part = [0i16; LANES];
+            _mm256_storeu_si256(part.as_mut_ptr().cast(), words);
+            store_part(&part, out, channels);
         }
     }
 }
@@ -96,6 +149,8 @@ struct Terms {
     /// Of each lane the factors of `x` and `y`, side by side as 16 bits.
     factors: Sums,
     flips: [__m128i; 2],
+    /// False if the second operand has no weight.
+    two: bool,
 }
 
 /// Computes pixels of a panel of an addition.
@@ -109,33 +164,48 @@ pub unsafe fn add(addition: &Addition, panel: usize, pixels: Range<usize>) {
         let shift = _mm_cvtsi32_si128(addition.p.cast_signed());
         let shifted = |row| line(&addition.job, panel, row).map(|v| _mm256_sll_epi32(v, shift));
         let (mut bias, k1, k2) = (shifted(params::BIAS), shifted(params::K1), shifted(params::K2));
-        for (k, _) in [k1, k2].iter().zip(addition.signed()).filter(|(_, signed)| *signed) {
+        for (k, _) in [k1, k2].iter().zip(addition.are(DataType::S8)).filter(|(_, signed)| *signed) {
             unroll!(h < 2 => bias[h] = _mm256_sub_epi32(bias[h], _mm256_slli_epi32::<7>(k[h])));
         }
+        let any = _mm256_or_si256(k2[0], k2[1]);
         let mut factors = k1;
         unroll!(h < 2 => factors[h] = _mm256_blend_epi16::<0xAA>(k1[h], _mm256_slli_epi32::<16>(k2[h])));
-        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)) };
+        let terms = Terms { bias, factors, flips: addition.flips().map(|f| _mm_set1_epi8(f)), two: _mm256_testz_si256(any, any) == 0 };
+        let wide = addition.x.wide() || terms.two && addition.y.wide();
         let mut pixel = pixels.start;
         while pixel + 4 <= pixels.end {
-            add_tile::<4>(addition, panel, &terms, pixel);
+            if wide {
+                add_tile::<4, true>(addition, panel, &terms, pixel)
+            } else {
+                add_tile::<4, false>(addition, panel, &terms, pixel)
+            }
             pixel += 4;
         }
         for pixel in pixel..pixels.end {
-            add_tile::<1>(addition, panel, &terms, pixel);
+            if wide { add_tile::<1, true>(addition, panel, &terms, pixel) } else { add_tile::<1, false>(addition, panel, &terms, pixel) }
         }
     }
 }
 
-/// Each lane multiplies a byte of `x` and a byte of `y`, side by side as 16 bits, with its factors.
+/// Each lane multiplies an element of `x` and an element of `y`, side by side as 16 bits, with its factors. `WIDE` if one of them is S16.
 #[inline(always)]
-unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
-    // SAFETY: as the caller's: 16 bytes of the pixels may be read.
+unsafe fn add_tile<const P: usize, const WIDE: bool>(addition: &Addition, panel: usize, terms: &Terms, pixel: usize) {
+    // SAFETY: as the caller's: 16 elements of the pixels may be read.
     unsafe {
         let mut acc = [terms.bias; P];
+        let bytes = |operand: &Operand, i: usize, p: usize| _mm_xor_si128(_mm_loadu_si128(operand.at(pixel + p, panel).cast()), terms.flips[i]);
+        let words = |operand: &Operand, i: usize, p: usize| {
+            if operand.wide() { load_words(operand.at(pixel + p, panel)) } else { _mm256_cvtepu8_epi16(bytes(operand, i, p)) }
+        };
         unroll!(p < P => {
-            let x = _mm_xor_si128(_mm_loadu_si128(addition.x.at(pixel + p, panel).cast()), terms.flips[0]);
-            let y = _mm_xor_si128(_mm_loadu_si128(addition.y.at(pixel + p, panel).cast()), terms.flips[1]);
-            let pairs = [_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))];
+            let pairs = if WIDE {
+                let x = _mm256_permute4x64_epi64::<0xD8>(words(&addition.x, 0, p));
+                let y = if terms.two { _mm256_permute4x64_epi64::<0xD8>(words(&addition.y, 1, p)) } else { _mm256_setzero_si256() };
+                [_mm256_unpacklo_epi16(x, y), _mm256_unpackhi_epi16(x, y)]
+            } else {
+                let (x, y) = (bytes(&addition.x, 0, p), bytes(&addition.y, 1, p));
+                [_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, y)), _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, y))]
+            };
             unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(pairs[h], terms.factors[h])));
         });
         let t = Tile::of(pixel, P, panel);
@@ -228,12 +298,16 @@ pub unsafe fn prefetch<const P: usize>(job: &Job, t: Tile) {
     // SAFETY: a prefetch of any address is harmless.
     unsafe {
         if job.out_pixel >= LINE {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).cast()));
+            for line in (0..t.panels * LANES * job.kind.bytes()).step_by(LINE) {
+                unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(job.out(t.row, t.pixel + P + p, t.panel).wrapping_add(line).cast()));
+            }
         }
         if let Second::Skip(skip) = &job.second
             && skip.out_pixel >= LINE
         {
-            unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).cast()));
+            for line in (0..t.panels * LANES * skip.kind.bytes()).step_by(LINE) {
+                unroll!(p < P => _mm_prefetch::<_MM_HINT_T0>(skip.at(t.row, t.pixel + P + p, t.panel).wrapping_add(line).cast()));
+            }
         }
     }
 }
@@ -290,17 +364,22 @@ unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(32).cast())] }
 }
 
-/// Adds a skip whose factors fit into 16 bits.
+/// The factors of a skip, that fit into 16 bits, beside zeros.
+#[inline(always)]
+unsafe fn factors(job: &Job, panel: usize) -> Sums {
+    // SAFETY: the panel has parameters.
+    unsafe { line(job, panel, params::K2).map(|k| _mm256_and_si256(k, _mm256_set1_epi32(0xFFFF))) }
+}
+
+/// Adds a skip of bytes whose factors fit into 16 bits.
 #[inline(always)]
 unsafe fn add_skip<const P: usize, const SIGNED: bool>(acc: &mut [Sums; P], job: &Job, skip: &Skip, t: Tile) {
     // SAFETY: only lanes that meet a channel are read.
     unsafe {
-        let (k2, low) = (line(job, t.panel, params::K2), _mm256_set1_epi32(0xFFFF));
-        let k2 = [_mm256_and_si256(k2[0], low), _mm256_and_si256(k2[1], low)];
-        let lanes = skip.lanes(t.panel);
+        let (k2, lanes) = (factors(job, t.panel), skip.lanes(t.panel));
         unroll!(p < P => {
             let at = skip.at(t.row, t.pixel + p, t.panel);
-            let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { _mm_loadu_si128(Skip::part(at, lanes, 0).as_ptr().cast()) };
+            let bytes = if lanes == u16::MAX { _mm_loadu_si128(at.cast()) } else { _mm_loadu_si128(Skip::part(at, lanes, 0u8).as_ptr().cast()) };
             let high = _mm_unpackhi_epi64(bytes, bytes);
             let x = if SIGNED { [_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(high)] } else { [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(high)] };
             unroll!(h < 2 => acc[p][h] = _mm256_add_epi32(acc[p][h], _mm256_madd_epi16(x[h], k2[h])));
@@ -358,7 +437,7 @@ unsafe fn store_lanes(bytes: __m128i, out: *mut u8, channels: usize) {
         if channels == LANES {
             _mm_storeu_si128(out.cast(), bytes);
         } else {
-            let mut part = [0; LANES];
+            let mut part = [0u8; LANES];
             _mm_storeu_si128(part.as_mut_ptr().cast(), bytes);
             store_part(&part, out, channels);
         }

@@ -152,10 +152,16 @@ impl Addition {
         let kinds = [ADDED[noise.below(3)], ADDED[noise.below(3)]];
         let [x, y] = kinds.map(|kind| channels * kind.bytes() + noise.below(8) + wide);
         let steps = [x, y, (channels + noise.below(3) * 4 + wide) * kind.bytes()];
-        let operands = [0, 1].map(|i| noise.bytes((pixels - 1) * steps[i] + channels * kinds[i].bytes()));
+        let mut operands = [0, 1].map(|i| noise.bytes((pixels - 1) * steps[i] + channels * kinds[i].bytes()));
         let p = if noise.flag() { 0 } else { noise.below(8) as u32 };
-        // Parameters of any size, factors that fit into 16 bits with the shift and those that do only without it, and each as large as it can be.
+        // Parameters of any size, factors that fit into 16 bits with the shift and those that do only without it, and each as large as it can be, as the operands of
+        // 16 bits then are.
         let (wild, bits, extreme) = (noise.below(5) == 0, if noise.flag() { 16 - p } else { 16 }, noise.below(4) == 0);
+        for (i, bytes) in operands.iter_mut().enumerate().filter(|(i, _)| extreme && kinds[*i] == DataType::S16) {
+            for word in bytes.chunks_mut(steps[i]).flat_map(|pixel| pixel.as_chunks_mut::<2>().0) {
+                *word = [i16::MIN, i16::MAX][noise.below(2)].to_le_bytes();
+            }
+        }
         let mut params: Vec<i32> = (0..panels(channels) * params::ADD_ROWS * LANES).map(|_| noise.word()).collect();
         for panel in params.chunks_exact_mut(params::ADD_ROWS * LANES) {
             let alone = noise.below(3) == 0;

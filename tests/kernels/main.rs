@@ -402,6 +402,33 @@ fn extremes() {
     }
 }
 
+/// Skips and their factors at the ends of their ranges, of which every set takes its fast path, for all lanes and for a part of them.
+#[test]
+fn extremes_of_a_skip() {
+    let (sets, mut noise) = (sets(), Noise(16));
+    for (kind, added) in KINDS.into_iter().flat_map(|kind| ADDED.map(|added| (kind, added))) {
+        for element in [[0, 128], [255, 127], [255, 255], [0, 0]] {
+            for (first, pixels) in [(0, 13), (-4, 6), (-17, 3), (5, 1)] {
+                let size = [2, pixels, 68];
+                let mut case = Case::new(&mut noise, Taps { rows: 1, cols: 1, groups: 3 }, size);
+                let bytes = element.repeat(64 * 2 * pixels * added.bytes() / 2);
+                let step = 64 * added.bytes();
+                case.second = Second::Skip { bytes, out_row: pixels * step, out_pixel: step, first, channels: 64, kind: added };
+                (case.kind, case.out_pixel, case.out_row) = (kind, 68 * kind.bytes(), 68 * kind.bytes() * pixels);
+                case.make_params(&mut noise, false);
+                for panel in case.params.chunks_exact_mut(params::rows(true, false)) {
+                    for lane in 0..LANES {
+                        let (k, m) = ([32767, -32768, 1, 0, -1][noise.below(5)], [(1 << 30) - 1, 1 << 15][noise.below(2)]);
+                        panel[params::K2][lane * 4..][..4].copy_from_slice(&i32::to_le_bytes(k));
+                        panel[params::MULTIPLIER][lane * 4..][..4].copy_from_slice(&i32::to_le_bytes(m));
+                    }
+                }
+                case.check(&sets);
+            }
+        }
+    }
+}
+
 /// Weights for which the 16-bit pair sums of `vpmaddubsw` would saturate.
 #[test]
 fn pairs_that_are_not_safe() {

@@ -99,7 +99,8 @@ pub unsafe fn add(row: &mut AddRow<'_>) {
     let sum = match row.kind {
         DataType::U8 => sum_u8,
         DataType::S8 => sum_s8,
-        DataType::S16 | DataType::I32 => return scalar::add(row, SIGNED_FLIP),
+        DataType::S16 => sum_s16,
+        DataType::I32 => return scalar::add(row, SIGNED_FLIP),
     };
     addition::add(row, SIGNED_FLIP, |addition, panel, pixels| {
         let (job, channels, ready) = (&addition.job, addition.job.channels(panel, 1), Panel::new(addition, panel));
@@ -113,24 +114,25 @@ pub unsafe fn add(row: &mut AddRow<'_>) {
             pixels,
             panel: &ready,
             multipliers: job.params(panel, params::MULTIPLIER).cast(),
-            two: usize::from(ready.two),
+            form: usize::from(addition.x.wide()) | if ready.two { 2 << usize::from(addition.y.wide()) } else { 0 },
         };
         if channels == LANES {
             // SAFETY: the pixels and the panel are the addition's; the CPU has NEON.
             return unsafe { sum(&work(pixels.start, pixels.len(), job.out(0, pixels.start, panel))) };
         }
         for pixel in pixels {
-            let mut part = [0; LANES];
-            // SAFETY: as above; the channels of the pixel lie inside the output.
+            let mut part = [0i16; LANES];
+            // SAFETY: as above, for 16 elements of any type of result; the channels of the pixel lie inside the output.
             unsafe {
-                sum(&work(pixel, 1, part.as_mut_ptr()));
-                store_part(&part, job.out(0, pixel, panel), channels);
+                sum(&work(pixel, 1, part.as_mut_ptr().cast()));
+                let out = job.out(0, pixel, panel);
+                if job.wide { store_part(&part, out, channels) } else { store_part(&*part.as_ptr().cast::<[u8; LANES]>(), out, channels) }
             }
         }
     });
 }
 
-/// What all pixels of a panel share: a sum is `bias + k1·x + k2·y` of signed bytes. The assembly knows the places of the first three fields.
+/// What all pixels of a panel share: a sum is `bias + k1·x + k2·y` of signed bytes or words. The assembly knows the places of the first three fields.
 #[repr(C)]
 struct Panel {
     bias: [i32; LANES],
@@ -147,7 +149,7 @@ impl Panel {
         let line = |row| words(unsafe { &*addition.job.params(panel, row).cast() }).map(|w| w << addition.p);
         let (mut bias, factors) = (line(params::BIAS), [line(params::K1), line(params::K2)]);
         // A byte of a U8 value lacks 128.
-        for (k, _) in factors.iter().zip(addition.signed()).filter(|(_, signed)| !signed) {
+        for (k, _) in factors.iter().zip(addition.are(DataType::U8)).filter(|(_, unsigned)| *unsigned) {
             bias.iter_mut().zip(k).for_each(|(b, k)| *b = b.wrapping_add(k << 7));
         }
         let [k1, k2] = factors.map(|k| k.map(|w| w as i16));
@@ -155,7 +157,7 @@ impl Panel {
     }
 }
 
-/// What [`sum_u8`] and [`sum_s8`] work on. The assembly knows the places of the fields.
+/// What [`sum_u8`], [`sum_s8`] and [`sum_s16`] work on. The assembly knows the places of the fields.
 #[repr(C)]
 struct Work<'a> {
     x: *const u8,
@@ -169,13 +171,13 @@ struct Work<'a> {
     pixels: usize,
     panel: &'a Panel,
     multipliers: *const i32,
-    /// 0 if the second operand has no weight.
-    two: usize,
+    /// 1 if `x` has words; 2 if `y` has bytes, 4 if it has words, neither if it has no weight.
+    form: usize,
 }
 
-/// The sums of a panel over pixels, rounded, clamped by `$clamp` and XOR `$flip`.
+/// The sums of a panel over pixels, rounded, clamped to 16 bits in q12 and q13 and stored by `$store`, which may use `$flip` in q8.
 macro_rules! sums {
-    ($clamp:literal $flip:literal) => {
+    ($flip:literal, $($store:literal)*) => {
         concat!(
             ".fpu neon\n",
             "push {{r4-r11, lr}}\n",
@@ -191,20 +193,26 @@ macro_rules! sums {
             $flip,
             "\n",
             "2:\n",
-            "vld1.8 {{d18, d19}}, [r1], r2\n",
+            "tst r10, #1\n",
             "vld1.32 {{d24, d25, d26, d27}}, [r8]\n",
+            "bne 4f\n",
+            "vld1.8 {{d18, d19}}, [r1], r2\n",
             "vmovl.s8 q10, d18\n",
-            "vld1.32 {{d28, d29, d30, d31}}, [r11]\n",
             "vmovl.s8 q11, d19\n",
+            "5:\n",
+            "vld1.32 {{d28, d29, d30, d31}}, [r11]\n",
             "vmlal.s16 q12, d20, d0\n",
             "vmlal.s16 q13, d21, d1\n",
-            "cmp r10, #0\n",
+            "tst r10, #6\n",
             "vmlal.s16 q14, d22, d2\n",
             "vmlal.s16 q15, d23, d3\n",
             "beq 3f\n",
+            "tst r10, #4\n",
+            "bne 6f\n",
             "vld1.8 {{d18, d19}}, [r3], r4\n",
             "vmovl.s8 q10, d18\n",
             "vmovl.s8 q11, d19\n",
+            "7:\n",
             "vmlal.s16 q12, d20, d4\n",
             "vmlal.s16 q13, d21, d5\n",
             "vmlal.s16 q14, d22, d6\n",
@@ -219,15 +227,16 @@ macro_rules! sums {
             "vqmovn.s32 d25, q13\n",
             "vqmovn.s32 d26, q14\n",
             "vqmovn.s32 d27, q15\n",
-            $clamp,
-            " d24, q12\n",
-            $clamp,
-            " d25, q13\n",
-            "veor q12, q12, q8\n",
-            "vst1.8 {{d24, d25}}, [r5], r6\n",
+            $($store, "\n",)*
             "bne 2b\n",
             "vpop {{d8-d15}}\n",
-            "pop {{r4-r11, pc}}",
+            "pop {{r4-r11, pc}}\n",
+            "4:\n",
+            "vld1.8 {{d20, d21, d22, d23}}, [r1], r2\n",
+            "b 5b\n",
+            "6:\n",
+            "vld1.8 {{d20, d21, d22, d23}}, [r3], r4\n",
+            "b 7b",
         )
     };
 }
@@ -235,10 +244,10 @@ macro_rules! sums {
 /// Adds and clamps to U8, as it is stored.
 ///
 /// # Safety
-/// The CPU must have NEON; 16 bytes of each pixel must be readable and writable, those of `y` if there are two operands.
+/// The CPU must have NEON; 16 elements of each pixel must be readable and writable, those of `y` if it has weight.
 #[unsafe(naked)]
 unsafe extern "C" fn sum_u8(work: &Work<'_>) {
-    naked_asm!(sums!("vqmovun.s16" "0x80"))
+    naked_asm!(sums!("0x80", "vqmovun.s16 d24, q12" "vqmovun.s16 d25, q13" "veor q12, q12, q8" "vst1.8 {{d24, d25}}, [r5], r6"))
 }
 
 /// Adds and clamps to S8.
@@ -247,5 +256,14 @@ unsafe extern "C" fn sum_u8(work: &Work<'_>) {
 /// As [`sum_u8`].
 #[unsafe(naked)]
 unsafe extern "C" fn sum_s8(work: &Work<'_>) {
-    naked_asm!(sums!("vqmovn.s16" "0"))
+    naked_asm!(sums!("0", "vqmovn.s16 d24, q12" "vqmovn.s16 d25, q13" "vst1.8 {{d24, d25}}, [r5], r6"))
+}
+
+/// Adds and clamps to S16.
+///
+/// # Safety
+/// As [`sum_u8`].
+#[unsafe(naked)]
+unsafe extern "C" fn sum_s16(work: &Work<'_>) {
+    naked_asm!(sums!("0", "vst1.8 {{d24, d25, d26, d27}}, [r5], r6"))
 }

@@ -12,18 +12,29 @@ pub struct Operand {
     bytes: *const u8,
     /// Bytes from one pixel to the next.
     pub pixel: usize,
+    pub kind: DataType,
 }
 
 impl Operand {
+    const fn new(&(bytes, pixel): &(&[u8], usize), kind: DataType) -> Self {
+        Self { bytes: bytes.as_ptr(), pixel, kind }
+    }
+
     /// The 16 channels of a panel.
     #[inline(always)]
     pub const fn at(&self, pixel: usize, panel: usize) -> *const u8 {
-        self.bytes.wrapping_add(pixel * self.pixel + panel * LANES)
+        self.bytes.wrapping_add(pixel * self.pixel + panel * LANES * self.kind.bytes())
     }
 
-    /// How many pixels have 16 readable bytes from that channel on.
-    fn whole(&(bytes, pixel): &(&[u8], usize), channel: usize) -> usize {
-        bytes.len().checked_sub(channel + LANES).map_or(0, |spare| spare / pixel.max(1) + 1)
+    /// How many pixels have 16 readable elements from that channel on.
+    fn whole(&(bytes, pixel): &(&[u8], usize), kind: DataType, channel: usize) -> usize {
+        bytes.len().checked_sub((channel + LANES) * kind.bytes()).map_or(0, |spare| spare / pixel.max(1) + 1)
+    }
+
+    /// True if it is S16.
+    #[inline(always)]
+    pub const fn wide(&self) -> bool {
+        matches!(self.kind, DataType::S16)
     }
 }
 
@@ -33,13 +44,11 @@ pub struct Addition {
     pub job: Job,
     pub x: Operand,
     pub y: Operand,
-    /// Types of the operands.
-    pub kinds: [DataType; 2],
     /// Binary places by which a sum is shifted left before it is rounded, less than 16.
     pub p: u32,
 }
 
-/// Computes a run for a set that stores U8 XOR `flip`. `body` computes the pixels of a panel, at least one; 16 bytes of each may be read.
+/// Computes a run for a set that stores U8 XOR `flip`. `body` computes the pixels of a panel, at least one; 16 elements of each may be read.
 #[inline(always)]
 pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range<usize>)) {
     let (pixels, channels, panels) = (row.pixels, row.channels, row.channels.div_ceil(LANES));
@@ -51,13 +60,12 @@ pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range
     if pixels == 0 || channels == 0 {
         return;
     }
-    if !plain(row) || row.kinds.iter().any(|kind| kind.bytes() > 1) {
+    if !plain(row) {
         return scalar::add(row, flip);
     }
-    let operand = |(bytes, pixel): (&[u8], usize)| Operand { bytes: bytes.as_ptr(), pixel };
-    let addition = Addition { job: Job::rounding(row), x: operand(row.x), y: operand(row.y), kinds: row.kinds, p: row.p };
+    let addition = Addition { job: Job::rounding(row), x: Operand::new(&row.x, kind_x), y: Operand::new(&row.y, kind_y), p: row.p };
     let tail = (panels - 1) * LANES;
-    let whole = Operand::whole(&row.x, tail).min(Operand::whole(&row.y, tail)).min(pixels);
+    let whole = Operand::whole(&row.x, kind_x, tail).min(Operand::whole(&row.y, kind_y, tail)).min(pixels);
     let second = if row.x.0.as_ptr() == row.y.0.as_ptr() { 0 } else { row.y.1 };
     let piece = (PIECE / (row.x.1 + second + row.out.1).max(1)).next_multiple_of(4).max(4);
     for start in (0..pixels).step_by(piece) {
@@ -71,8 +79,8 @@ pub fn add(row: &mut AddRow<'_>, flip: u8, body: impl Fn(&Addition, usize, Range
     if whole < pixels {
         let out = &mut row.out.0[whole * row.out.1 + tail * row.kind.bytes()..];
         let mut rest = AddRow {
-            x: (&row.x.0[whole * row.x.1 + tail..], row.x.1),
-            y: (&row.y.0[whole * row.y.1 + tail..], row.y.1),
+            x: (&row.x.0[whole * row.x.1 + tail * kind_x.bytes()..], row.x.1),
+            y: (&row.y.0[whole * row.y.1 + tail * kind_y.bytes()..], row.y.1),
             params: &row.params[(panels - 1) * params::ADD_ROWS..],
             out: (out, row.out.1),
             pixels: pixels - whole,
@@ -90,9 +98,9 @@ fn plain(row: &AddRow<'_>) -> bool {
 }
 
 impl Addition {
-    /// True where an operand is S8.
-    pub fn signed(&self) -> [bool; 2] {
-        self.kinds.map(|kind| matches!(kind, DataType::S8))
+    /// Where an operand is of a type.
+    pub fn are(&self, kind: DataType) -> [bool; 2] {
+        [self.x.kind == kind, self.y.kind == kind]
     }
 }
 
@@ -100,7 +108,7 @@ impl Addition {
 impl Addition {
     /// What is XORed to the operands' bytes where they are read as unsigned ones.
     pub fn flips(&self) -> [i8; 2] {
-        self.signed().map(|s| if s { i8::MIN } else { 0 })
+        self.are(DataType::S8).map(|s| if s { i8::MIN } else { 0 })
     }
 }
 
@@ -137,6 +145,7 @@ impl Job {
             channels: row.channels,
             kind: row.kind,
             plain: true,
+            wide: matches!(row.kind, DataType::S16),
         }
     }
 }
