@@ -87,7 +87,7 @@ pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
                     store_part(&part, out, channels);
                 }
                 continue;
-            } else if matches!(job.kind, DataType::S16) && narrow.is_none() {
+            } else if matches!(job.kind, DataType::S16) && job.narrow.is_none() {
                 let (out, multipliers) = (job.out(row, pixel, t.panel), job.params(t.panel, params::MULTIPLIER).cast());
                 if channels == LANES {
                     round_s16(sums, multipliers, out);

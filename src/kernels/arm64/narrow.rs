@@ -172,15 +172,11 @@ unsafe fn words<S: Side>(
 ) {
     // SAFETY: as the caller's.
     unsafe {
-        let m = line(job, panel, params::MULTIPLIER);
         for (y, x) in (0..rows).flat_map(|y| (0..count).map(move |x| (y, x))) {
             (field.at, field.count) = (start.wrapping_add(y * next[0] + x * next[1]), [1; 2]);
             of_width::<S>(field, width);
             for (p, sums) in field.sums[..width].iter_mut().enumerate() {
                 let pixel = first + x * width + p;
-                if job.plain {
-                    unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
-                }
                 let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
                 if row < job.rows && pixel < job.pixels {
                     any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
