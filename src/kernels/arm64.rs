@@ -107,8 +107,15 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
             unroll!(p < P => unroll!(q < 4 => sums[p][q] = vmlaq_s32(sums[p][q], acc[p][q], k[q])));
             next = (&panel.second, reads);
         }
-        finish(sums, job, t);
+        finish_apart(&sums, job, t);
     }
+}
+
+/// [`finish`] in a function of its own, that all sets share.
+#[inline(never)]
+unsafe fn finish_apart<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe { finish(*acc, job, t) }
 }
 
 /// Rounds the sums of a tile and stores them.
@@ -122,7 +129,7 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
             return store_bytes(acc, job, t);
         }
         let mut values = acc;
-        if job.wide { wide_finish(&mut values[..t.pixels.min(P)], job, t) } else { any_finish(&mut values[..t.pixels.min(P)], job, t) }
+        wide_finish(&mut values[..t.pixels.min(P)], job, t);
     }
 }
 
@@ -133,12 +140,13 @@ unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
     unsafe {
         let skip = job.second.wide();
         let whole = job.channels(t.panel, 1) == LANES && skip.is_none_or(|skip| skip.lanes(t.panel) == u16::MAX);
-        if !whole || !matches!(job.kind, DataType::S16) || job.narrow.is_some() {
+        if !whole || !job.wide || !matches!(job.kind, DataType::S16) {
             return any_finish(acc, job, t);
         }
         let added = skip.map(|skip| (skip, skip.at(t.row, t.pixel, t.panel), narrow_words(line(job, t.panel, params::K2))));
         let (m, out) = (line(job, t.panel, params::MULTIPLIER), job.out(t.row, t.pixel, t.panel));
-        for (p, &mut mut sums) in acc.iter_mut().enumerate() {
+        for (p, sums) in acc.iter().enumerate() {
+            let mut sums = *sums;
             if let Some((skip, at, k2)) = added {
                 multiply_add(&mut sums, load_words(at.wrapping_add(skip.step(&t, p))), k2);
             }
@@ -176,14 +184,14 @@ unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
         let m = line(job, t.panel, params::MULTIPLIER);
         for (p, sums) in acc.iter_mut().enumerate() {
             let (row, pixel) = t.place(p);
-            if !job.plain {
-                raw::finish::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel);
-            } else {
+            if job.plain {
                 if let Some((skip, lanes, k2)) = skip {
                     let at = skip.at(row, pixel, t.panel);
                     multiply_add(sums, if lanes == u16::MAX { load_words(at) } else { words(&Skip::part(at, lanes, 0i16)) }, k2);
                 }
                 unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], m[q]));
+            } else {
+                raw::finish::<SIGNED_FLIP>(flat(core::slice::from_mut(sums)), job, row, pixel, t.panel);
             }
             match job.kind {
                 DataType::S16 if job.narrow.is_none() => store_words(*sums, job.out(row, pixel, t.panel), job.channels(t.panel, 1)),
