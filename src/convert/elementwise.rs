@@ -51,14 +51,15 @@ impl Walk<'_> {
     fn converted(&mut self, step: &graph::Step, x: TensorId, kind: DataType) -> Result<TensorId, ConvertError> {
         let from = &self.made.tensors[x];
         let scales = from.scales.iter().map(|s| s * levels(from.kind) / levels(kind)).collect();
-        self.rescaled(step, x, kind, scales)
+        self.rescaled(step, x, kind, scales, 0)
     }
 
-    /// A tensor in another type or with other scales.
-    pub(super) fn rescaled(&mut self, step: &graph::Step, x: TensorId, kind: DataType, scales: Vec<f64>) -> Result<TensorId, ConvertError> {
+    /// A tensor in another type or with other scales, the value `zero` standing for 0.
+    pub(super) fn rescaled(&mut self, step: &graph::Step, x: TensorId, kind: DataType, scales: Vec<f64>, zero: i32) -> Result<TensorId, ConvertError> {
         let from = self.made.tensors[x].clone();
         let (ones, zeros) = (std::vec![1.0; scales.len()], std::vec![0.0; scales.len()]);
         let output = self.add_tensor(&derived(&from.name, kind_name(kind)), from.shape, kind, scales);
+        self.made.tensors[output].zero = zero;
         let name = derived(&step.name, &std::format!("{}{x}", kind_name(kind)));
         let stands_for = self.stands_for[step.output];
         self.scaled(&graph::Step { name, ..step.clone() }, x, &ones, &zeros, &[], output)?;
@@ -113,7 +114,7 @@ impl Walk<'_> {
             scale = scales[0];
         } else if self.made.tensors[input].scales.iter().any(|s| *s != scale) {
             let scales = std::vec![scale; self.made.tensors[input].scales.len()];
-            input = self.rescaled(step, input, from, scales)?;
+            input = self.rescaled(step, input, from, scales, self.made.tensors[input].zero)?;
         }
         let zero = f64::from(self.made.tensors[input].zero);
         let shown = f64::from(self.zero(step.output));

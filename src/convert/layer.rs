@@ -300,9 +300,11 @@ fn fused(
     let outputs = own.len() / groups as usize;
     let seen: Vec<Vec<f64>> = (0..groups).map(|group| group_means(&whole, &conv.window, &view, &layout, part(&view, groups, group))).collect();
     let float = float_bias(walk, step, conv);
+    let zeros: Vec<f64> = walk.made.tensors.iter().map(|t| t.zero.into()).collect();
+    let zero = |t: usize| zeros[t];
     // The same of real weights, with the bias.
     let mut wanted = float.clone();
-    wanted.iter_mut().zip(&own).enumerate().for_each(|(o, (mean, row))| *mean += row.iter().zip(&seen[o / outputs]).map(|(w, s)| w * s).sum::<f64>());
+    wanted.iter_mut().zip(&own).enumerate().for_each(|(o, (mean, row))| *mean += row.iter().zip(&seen[o / outputs]).map(|(w, s)| w * (s - zero(input))).sum::<f64>());
     let unseen = || Expected::new(walk, step.input, &conv.window).largest(&own, &layout, groups as usize, |o| wanted[o]);
     let unseen = (walk.blind && bias_from.is_some()).then(unseen);
     walk.estimated += usize::from(unseen.is_some());
@@ -312,7 +314,7 @@ fn fused(
         projected_taps = tap_means(walk, *tensor, window, size, &[])?;
         let tensor = walk.stands_for[*tensor];
         let rows = rows(weights, window, &walk.view(tensor), 1, input_scale(walk, tensor));
-        wanted.iter_mut().zip(&rows).for_each(|(mean, row)| *mean += row.iter().zip(&projected_taps).map(|(w, s)| w * s).sum::<f64>());
+        wanted.iter_mut().zip(&rows).for_each(|(mean, row)| *mean += row.iter().zip(&projected_taps).map(|(w, s)| w * (s - zero(tensor))).sum::<f64>());
         Some(Rows { tensor, view: walk.view(tensor), window: *window, padding: &[], rows, factors: &grid.k2 })
     } else {
         None
@@ -334,7 +336,9 @@ fn fused(
         let other = walk.view(tensor);
         let totals = sums::skips(&walk.data[tensor], &other, stride, front, size, mean.len());
         let n = count(walk.data[tensor].len() * (size[0] * size[1]) as usize);
-        mean.iter_mut().zip(totals).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * t / n);
+        // What nobody has seen counts as 0, as in `wanted`.
+        let unknown = if walk.blind { zero(tensor) } else { 0.0 };
+        mean.iter_mut().zip(totals).zip(&grid.k2).for_each(|((m, t), &k)| *m += f64::from(k) * (t / n + unknown));
         let live = || grid.k2.iter().copied().filter(|&k| k > 0);
         factors = live().min().zip(live().max());
         (second, second_tensor) = (quantized::Second::Skip { stride, front }, Some(tensor));
@@ -349,7 +353,6 @@ fn fused(
     }
     let sums = row_sums(&weights, depth);
     // What zero points add to the accumulators.
-    let zero = |t: usize| f64::from(walk.made.tensors[t].zero);
     let second_zero = second_tensor.map_or(0.0, zero);
     let excess = |o: usize| {
         let own = zero(input) * f64::from(sums[o]) * f64::from(grid.k1[o]) - exact.as_ref().map_or(0.0, |e| e.lost(o, &seen, zero(input)));
@@ -361,11 +364,15 @@ fn fused(
     let zero = match kind {
         DataType::I32 => 0,
         DataType::S16 => walk.wide_zero(step.output),
-        _ => foreign.map_or(0, |q| q.zero.into()),
+        _ if bias_from.is_some() => 0,
+        _ => walk.zero(step.output),
     };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
     let planned: Vec<f64> = match kind {
         DataType::S16 => walk.wide_scales(step.output, &grid.unit),
+        _ if foreign.is_none() && walk.options.scales == Scales::Channel && !walk.uniform[step.output] => {
+            walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect()
+        }
         _ => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
     };
     let shown: Vec<f64> = planned.iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s / u + 0.5).floor()).collect();
@@ -393,10 +400,8 @@ fn fused(
     };
     let scales = match (kind, bias_from) {
         (DataType::S16, _) => planned,
-        (_, None) if foreign.is_some() => planned,
-        (DataType::I32, _) => std::vec![largest; mean.len()],
-        (_, None) if walk.options.scales == Scales::Tensor || walk.uniform[step.output] => planned,
-        (_, None) => walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect(),
+        (DataType::I32, _) if foreign.is_none() => std::vec![largest; mean.len()],
+        (_, None) => planned,
         (_, Some(_)) if walk.blind => std::vec![(unseen.unwrap_or_default() / levels(kind)).max(largest); mean.len()],
         (_, Some(_)) => {
             // Half of the accumulator in 32 bits, to see its range.

@@ -41,6 +41,7 @@ mod scales;
 mod split;
 pub mod stream;
 mod sums;
+mod zeros;
 
 pub use calib::Calib;
 pub use error::ConvertError;

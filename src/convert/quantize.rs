@@ -7,7 +7,7 @@ use super::parallel::in_order;
 use super::place::place;
 use super::quantized::{Op, Quantized, Step, Sum, Tensor, params};
 use super::round::integer;
-use super::scales::scales;
+use super::scales::{Found, scales};
 use super::stream::{WIDE_FACTOR, streams};
 use super::{ConvertError, layer, sums};
 use crate::format::proof::FACTOR_LIMIT;
@@ -119,6 +119,8 @@ pub(super) struct Walk<'a> {
     pub stands_for: Vec<TensorId>,
     /// Whether all channels of a tensor must have one scale.
     pub uniform: Vec<bool>,
+    /// The byte above 0 that stands for 0 in a tensor with signs that is made in bytes without.
+    pub zeros: Vec<Option<i32>>,
     /// Which tensors of the network are made in 16 bits.
     pub streams: Vec<bool>,
     /// The tensor of `made` that stands for a tensor of the network in 16 bits.
@@ -158,7 +160,7 @@ pub fn timed(
 ) -> Result<Quantized, ConvertError> {
     let blind = pictures.is_empty();
     let options = options.with(pictures.len());
-    let (scales, uniform) = spent.scales.of(|| scales(network, statistics, options));
+    let Found { scales, uniform, zeros } = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
     let picture =
         Tensor { name: "input".into(), shape: network.input.shape, kind: network.input.kind(), scales: of_picture, zero: 0, picture: true, part: None };
@@ -180,6 +182,7 @@ pub fn timed(
         data: std::vec![pictures],
         stands_for,
         uniform,
+        zeros,
         streams,
         wide,
         foreign,
@@ -232,9 +235,9 @@ impl Walk<'_> {
         self.made.tensors.len() - 1
     }
 
-    /// The byte that stands for 0 in a tensor of the network, where the ONNX file says so.
+    /// The byte that stands for 0 in a tensor of the network: 0 but where the ONNX file or a function says otherwise.
     pub fn zero(&self, t: TensorId) -> i32 {
-        self.network.tensors[t].foreign.map_or(0, |q| q.zero.into())
+        self.network.tensors[t].foreign.map_or(self.zeros[t].unwrap_or(0), |q| q.zero.into())
     }
 
     /// The tensor that a step makes, without bytes.
@@ -257,7 +260,7 @@ impl Walk<'_> {
             DataType::I32
         } else if self.streams[step.output] {
             DataType::S16
-        } else if tensor.nonnegative || tensor.foreign.is_some() {
+        } else if tensor.nonnegative || tensor.foreign.is_some() || self.zeros[step.output].is_some() {
             DataType::U8
         } else {
             DataType::S8

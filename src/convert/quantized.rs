@@ -21,7 +21,8 @@ pub struct Tensor {
     pub kind: DataType,
     /// Real value of one step of each channel.
     pub scales: Vec<f64>,
-    /// The stored value that stands for 0: none but 0 in tensors of our own, except for the least value of 16 bits behind a ReLU.
+    /// The stored value that stands for 0: in tensors of our own it is 0, the least value of 16 bits behind a ReLU, or a byte above 0 around a function with a small
+    /// negative part.
     pub zero: i32,
     /// True for the picture that is fed in, or the tensor: its channels have no padding.
     pub picture: bool,

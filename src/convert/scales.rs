@@ -11,6 +11,7 @@ use super::parallel::in_order;
 use super::range;
 use super::round::LARGEST;
 use super::sums::count;
+use super::zeros::{Around, around};
 use std::vec::Vec;
 
 /// Energies and variances count as at least this share of the largest.
@@ -97,12 +98,24 @@ struct Search<'a> {
     network: &'a Network,
     statistics: &'a Statistics,
     options: Options,
+    around: Vec<Option<Around>>,
 }
 
-/// One vector of scales for each tensor, and whether all of its channels must have the same; the picture's are its own.
+/// How the integers of tensors stand for values.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The scales of each tensor; the picture's are its own.
+    pub scales: Vec<Vec<f64>>,
+    /// Whether all of its channels must have the same.
+    pub uniform: Vec<bool>,
+    /// The byte above 0 that stands for 0 in a tensor with signs that is stored in bytes without.
+    pub zeros: Vec<Option<i32>>,
+}
+
+/// Finds the scales of all tensors.
 #[must_use]
-pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> (Vec<Vec<f64>>, Vec<bool>) {
-    let search = Search { network, statistics, options };
+pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> Found {
+    let search = Search { network, statistics, options, around: around(network) };
     let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
     let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
@@ -111,8 +124,11 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
         Ok::<_, core::convert::Infallible>(match network.tensors[step.output].foreign {
             Some(q) => (std::vec![f64::from(q.scale); channels(step.output)], None),
             None if arranges(&step.op) => (std::vec![1.0; channels(step.output)], None),
-            None if options.scales == Scales::Tensor => (search.whole(i), None),
-            None => search.step(i),
+            None => match search.read(step.output) {
+                Some(scale) => (std::vec![scale; channels(step.output)], None),
+                None if options.scales == Scales::Tensor => (search.whole(i), None),
+                None => search.step(i),
+            },
         })
     };
     let Ok(()) = in_order(network.steps.len(), options.threads, find, |i, (found, ratio)| {
@@ -136,18 +152,31 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     for (scales, q) in scales.iter_mut().zip(&network.tensors).filter_map(|(s, t)| Some((s, t.foreign?))) {
         scales.fill(f64::from(q.scale));
     }
-    (scales, uniform)
+    let zeros = search.around.iter().zip(&scales).map(|(around, scales)| around.map(|a| a.zero(scales[0]))).collect();
+    Found { scales, uniform, zeros }
 }
 
 impl Search<'_> {
-    fn levels(&self, t: TensorId) -> f64 {
-        if self.network.tensors[t].nonnegative { 255.0 } else { 127.0 }
+    /// Positive levels of what step `i` makes.
+    fn levels(&self, i: usize) -> f64 {
+        let t = self.network.steps[i].output;
+        match self.around[t] {
+            _ if self.network.tensors[t].nonnegative => 255.0,
+            Some(around) => around.levels(range::largest(&self.statistics.outputs[i], 255.0, self.options.method)),
+            None => 127.0,
+        }
     }
 
     fn whole(&self, i: usize) -> Vec<f64> {
-        let t = self.network.steps[i].output;
-        let scale = range::largest(&self.statistics.outputs[i], self.levels(t), self.options.method) / self.levels(t);
-        std::vec![scale; self.network.tensors[t].shape[2] as usize]
+        let levels = self.levels(i);
+        let scale = range::largest(&self.statistics.outputs[i], levels, self.options.method) / levels;
+        std::vec![scale; self.network.tensors[self.network.steps[i].output].shape[2] as usize]
+    }
+
+    /// The scale of what a function alone reads, as what it makes wants it.
+    fn read(&self, t: TensorId) -> Option<f64> {
+        let around @ Around::Read { step, .. } = self.around[t]? else { return None };
+        Some(around.scale_of_read(range::largest(&self.statistics.outputs[step], 255.0, self.options.method)))
     }
 
     /// The scales of a step's output; where nothing but a mean reads it, the mean's scale over them.
@@ -178,7 +207,7 @@ impl Search<'_> {
 
     /// The smallest admissible scales of a step's output.
     fn bounds(&self, i: usize, energy: &[f64]) -> Vec<f64> {
-        let levels = self.levels(self.network.steps[i].output);
+        let levels = self.levels(i);
         let bounds = range::bounds(&self.statistics.outputs[i], levels, self.options.method, energy);
         let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
         let least = if largest > 0.0 { largest * LEAST_SHARE } else { 1.0 };
@@ -310,7 +339,10 @@ impl Search<'_> {
     fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
         let steps = &self.network.steps;
         for step in steps.iter().rev().filter(|s| keeps_scales(&s.op) && s.input != 0) {
-            let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| a.max(*b)).collect();
+            // What is clipped in front of a function does not count: see `Around`.
+            let clips = matches!(step.op, Op::Function(_)) && self.around[step.input].is_some();
+            let least = if clips { 0.0 } else { 1.0 };
+            let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| (least * a).max(*b)).collect();
             scales[step.input].clone_from(&larger);
             scales[step.output] = larger;
         }

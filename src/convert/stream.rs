@@ -96,7 +96,7 @@ impl Walk<'_> {
             let kind = if self.network.tensors[t].nonnegative { DataType::U8 } else { DataType::S8 };
             let maker = self.network.steps.iter().find(|s| s.output == t).map_or_else(|| step.name.clone(), |s| s.name.clone());
             let copy = graph::Step { name: derived(&maker, "bytes"), ..step.clone() };
-            self.stands_for[t] = self.rescaled(&copy, wide, kind, self.scales[t].clone())?;
+            self.stands_for[t] = self.rescaled(&copy, wide, kind, self.scales[t].clone(), 0)?;
         }
         Ok(())
     }

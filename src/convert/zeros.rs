@@ -1,0 +1,118 @@
+//! Bytes for values whose negative part is small: what leaky ReLU, SiLU and hard swish read and make.
+//!
+//! A sign would cost half of the values. Instead a byte above 0 stands for zero, as near to 0 as the negative part allows.
+
+use super::graph::{Function, Network, Op, TensorId};
+use super::round::integer;
+use std::vec::Vec;
+
+/// Values of a byte above 0.
+const ABOVE: f64 = 255.0;
+/// Values of a byte with a sign above 0.
+const SIGNED: f64 = 127.0;
+/// What a SiLU reads below this is nearly nothing.
+const SILU_END: f64 = -5.0;
+/// What a hard swish reads below this is nothing.
+const SWISH_END: f64 = -3.0;
+
+/// How a tensor that has signs is stored in bytes without.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Around {
+    /// This byte stands for 0, and so many values above it are meant.
+    Byte { zero: i32, levels: f64 },
+    /// What a function makes, or some of it: no value is less than this one.
+    Made(f64),
+    /// What nothing but this step reads, a function with the least value `least`: values below `end` do not matter to it.
+    Read { step: usize, end: f64, least: f64 },
+}
+
+impl Around {
+    /// Values above the one that stands for 0, in a tensor that reaches up to `top`.
+    pub fn levels(self, top: f64) -> f64 {
+        match self {
+            Self::Byte { levels, .. } => levels,
+            Self::Made(least) => ABOVE * top / (top - least),
+            Self::Read { end, least, .. } => ABOVE * (top - least) / (top - least - end),
+        }
+    }
+
+    /// The scale of what a function reads whose results reach up to `top`. It never takes more from a value than its least value.
+    pub fn scale_of_read(self, top: f64) -> f64 {
+        if let Self::Read { end, least, .. } = self { (top - least - end) / ABOVE } else { top / self.levels(top) }
+    }
+
+    /// The byte that stands for 0 where one step has this scale.
+    pub fn zero(self, scale: f64) -> i32 {
+        let steps = |least: f64| integer((-least / scale).ceil().clamp(1.0, ABOVE));
+        match self {
+            Self::Byte { zero, .. } => zero,
+            Self::Made(least) => steps(least),
+            Self::Read { end, .. } => steps(end),
+        }
+    }
+}
+
+/// The least value of a function, and below which value of what it reads nothing matters.
+const fn least(function: Function) -> Option<(f64, f64)> {
+    match function {
+        Function::Silu => Some((-0.2785, SILU_END)),
+        Function::HardSwish => Some((-0.375, SWISH_END)),
+        _ => None,
+    }
+}
+
+/// The byte for 0 in front of a leaky ReLU and behind it: the smaller the slope, the less it matters that what is far below 0 is clipped.
+fn leaky(slope: f64) -> Option<[i32; 2]> {
+    let before = (SIGNED * slope.powf(0.2)).floor();
+    (before >= 1.0 && slope < 1.0).then(|| [before, (slope * before).ceil()].map(integer))
+}
+
+/// The tensors of a network that are stored so.
+#[must_use]
+pub(super) fn around(network: &Network) -> Vec<Option<Around>> {
+    let mut around = std::vec![None; network.tensors.len()];
+    let own = |t: TensorId| t != 0 && !network.tensors[t].nonnegative && network.tensors[t].foreign.is_none();
+    for (i, step) in network.steps.iter().enumerate().filter(|(_, s)| own(s.input) && own(s.output)) {
+        let alone = computed(network, step.input) && network.steps.iter().filter(|s| s.reads().any(|t| t == step.input)).count() == 1;
+        match step.op {
+            Op::Function(Function::LeakyRelu { slope }) if alone => {
+                let byte = |zero: [i32; 2]| zero.map(|z| Some(Around::Byte { zero: z, levels: ABOVE - f64::from(zero[0]) }));
+                [around[step.input], around[step.output]] = leaky(slope).map_or([None; 2], byte);
+            }
+            Op::Function(function) => {
+                if let Some((least, end)) = least(function) {
+                    around[step.output] = Some(Around::Made(least));
+                    around[step.input] = alone.then_some(Around::Read { step: i, end, least });
+                }
+            }
+            Op::MaxPool(_) | Op::Slice(_) if !step.relu => around[step.output] = around[step.input],
+            Op::Concat(_) => around[step.output] = around[step.input].filter(|a| matches!(a, Around::Byte { .. })),
+            _ => {}
+        }
+    }
+    while let Some(t) = (0..around.len()).find(|&t| around[t].is_some() && !holds(network, &around, t)) {
+        around[t] = None;
+    }
+    around
+}
+
+/// True if a tensor is what a step computes that may have any byte for 0.
+fn computed(network: &Network, t: TensorId) -> bool {
+    let able = |op: &Op| matches!(op, Op::Conv(_) | Op::Add(_) | Op::Affine { .. } | Op::Gate { .. });
+    network.steps.iter().any(|s| s.output == t && able(&s.op))
+}
+
+/// True if what makes a tensor and all that reads it can take that another byte than 0 stands for 0.
+fn holds(network: &Network, around: &[Option<Around>], t: TensorId) -> bool {
+    let this = around[t];
+    let mut steps = network.steps.iter().filter(|s| s.output == t || s.reads().any(|r| r == t));
+    steps.all(|step| match &step.op {
+        Op::Function(function) if function.keeps_factors() => around[step.input].is_some() && around[step.output].is_some(),
+        Op::Function(_) => step.output == t || matches!(this, Some(Around::Read { .. })),
+        Op::MaxPool(_) | Op::Slice(_) => around[step.input] == around[step.output],
+        Op::Concat(_) => step.reads().chain([step.output]).all(|other| around[other] == this),
+        Op::Gate { gate, .. } => step.output == t || step.input != t && *gate != t,
+        Op::AveragePool { .. } => false,
+        Op::Conv(_) | Op::Add(_) | Op::Affine { .. } => true,
+    })
+}
