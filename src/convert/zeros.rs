@@ -11,7 +11,7 @@ const ABOVE: f64 = 255.0;
 /// Values of a byte with a sign above 0.
 const SIGNED: f64 = 127.0;
 /// What a SiLU reads below this is nearly nothing.
-const SILU_END: f64 = -5.0;
+const SILU_END: f64 = -4.0;
 /// What a hard swish reads below this is nothing.
 const SWISH_END: f64 = -3.0;
 
@@ -107,7 +107,7 @@ fn holds(network: &Network, around: &[Option<Around>], t: TensorId) -> bool {
     let this = around[t];
     let mut steps = network.steps.iter().filter(|s| s.output == t || s.reads().any(|r| r == t));
     steps.all(|step| match &step.op {
-        Op::Function(function) if function.keeps_factors() => around[step.input].is_some() && around[step.output].is_some(),
+        Op::Function(function) if function.keeps_factors() => around[step.input].is_some(),
         Op::Function(_) => step.output == t || matches!(this, Some(Around::Read { .. })),
         Op::MaxPool(_) | Op::Slice(_) => around[step.input] == around[step.output],
         Op::Concat(_) => step.reads().chain([step.output]).all(|other| around[other] == this),
