@@ -115,7 +115,7 @@ pub(super) struct Found {
 /// Finds the scales of all tensors.
 #[must_use]
 pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> Found {
-    let search = Search { network, statistics, options, around: around(network) };
+    let search = Search { network, statistics, options, around: around(network, statistics) };
     let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
     let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
