@@ -86,8 +86,11 @@ fn sqnr(network: &Network, file: &[u8], pictures: &Noise) -> (String, f64) {
             for (at, (&f, q)) in values[i].iter().zip(session.tensor(&tensor).values()).enumerate() {
                 let scale = f64::from(tensor.scale(at % channels));
                 let f = if network.steps[i].relu { f.max(0.0).min(network.tensors[network.steps[i].output].limit) } else { f };
+                // What lies below a byte's range is clipped on purpose.
+                let zero = f64::from(tensor.zero());
+                let f = if zero > 0.0 { f.max(-zero * scale) } else { f };
                 sums[i].0 += f * f;
-                sums[i].1 += (f - f64::from(q) * scale).powi(2);
+                sums[i].1 += (f - (f64::from(q) - zero) * scale).powi(2);
             }
         });
     }

@@ -110,8 +110,9 @@ impl Walk<'_> {
         let from = self.made.tensors[input].kind;
         let (mut scales, tensor) = (self.scales[step.output].clone(), &self.network.tensors[step.output]);
         if function.keeps_factors() && tensor.foreign.is_none() {
-            scales.clone_from(&self.made.tensors[input].scales);
-            scale = scales[0];
+            let ratio = if self.zeros[step.input].is_some() { scales[0] / self.scales[step.input][0] } else { 1.0 };
+            scale = self.made.tensors[input].scales[0];
+            scales = self.made.tensors[input].scales.iter().map(|s| s * ratio).collect();
         } else if self.made.tensors[input].scales.iter().any(|s| *s != scale) {
             let scales = std::vec![scale; self.made.tensors[input].scales.len()];
             input = self.rescaled(step, input, from, scales, self.made.tensors[input].zero)?;

@@ -304,11 +304,9 @@ fn fused(
     let zero = |t: usize| zeros[t];
     // The same of real weights, with the bias.
     let mut wanted = float.clone();
-    wanted
-        .iter_mut()
-        .zip(&own)
-        .enumerate()
-        .for_each(|(o, (mean, row))| *mean += row.iter().zip(&seen[o / outputs]).map(|(w, s)| w * (s - zero(input))).sum::<f64>());
+    for (o, (mean, row)) in wanted.iter_mut().zip(&own).enumerate() {
+        *mean += row.iter().zip(&seen[o / outputs]).map(|(w, s)| w * (s - zero(input))).sum::<f64>();
+    }
     let unseen = || Expected::new(walk, step.input, &conv.window).largest(&own, &layout, groups as usize, |o| wanted[o]);
     let unseen = (walk.blind && bias_from.is_some()).then(unseen);
     walk.estimated += usize::from(unseen.is_some());

@@ -115,7 +115,7 @@ pub(super) struct Found {
 /// Finds the scales of all tensors.
 #[must_use]
 pub(super) fn scales(network: &Network, statistics: &Statistics, options: Options) -> Found {
-    let search = Search { network, statistics, options, around: around(network) };
+    let search = Search { network, statistics, options, around: around(network, statistics) };
     let channels = |t: TensorId| network.tensors[t].shape[2] as usize;
     let mut scales: Vec<Vec<f64>> = (0..network.tensors.len()).map(|t| std::vec![1.0; channels(t)]).collect();
     let mut ratios: Vec<Option<f64>> = std::vec![None; network.steps.len()];
@@ -335,7 +335,7 @@ impl Search<'_> {
         uniform
     }
 
-    /// The input and output of a max pool or of a function that keeps factors have the same scales; those of an average are in one ratio to its input's; parts keep theirs.
+    /// The input and output of a max pool or of a function that keeps factors have the same scales or those of one ratio; those of an average are in one ratio to its input's; parts keep theirs.
     fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
         let steps = &self.network.steps;
         for step in steps.iter().rev().filter(|s| keeps_scales(&s.op) && s.input != 0) {
@@ -343,12 +343,13 @@ impl Search<'_> {
             let clips = matches!(step.op, Op::Function(_)) && self.around[step.input].is_some();
             let least = if clips { 0.0 } else { 1.0 };
             let larger: Vec<f64> = scales[step.input].iter().zip(&scales[step.output]).map(|(a, b)| (least * a).max(*b)).collect();
-            scales[step.input].clone_from(&larger);
+            let ratio = self.ratio(step);
+            scales[step.input] = larger.iter().map(|s| s / ratio).collect();
             scales[step.output] = larger;
         }
         for step in steps.iter().filter(|s| s.input != 0) {
             let ratio = match step.op {
-                _ if keeps_scales(&step.op) => 1.0,
+                _ if keeps_scales(&step.op) => self.ratio(step),
                 Op::AveragePool { .. } => {
                     let maker = steps.iter().position(|s| s.output == step.input);
                     let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
@@ -360,6 +361,14 @@ impl Search<'_> {
                 }
             };
             scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect();
+        }
+    }
+
+    /// The scales of what a step makes over those of what it reads, where they keep one ratio.
+    fn ratio(&self, step: &Step) -> f64 {
+        match self.around[step.input] {
+            Some(Around::Byte { levels, .. }) if self.around[step.output].is_none() => levels / 127.0,
+            _ => 1.0,
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A sign would cost half of the values. Instead a byte above 0 stands for zero, as near to 0 as the negative part allows.
 
+use super::calibrate::Statistics;
+use super::channels::ALL;
 use super::graph::{Function, Network, Op, TensorId};
 use super::round::integer;
 use std::vec::Vec;
@@ -11,9 +13,15 @@ const ABOVE: f64 = 255.0;
 /// Values of a byte with a sign above 0.
 const SIGNED: f64 = 127.0;
 /// What a SiLU reads below this is nearly nothing.
-const SILU_END: f64 = -5.0;
+const SILU_END: f64 = -4.0;
 /// What a hard swish reads below this is nothing.
 const SWISH_END: f64 = -3.0;
+/// The part of the largest value that is about what ranges keep.
+const KEPT: f64 = 0.7;
+/// No channel's range is smaller than about this part of the largest.
+const SHARE: f64 = 0.25;
+/// Clipping errors of neighbouring values go together, so they weigh more than rounding errors.
+const CORRELATION: f64 = 2.0;
 
 /// How a tensor that has signs is stored in bytes without.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,23 +69,61 @@ const fn least(function: Function) -> Option<(f64, f64)> {
     }
 }
 
-/// The byte for 0 in front of a leaky ReLU and behind it: the smaller the slope, the less it matters that what is far below 0 is clipped.
-fn leaky(slope: f64) -> Option<[i32; 2]> {
-    let before = (SIGNED * slope.powf(0.2)).floor();
-    (before >= 1.0 && slope < 1.0).then(|| [before, (slope * before).ceil()].map(integer))
+/// Sums of what magnitudes, given by middle and count from small to large, exceed `end` by, and of its squares.
+fn excess(bins: &[(f64, f64)], end: f64) -> [f64; 2] {
+    let above = bins.iter().rev().take_while(|(middle, _)| *middle > end);
+    above.fold([0.0; 2], |[sum, squares], (middle, count)| [sum + count * (middle - end), squares + count * (middle - end).powi(2)])
+}
+
+/// The byte for 0 in front of the leaky ReLUs of a slope and behind them, if it serves all of them together better than a sign.
+fn leaky(network: &Network, statistics: &Statistics, slope: f64) -> Option<[i32; 2]> {
+    let zeros: Vec<f64> = (2..=31).map(|z| 4.0 * f64::from(z)).collect();
+    let (mut costs, mut signed) = (std::vec![0.0; zeros.len()], 0.0);
+    for (i, step) in network.steps.iter().enumerate().filter(|(_, s)| s.op == Op::Function(Function::LeakyRelu { slope }) && alone(network, s.input)) {
+        let Some(maker) = network.steps.iter().position(|s| s.output == step.input) else { continue };
+        let (read, made) = (&statistics.outputs[maker].channels, &statistics.outputs[i].channels);
+        let weight = 1.0 / (statistics.variances[i].max(1e-30) * f64::from(network.tensors[step.output].shape[2]));
+        let whole = (0..made.len()).map(|c| made.largest(c)).fold(0.0, f64::max);
+        for c in (0..made.len()).filter(|&c| made.largest(c) > 0.0) {
+            let (bins, behind) = (read.bins(&ALL, c), made.bins(&ALL, c));
+            let n = bins.iter().map(|(_, count)| count).sum::<f64>() + read.small(&ALL, c);
+            let top = KEPT * made.largest(c).max(SHARE * whole);
+            signed += weight * (top.max(KEPT * read.largest(c)) / SIGNED).powi(2) / 12.0;
+            for (cost, zero) in costs.iter_mut().zip(&zeros) {
+                let scale = top / (ABOVE - zero);
+                // Both have the same values above 0; what is below is small behind the function. Biases take the mean.
+                let [all, above] = [&bins, &behind].map(|bins| excess(bins, zero * scale));
+                let [mean, square] = [0, 1].map(|k| (all[k] - above[k]).max(0.0) / n.max(1.0));
+                let clipped = (square - mean * mean).max(0.0);
+                *cost += weight * (scale * scale / 12.0 + CORRELATION * slope * slope * clipped);
+            }
+        }
+    }
+    let (cost, zero) = costs.into_iter().zip(zeros).reduce(|best, next| if next.0 < best.0 { next } else { best })?;
+    (slope > 0.0 && slope < 1.0 && cost < signed).then(|| [zero, (slope * zero).ceil()].map(integer))
+}
+
+/// True if a step that may put 0 anywhere makes a tensor, and one step alone reads it.
+fn alone(network: &Network, t: TensorId) -> bool {
+    let able = |op: &Op| matches!(op, Op::Conv(_) | Op::Add(_) | Op::Affine { .. } | Op::Gate { .. });
+    network.steps.iter().any(|s| s.output == t && able(&s.op)) && network.steps.iter().filter(|s| s.reads().any(|r| r == t)).count() == 1
 }
 
 /// The tensors of a network that are stored so.
 #[must_use]
-pub(super) fn around(network: &Network) -> Vec<Option<Around>> {
+pub(super) fn around(network: &Network, statistics: &Statistics) -> Vec<Option<Around>> {
+    let mut slopes: Vec<(f64, Option<[i32; 2]>)> = Vec::new();
     let mut around = std::vec![None; network.tensors.len()];
     let own = |t: TensorId| t != 0 && !network.tensors[t].nonnegative && network.tensors[t].foreign.is_none();
     for (i, step) in network.steps.iter().enumerate().filter(|(_, s)| own(s.input) && own(s.output)) {
-        let alone = computed(network, step.input) && network.steps.iter().filter(|s| s.reads().any(|t| t == step.input)).count() == 1;
+        let alone = alone(network, step.input);
         match step.op {
             Op::Function(Function::LeakyRelu { slope }) if alone => {
                 let byte = |zero: [i32; 2]| zero.map(|z| Some(Around::Byte { zero: z, levels: ABOVE - f64::from(zero[0]) }));
-                [around[step.input], around[step.output]] = leaky(slope).map_or([None; 2], byte);
+                let known = slopes.iter().find(|s| s.0.total_cmp(&slope).is_eq()).map(|s| s.1);
+                let zero = known.unwrap_or_else(|| leaky(network, statistics, slope));
+                slopes.push((slope, zero));
+                [around[step.input], around[step.output]] = zero.map_or([None; 2], byte);
             }
             Op::Function(function) => {
                 if let Some((least, end)) = least(function) {
@@ -96,18 +142,12 @@ pub(super) fn around(network: &Network) -> Vec<Option<Around>> {
     around
 }
 
-/// True if a tensor is what a step computes that may have any byte for 0.
-fn computed(network: &Network, t: TensorId) -> bool {
-    let able = |op: &Op| matches!(op, Op::Conv(_) | Op::Add(_) | Op::Affine { .. } | Op::Gate { .. });
-    network.steps.iter().any(|s| s.output == t && able(&s.op))
-}
-
 /// True if what makes a tensor and all that reads it can take that another byte than 0 stands for 0.
 fn holds(network: &Network, around: &[Option<Around>], t: TensorId) -> bool {
     let this = around[t];
     let mut steps = network.steps.iter().filter(|s| s.output == t || s.reads().any(|r| r == t));
     steps.all(|step| match &step.op {
-        Op::Function(function) if function.keeps_factors() => around[step.input].is_some() && around[step.output].is_some(),
+        Op::Function(function) if function.keeps_factors() => around[step.input].is_some(),
         Op::Function(_) => step.output == t || matches!(this, Some(Around::Read { .. })),
         Op::MaxPool(_) | Op::Slice(_) => around[step.input] == around[step.output],
         Op::Concat(_) => step.reads().chain([step.output]).all(|other| around[other] == this),

@@ -1,0 +1,209 @@
+//! Functions with a small negative part: bytes around a zero point serve them better than bytes with a sign, wherever their readers allow.
+#![cfg(feature = "convert")]
+
+#[path = "support/float.rs"]
+mod float;
+
+use float::{Builder, Noise, evaluate, point, run, three};
+use skipstone::convert::calibrate::{Statistics, calibrate};
+use skipstone::convert::choices::{Bias, Rounding, Scales, Stream};
+use skipstone::convert::emit::{About, emit};
+use skipstone::convert::graph::{Function, Network, Second};
+use skipstone::convert::plan;
+use skipstone::convert::quantize::{Options, quantize, walked};
+use skipstone::convert::quantized::Quantized;
+use skipstone::convert::range::Method;
+use skipstone::format::proof;
+use skipstone::format::view::{Preprocess, Resize};
+use skipstone::quant::DataType;
+use skipstone::{Kernels, Model, PlanKind, Session};
+
+const LEAKY: Function = Function::LeakyRelu { slope: 0.01 };
+const STEEP: Function = Function::LeakyRelu { slope: 0.2 };
+
+const OPTIONS: Options = Options {
+    method: Method::CrossValidated,
+    scales: Scales::Channel,
+    rounding: Rounding::Hessian,
+    bias: Bias::Means,
+    stream: Stream::Narrow,
+    pair_safe: true,
+    threads: 1,
+};
+
+fn statistics(network: &Network, pictures: &Noise) -> Statistics {
+    calibrate(network, &run(network), pictures, &walked(network, pictures.0.len()), 1, &|_| {}).unwrap()
+}
+
+fn made(network: &Network, statistics: &Statistics, pictures: &[Vec<u8>], options: Options) -> (Quantized, Vec<u8>) {
+    let quantized = quantize(network, statistics, pictures.to_vec(), options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
+    let about = About {
+        name: network.name.clone(),
+        parameters: 1,
+        preprocess,
+        tensor: network.input.tensor,
+        labels: Vec::new(),
+        sha256: [7; 32],
+        check_picture: Vec::new(),
+        pictures: pictures.len(),
+        method: "cv".into(),
+        skipped: Vec::new(),
+    };
+    let file = emit(&quantized, &[plan::fast(&quantized)], &about).unwrap();
+    (quantized, file)
+}
+
+fn scores(kernels: Kernels, file: &[u8], picture: &[u8]) -> Vec<f64> {
+    let model = Model::parse(file).unwrap();
+    let mut arena = vec![0; model.plan(PlanKind::Fast).unwrap().arena_bytes(1)];
+    let mut session = Session::new(&model, kernels, PlanKind::Fast, &mut arena).unwrap();
+    session.input().copy_from_slice(picture);
+    let scores = session.run();
+    let scale = f64::from(scores.scale());
+    scores.iter().map(|s| f64::from(s) * scale).collect()
+}
+
+/// Signal over error in decibels of what the last mean reads. All kernel sets make the same scores, and all proofs hold.
+fn decibels(network: &Network, file: &[u8]) -> f64 {
+    let model = Model::parse(file).unwrap();
+    let plan = model.plan(PlanKind::Fast).unwrap();
+    plan.steps().for_each(|s| assert_eq!(proof::check(&s).err(), None, "{}", s.name()));
+    let mut arena = vec![0; plan.arena_bytes(1)];
+    let mut session = Session::new(&model, Kernels::scalar(), PlanKind::Fast, &mut arena).unwrap();
+    let map = network.steps.len() - 3;
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for picture in &Noise::new(network, 16, 99).0 {
+        let expected = scores(Kernels::scalar(), file, picture);
+        Kernels::all().for_each(|kernels| assert_eq!(scores(kernels, file, picture), expected, "{}", kernels.set()));
+        let real = evaluate(network, picture);
+        session.input().copy_from_slice(picture);
+        session.run_with(|step, session| {
+            let tensor = plan.tensor(step.output());
+            if tensor.name() == network.steps[map].value {
+                let channels = tensor.view().c as usize;
+                for (at, (real, found)) in real[map].iter().zip(session.tensor(&tensor).values()).enumerate() {
+                    signal += real.max(0.0).powi(2);
+                    noise += (real.max(0.0) - f64::from(found) * f64::from(tensor.scale(at % channels))).powi(2);
+                }
+            }
+        });
+    }
+    10.0 * (signal / noise).log10()
+}
+
+/// A function of a convolution. If `signed`, a mean of one pixel reads both, which takes no zero point.
+fn act(b: &mut Builder, x: usize, function: Function, signed: bool) -> usize {
+    let y = b.function(x, function);
+    if signed {
+        b.average_pool(x, point(1), false);
+        b.average_pool(y, point(1), false);
+    }
+    y
+}
+
+/// Residual blocks of every kind of reader: padded and grouped convolutions, skips, projections, additions, affines, pools, slices, and concatenations if `beside`.
+fn blocks(function: Function, beside: bool, signed: bool) -> Network {
+    let mut b = Builder::new(31, 12, 12);
+    let x = b.conv(0, three(1), 24, false, Second::None);
+    let x = act(&mut b, x, function, signed);
+    let x = b.max_pool(x, point(1));
+    let y = b.conv(x, three(1), 24, false, Second::None);
+    let y = act(&mut b, y, function, signed);
+    let y = b.conv(y, three(1), 24, false, Builder::skip(x));
+    let x = act(&mut b, y, function, signed);
+    let part = b.slice(x, 8, 16);
+    let z = b.conv(part, three(1), 16, false, Second::None);
+    let z = act(&mut b, z, function, signed);
+    let z = if beside { b.concat(&[part, z]) } else { b.add(part, z, false) };
+    let projection = b.projection(x, 2, 32);
+    let z = b.conv(z, three(2), 32, false, projection);
+    let z = act(&mut b, z, function, signed);
+    let g = b.grouped(z, three(1), 4, 32, Second::None);
+    let a = b.affine(z, false);
+    let a = act(&mut b, a, function, signed);
+    let s = b.add(a, g, false);
+    let s = act(&mut b, s, function, signed);
+    let y = b.conv(s, three(1), 32, true, Second::None);
+    b.finish(y, 10)
+}
+
+/// Tensors around a byte above 0.
+fn around(quantized: &Quantized) -> usize {
+    quantized.tensors.iter().filter(|t| t.zero > 0).count()
+}
+
+#[test]
+fn bytes_around_zero_are_finer_than_bytes_with_a_sign() {
+    for (function, beside) in [(LEAKY, true), (STEEP, true), (Function::Silu, false), (Function::HardSwish, false)] {
+        for options in [OPTIONS, Options { scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..OPTIONS }] {
+            let [(with, own), (without, signed)] = [false, true].map(|signed| {
+                let network = blocks(function, beside, signed);
+                let pictures = Noise::new(&network, 64, 5);
+                let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, options);
+                (around(&quantized), decibels(&network, &file))
+            });
+            println!("{function:?}, {:?}: {with} tensors, {own:.1} dB, with a sign {signed:.1}", options.scales);
+            assert!((with >= 15 || function == STEEP) && without == 0, "{function:?}: {with} and {without} tensors");
+            assert!(own > signed + if function == STEEP { -0.3 } else { 0.8 } && own > 22.0, "{function:?}, {options:?}: {own:.1} dB, with a sign {signed:.1}");
+        }
+    }
+}
+
+#[test]
+fn ranges_without_pictures_are_enough() {
+    for (function, beside) in [(LEAKY, true), (STEEP, true), (Function::Silu, false), (Function::HardSwish, false)] {
+        let network = blocks(function, beside, false);
+        let statistics = statistics(&network, &Noise::new(&network, 64, 5));
+        let (quantized, file) = made(&network, &statistics, &[], OPTIONS);
+        assert!(around(&quantized) >= 15 || function == STEEP);
+        let found = decibels(&network, &file);
+        println!("{function:?}: {found:.1} dB without pictures");
+        assert!(found > 20.0, "{function:?}: {found:.1} dB");
+    }
+}
+
+/// A gate or a mean reads it, something with a sign lies beside it, or what it reads is read again: there is no zero point.
+#[test]
+fn readers_that_take_no_zero_point() {
+    let signs = |build: &dyn Fn(&mut Builder, usize) -> usize| {
+        let mut b = Builder::new(8, 10, 10);
+        let x = b.conv(0, three(1), 16, true, Second::None);
+        let y = b.conv(x, three(1), 16, false, Second::None);
+        let z = build(&mut b, y);
+        let network = b.finish(z, 7);
+        let pictures = Noise::new(&network, 24, 5);
+        let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, OPTIONS);
+        assert!(decibels(&network, &file) > 20.0);
+        let made = |name: &str| quantized.tensors.iter().find(|t| t.name == name).map(|t| (t.kind, t.zero > 0)).unwrap();
+        [made("value1"), made("value2")]
+    };
+    let (signed, around) = ((DataType::S8, false), (DataType::U8, true));
+    for function in [LEAKY, Function::Silu] {
+        let conv = |b: &mut Builder, x: usize| b.conv(x, three(1), 16, true, Second::None);
+        let plain = signs(&|b, y| {
+            let z = b.function(y, function);
+            conv(b, z)
+        });
+        assert_eq!(plain, [around, around], "{function:?}");
+        let gated = signs(&|b, y| {
+            let z = b.function(y, function);
+            let w = b.excited(z, Function::Sigmoid, None);
+            conv(b, w)
+        });
+        assert_eq!(gated, [around, signed], "{function:?}");
+        let beside = signs(&|b, y| {
+            let z = b.function(y, function);
+            let other = b.conv(z, three(1), 8, false, Second::None);
+            let w = b.concat(&[z, other]);
+            conv(b, w)
+        });
+        assert_eq!(beside, [around, signed], "{function:?}");
+        let twice = signs(&|b, y| {
+            let z = b.function(y, function);
+            let w = b.conv(z, three(1), 16, false, Builder::skip(y));
+            conv(b, w)
+        });
+        assert_eq!(twice[0], signed, "{function:?}");
+    }
+}
