@@ -179,7 +179,7 @@ fn readers_that_take_no_zero_point() {
         [made("value1"), made("value2")]
     };
     let (signed, around) = ((DataType::S8, false), (DataType::U8, true));
-    for function in [LEAKY, Function::Silu] {
+    for function in [Function::LeakyRelu { slope: 0.001 }, Function::Silu] {
         let conv = |b: &mut Builder, x: usize| b.conv(x, three(1), 16, true, Second::None);
         let plain = signs(&|b, y| {
             let z = b.function(y, function);

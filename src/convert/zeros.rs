@@ -20,8 +20,6 @@ const SWISH_END: f64 = -3.0;
 const KEPT: f64 = 0.7;
 /// No channel's range is smaller than about this part of the largest.
 const SHARE: f64 = 0.25;
-/// Clipping errors of neighbouring values go together, so they weigh more than rounding errors.
-const CORRELATION: f64 = 2.0;
 
 /// How a tensor that has signs is stored in bytes without.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,7 +93,7 @@ fn leaky(network: &Network, statistics: &Statistics, slope: f64) -> Option<[i32;
                 let [all, above] = [&bins, &behind].map(|bins| excess(bins, zero * scale));
                 let [mean, square] = [0, 1].map(|k| (all[k] - above[k]).max(0.0) / n.max(1.0));
                 let clipped = (square - mean * mean).max(0.0);
-                *cost += weight * (scale * scale / 12.0 + CORRELATION * slope * slope * clipped);
+                *cost += weight * (scale * scale / 12.0 + slope * slope * clipped);
             }
         }
     }
