@@ -1,7 +1,7 @@
 //! The residual stream in 16 bits: what blocks hand on through their shortcuts is rounded finely, what their convolutions read is a copy of it in bytes.
 //!
-//! Each block rounds the stream once more, and that noise stays in it to the end. A shortcut in bytes has some thousand units of the accumulator to a step, one in 16 bits
-//! [`FACTOR`] of them: next to nothing beside what the weights bring.
+//! Each block rounds the stream once more, and that noise stays in it to the end. A shortcut in bytes has some thousand units of the accumulator to a step, one in 16 bits some
+//! tens of them: next to nothing beside what the weights bring.
 
 use super::ConvertError;
 use super::graph::{self, Conv, Network, Op, Second, TensorId};
