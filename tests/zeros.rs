@@ -8,7 +8,7 @@ use float::{Builder, Noise, evaluate, point, run, three};
 use skipstone::convert::calibrate::{Statistics, calibrate};
 use skipstone::convert::choices::{Bias, Rounding, Scales, Stream};
 use skipstone::convert::emit::{About, emit};
-use skipstone::convert::graph::{Function, Network, Second};
+use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::plan;
 use skipstone::convert::quantize::{Options, quantize, walked};
 use skipstone::convert::quantized::Quantized;
@@ -205,5 +205,30 @@ fn readers_that_take_no_zero_point() {
             conv(b, w)
         });
         assert_eq!(twice[0], signed, "{function:?}");
+    }
+}
+
+#[test]
+fn channels_with_hardly_a_weight_keep_their_value() {
+    for function in [LEAKY, Function::Silu, Function::HardSwish] {
+        for factor in [1e-5, 0.0] {
+            let mut b = Builder::new(4, 9, 9);
+            let x = b.conv(0, three(1), 16, true, Second::None);
+            let y = b.conv(x, three(1), 16, false, Second::None);
+            if let Op::Conv(conv) = &mut b.network.steps.last_mut().unwrap().op {
+                let row = conv.weights.len() / 16;
+                conv.weights[..4 * row].iter_mut().for_each(|w| *w *= factor);
+                conv.bias[..4].fill(0.5);
+            }
+            let z = b.function(y, function);
+            let w = b.conv(z, three(1), 16, true, Second::None);
+            let network = b.finish(w, 7);
+            let pictures = Noise::new(&network, 24, 5);
+            for bias in [Bias::Float, Bias::Means] {
+                let (_, file) = made(&network, &statistics(&network, &pictures), &pictures.0, Options { bias, ..OPTIONS });
+                let found = decibels(&network, &file);
+                assert!(found > 30.0, "{function:?}, weights by {factor}, biases {bias}: {found:.1} dB");
+            }
+        }
     }
 }

@@ -51,7 +51,8 @@ impl Options {
     pub fn left_out(self) -> Vec<&'static str> {
         let rounding = "weights rounded together (--rounding hessian): each went to the nearest integer";
         let bias = "biases by a walk of the integer network (--bias means): they make up for the rounding of weights only, by the means in the ranges";
-        let asked = [(self.rounding == Rounding::Hessian, rounding), (self.bias == Bias::Means, bias)];
+        let stream = "a residual stream of 16 bits (--stream 16): it has 8";
+        let asked = [(self.rounding == Rounding::Hessian, rounding), (self.bias == Bias::Means, bias), (self.stream == Stream::Wide, stream)];
         asked.into_iter().filter(|(asked, _)| *asked).map(|(_, what)| what).chain(["the agreement with the float network"]).collect()
     }
 }

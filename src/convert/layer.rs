@@ -13,7 +13,7 @@ use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
 use super::round::{fraction, integer, unit};
 use super::rounding::{Rows, by_group, integers};
-use super::stream::{STEPS, WIDE_FACTOR};
+use super::stream::WIDE_FACTOR;
 use super::{range, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::pack::{Depth, pack};
@@ -25,6 +25,8 @@ use std::vec::Vec;
 const EMPTY: f64 = 1e-12;
 /// Biases stay below this many units.
 const BIAS_LIMIT: f64 = 268_435_456.0;
+/// The value for zero stays below this many units.
+pub(super) const SHOWN_LIMIT: f64 = 134_217_728.0;
 /// Half of what accumulators may hold.
 const ACCUMULATOR: f64 = 1_073_741_824.0;
 /// The largest magnitude of an integer that a convolution reads.
@@ -226,7 +228,12 @@ fn float_bias(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv) -> Vec<f6
 /// The grid for the rows `main` of the convolution's own weights.
 fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType, main: &[Vec<f64>], skip: Option<&Skip>) -> Grid {
     let bias = float_bias(walk, step, conv);
-    let finest: Vec<f64> = if kind == DataType::S16 { walk.wide_bounds(step.output).iter().map(|s| s / STEPS).collect() } else { Vec::new() };
+    // What stands for zero must fit into the bias.
+    let (zero, shown) = match kind {
+        DataType::S16 => (walk.wide_zero(step.output), walk.wide_bounds(step.output)),
+        _ => (walk.zero(step.output), walk.scales[step.output].clone()),
+    };
+    let finest: Vec<f64> = shown.iter().map(|s| f64::from(zero.abs()) * s / SHOWN_LIMIT).collect();
     // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
     let reach = |row: &[f64]| READ * row.iter().map(|w| w.max(0.0)).sum::<f64>().max(row.iter().map(|w| -w.min(0.0)).sum());
     let units =
@@ -285,8 +292,8 @@ fn fused(
         Some(Exact { unit, .. }) => Grid { k1: std::vec![1; unit.len()], k2: std::vec![0; unit.len()], unit: unit.clone() },
         None => grid(walk, step, conv, kind, &own, skip),
     };
-    if let Some(&Skip { tensor, front, .. }) = skip.filter(|s| s.factors.is_empty()) {
-        let mut sources = front as usize..front as usize + walk.made.tensors[tensor].shape[2] as usize;
+    if let Some(&Skip { tensor, front, ref factors, .. }) = skip {
+        let mut sources = (0..walk.made.tensors[tensor].shape[2] as usize).filter(|&c| factors.get(c).is_none_or(|f| *f > 0.0)).map(|c| c + front as usize);
         if let Some(o) = sources.find(|&o| grid.k2.get(o) == Some(&0)) {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: std::format!("the shortcut is too fine for the weights of channel {o}") });
         }

@@ -296,11 +296,14 @@ impl Calibrated {
             let inputs = self.walked.iter().map(|&i| pictures.load(i, &network.input)).collect::<Result<_, _>>()?;
             timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
         };
-        let made = quantize(options)?;
+        let mut made = quantize(options)?;
+        if options.with(self.walked.len()).stream == Stream::Wide && !streams(network).contains(&true) {
+            made.notes.push("no convolution adds what another one makes: there is no residual stream for --stream 16".into());
+        }
         let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && streams(network).contains(&true));
         let Some(db) = far else { return Ok(made) };
-        let mut wide = quantize(quantize::Options { stream: Stream::Wide, ..options })?;
-        let gained = wide.sqnr_db.unwrap_or_default();
+        let Ok(mut wide) = quantize(quantize::Options { stream: Stream::Wide, ..options }) else { return Ok(made) };
+        let gained = wide.sqnr_db.unwrap_or(f64::INFINITY);
         if gained < db + GAIN {
             return Ok(made);
         }

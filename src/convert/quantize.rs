@@ -321,6 +321,9 @@ impl Walk<'_> {
         let scales = |t: TensorId| &self.made.tensors[t].scales;
         let limit = if [x, y].iter().any(|&t| self.made.tensors[t].kind == DataType::S16) { WIDE_FACTOR } else { FACTOR_LIMIT };
         let mut unit: Vec<f64> = scales(x).iter().zip(scales(y)).map(|(x, y)| x.max(*y) / f64::from(limit)).collect();
+        // What stands for zero must fit into the bias.
+        let shown = f64::from(self.made.tensors[output].zero.abs()) / layer::SHOWN_LIMIT;
+        unit.iter_mut().zip(scales(output)).for_each(|(u, s)| *u = u.max(shown * s));
         if let Some(q) = self.network.tensors[step.output].foreign {
             let same = |t: TensorId| scales(t).iter().all(|s| *s == scales(t)[0]);
             if same(x) && same(y) {

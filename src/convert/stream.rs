@@ -12,12 +12,13 @@ use std::vec::Vec;
 
 /// Units of the accumulator in one step of the stream, where its range allows.
 const FACTOR: f64 = 32.0;
+/// Fewer units, down to this, keep the stream so much finer than in bytes where a branch outweighs it; it is never coarser.
+const LEAST_FACTOR: f64 = 8.0;
+const FINER: f64 = 16.0;
 /// Factors of a tensor of 16 bits are at most this, so that an accumulator holds it and what its zero point adds.
 pub(super) const WIDE_FACTOR: i32 = 8191;
 /// The range of the stream in multiples of the largest value of the calibration pictures.
 const HEADROOM: f64 = 2.0;
-/// A step of the stream is at most this many units of its producer: its zero point must fit into the bias.
-pub(super) const STEPS: f64 = 4096.0;
 /// The value that stands for zero behind a ReLU: all 16 bits lie above it.
 const LEAST: i32 = -32768;
 
@@ -65,7 +66,8 @@ impl Walk<'_> {
             let Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) = &step.op else { continue };
             if *tensor == t {
                 let unit = self.planned_units(step, conv);
-                bounds.iter_mut().zip(&unit[*front as usize..]).for_each(|(b, u)| *b = b.max(FACTOR * u));
+                let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
+                bounds.iter_mut().zip(&unit[*front as usize..]).zip(coarse).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
             }
         }
         bounds

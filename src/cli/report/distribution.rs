@@ -40,10 +40,13 @@ pub(super) fn of(engine: &Engine, source: &Source) -> Vec<Distribution> {
         let record = engine.plan.tensor(step.output());
         let view = record.view();
         let range = match view.kind {
-            DataType::U8 | DataType::S8 => view.kind.range(),
-            DataType::S16 | DataType::I32 => return None,
+            DataType::U8 | DataType::S8 | DataType::S16 => view.kind.range(),
+            DataType::I32 => return None,
         };
-        let (range, scales) = ([f64::from(range.0), f64::from(range.1)], (0..view.c as usize).map(|c| f64::from(record.scale(c))).collect::<Vec<_>>());
+        let zero = record.zero();
+        // Counted from what stands for zero.
+        let (range, scales) =
+            ([f64::from(range.0 - zero), f64::from(range.1 - zero)], (0..view.c as usize).map(|c| f64::from(record.scale(c))).collect::<Vec<_>>());
         let known = || scales.iter().copied().filter(|s| *s > 0.0);
         let largest = [known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max)].map(|s| s * range[1]);
         let name = step.name().to_owned();
