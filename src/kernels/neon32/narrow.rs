@@ -231,7 +231,9 @@ unsafe extern "C" fn side(work: &mut Side<'_>) {
         "ldr r5, [r0, #60]",
         "cmp r12, #1",
         "bhi 14f",
-        "vldmia r5, {{d0-d7}}",
+        // The multipliers lie in the file, at any address.
+        "vld1.8 {{d0-d3}}, [r5]!",
+        "vld1.8 {{d4-d7}}, [r5]",
         "ldr r5, [r0, #76]",
         "vqrdmulh.s32 q0, q8, q0",
         "vqrdmulh.s32 q1, q9, q1",
