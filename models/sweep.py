@@ -43,7 +43,7 @@ FAMILIES = {
 TORCHVISION = ["resnet*", "resnext*", "wide_resnet*", "regnet*", "densenet*"]
 SUBSET = ["resnet18", "resnetv2_18", "seresnet18", "ecaresnet26t", "res2net50_14w_8s", "resnetrs50", "resnetaa34d", "wide_resnet50_2", "resnext50_32x4d", "regnetx_002", "regnety_002",
           "densenet121", "cspresnet50", "dla34", "ese_vovnet19b_slim", "repvgg_a0", "tv:resnet18", "tv:regnet_y_400mf"]
-UNCOUNTED = re.compile(r"(_bit$|_gn$|_evos$|_frn$|^skresne|_gn_|gn_)")
+UNCOUNTED = re.compile(r"(_bit$|_gn$|_sgn$|_evos$|_frn$|^skresne|_gn_|gn_)")
 
 
 def arguments():
