@@ -158,7 +158,7 @@ fn fused_or_split(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, k
         let name = derived(&step.name, "add");
         let sum = graph::Step { name, ..step.clone() };
         let (scales, zero) = if kind == DataType::S16 {
-            (walk.wide_bounds(step.output), walk.wide_zero(step.output))
+            (walk.wide_bounds(step.output).to_vec(), walk.wide_zero(step.output))
         } else {
             (walk.scales[step.output].clone(), walk.zero(step.output))
         };
@@ -231,7 +231,7 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType,
     // What stands for zero must fit into the bias.
     let (zero, shown) = match kind {
         DataType::S16 => (walk.wide_zero(step.output), walk.wide_bounds(step.output)),
-        _ => (walk.zero(step.output), walk.scales[step.output].clone()),
+        _ => (walk.zero(step.output), &walk.scales[step.output][..]),
     };
     let finest: Vec<f64> = shown.iter().map(|s| f64::from(zero.abs()) * s / SHOWN_LIMIT).collect();
     // No input may bring an accumulator to its limit: half of it is left for the rounding of the weights and for the bias that replaces this one.
@@ -377,13 +377,11 @@ fn fused(
         _ => walk.zero(step.output),
     };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
-    let planned: Vec<f64> = match kind {
-        DataType::S16 => walk.wide_scales(step.output, &grid.unit),
-        _ if foreign.is_none() && walk.options.scales == Scales::Channel && !walk.uniform[step.output] => {
-            walk.scales[step.output].iter().zip(&grid.unit).map(|(s, u)| s.max(u * ROOM)).collect()
-        }
-        _ => walk.scales[step.output].iter().map(|s| s.max(largest)).collect(),
-    };
+    let own_scales = foreign.is_none() && walk.options.scales == Scales::Channel && !walk.uniform[step.output];
+    let least = if kind == DataType::S16 { walk.wide_bounds(step.output) } else { &walk.scales[step.output] };
+    // M must fit: a scale is more than twice the unit.
+    let scale = |(s, u): (&f64, &f64)| s.max(if own_scales || kind == DataType::S16 { u * ROOM } else { largest });
+    let planned: Vec<f64> = least.iter().zip(&grid.unit).map(scale).collect();
     let shown: Vec<f64> = planned.iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s / u + 0.5).floor()).collect();
     let bias: Vec<i32> =
         (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();

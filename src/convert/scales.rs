@@ -284,26 +284,19 @@ impl Search<'_> {
     /// Raises the scales of skips whose factors would be small.
     fn raise_skips(&self, scales: &mut [Vec<f64>]) {
         for step in self.network.steps.iter().rev() {
-            let Op::Conv(Conv { groups, weights, second: Second::Skip { tensor, stride, front }, .. }) = &step.op else { continue };
-            let groups = *groups as usize;
-            let (own, outputs) = (self.network.tensors[step.input].shape[2] as usize / groups, self.network.tensors[step.output].shape[2] as usize);
-            let input = if step.input == 0 { self.network.input.scale.clone() } else { scales[step.input].clone() };
-            let row = weights.len() / outputs;
-            let unit = |o: usize| {
-                let input = &input[o * groups / outputs * own..][..own];
-                weights[o * row..][..row].iter().enumerate().fold(0.0f64, |m, (i, w)| m.max((w * input[i % own]).abs())) / LARGEST
-            };
+            let Op::Conv(conv @ Conv { second: Second::Skip { tensor, stride, front }, .. }) = &step.op else { continue };
+            let unit = units(conv, if step.input == 0 { &self.network.input.scale } else { &scales[step.input] });
             // Where nothing else can be done, the skip must have a factor; else it may be added apart.
             let forced = *stride != [1, 1] || *front != 0;
             let skip = &mut scales[*tensor];
             let front = *front as usize;
             if self.options.scales == Scales::Tensor {
-                let largest = if forced { (front..front + skip.len()).map(unit).fold(0.0, f64::max) * 2.0 } else { 0.0 };
+                let largest = if forced { unit[front..][..skip.len()].iter().copied().fold(0.0, f64::max) * 2.0 } else { 0.0 };
                 skip.iter_mut().for_each(|s| *s = s.max(largest));
                 continue;
             }
             for (c, s) in skip.iter_mut().enumerate() {
-                let wanted = FACTOR * unit(front + c);
+                let wanted = FACTOR * unit[front + c];
                 if forced || wanted < COARSER * *s {
                     *s = s.max(wanted);
                 }
@@ -396,6 +389,17 @@ const fn keeps_scales(op: &Op) -> bool {
         Op::Function(function) => function.keeps_factors(),
         _ => false,
     }
+}
+
+/// The units of a convolution's outputs where its input has these scales: the grids of its rows.
+pub(super) fn units(conv: &Conv, input: &[f64]) -> Vec<f64> {
+    let (groups, outputs) = (conv.groups as usize, conv.bias.len());
+    let (own, row) = (input.len() / groups, conv.weights.len() / outputs);
+    let unit = |(o, weights): (usize, &[f64])| {
+        let input = &input[o * groups / outputs * own..][..own];
+        weights.iter().enumerate().fold(0.0f64, |m, (i, w)| m.max((w * input[i % own]).abs())) / LARGEST
+    };
+    conv.weights.chunks_exact(row).enumerate().map(unit).collect()
 }
 
 /// True if an operation computes nothing.

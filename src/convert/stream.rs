@@ -4,9 +4,10 @@
 //! tens of them: next to nothing beside what the weights bring.
 
 use super::ConvertError;
+use super::calibrate::Statistics;
 use super::graph::{self, Conv, Network, Op, Second, TensorId};
-use super::quantize::{ROOM, Walk, derived, levels};
-use super::round::LARGEST;
+use super::quantize::{Walk, derived, levels};
+use super::scales::units;
 use crate::quant::DataType;
 use std::vec::Vec;
 
@@ -35,6 +36,25 @@ pub fn streams(network: &Network) -> Vec<bool> {
     streams
 }
 
+/// The finest scales of the stream that its range and its readers allow; nothing for other tensors. `scales` are those in bytes.
+pub(super) fn bounds(network: &Network, statistics: &Statistics, scales: &[Vec<f64>]) -> Vec<Option<Vec<f64>>> {
+    let mut found: Vec<Option<Vec<f64>>> = streams(network).into_iter().map(|stream| stream.then(Vec::new)).collect();
+    for (step, seen) in network.steps.iter().zip(&statistics.outputs) {
+        let Some(bounds) = &mut found[step.output] else { continue };
+        let (levels, span) = if network.tensors[step.output].nonnegative { (levels(DataType::U8), 65535.0) } else { (levels(DataType::S8), 32767.0) };
+        let least = |(c, s): (usize, &f64)| (s * levels / span).max(HEADROOM * seen.channels.largest(c) / span);
+        *bounds = scales[step.output].iter().enumerate().map(least).collect();
+    }
+    for step in &network.steps {
+        let Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) = &step.op else { continue };
+        let Some(bounds) = &mut found[*tensor] else { continue };
+        let unit = units(conv, if step.input == 0 { &network.input.scale } else { &scales[step.input] });
+        let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
+        bounds.iter_mut().zip(&unit[*front as usize..]).zip(&scales[*tensor]).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
+    }
+    found
+}
+
 impl Walk<'_> {
     /// The tensor of the integer network that is added where the network adds this one.
     pub fn added(&self, t: TensorId) -> TensorId {
@@ -46,44 +66,9 @@ impl Walk<'_> {
         if self.network.tensors[t].nonnegative { LEAST } else { 0 }
     }
 
-    /// Scales of the stream, none finer than twice the unit of what makes it: as fine as its range allows and its readers need.
-    pub fn wide_scales(&self, t: TensorId, units: &[f64]) -> Vec<f64> {
-        self.wide_bounds(t).iter().zip(units).map(|(s, u)| s.max(u * ROOM)).collect()
-    }
-
-    /// The finest scales of the stream that its range and its readers allow.
-    pub fn wide_bounds(&self, t: TensorId) -> Vec<f64> {
-        let steps = &self.network.steps;
-        let made = steps.iter().position(|s| s.output == t);
-        let span = if self.wide_zero(t) == 0 { 32767.0 } else { 65535.0 };
-        let coarse = &self.scales[t];
-        let mut bounds: Vec<f64> = coarse.iter().map(|s| s * levels(if span > 32767.0 { DataType::U8 } else { DataType::S8 }) / span).collect();
-        if let Some(i) = made {
-            let channels = &self.statistics.outputs[i].channels;
-            bounds.iter_mut().enumerate().for_each(|(c, b)| *b = b.max(HEADROOM * channels.largest(c) / span));
-        }
-        for step in steps {
-            let Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) = &step.op else { continue };
-            if *tensor == t {
-                let unit = self.planned_units(step, conv);
-                let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
-                bounds.iter_mut().zip(&unit[*front as usize..]).zip(coarse).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
-            }
-        }
-        bounds
-    }
-
-    /// The units of a convolution's outputs as the planned scales of its input make them.
-    fn planned_units(&self, step: &graph::Step, conv: &Conv) -> Vec<f64> {
-        let groups = conv.groups as usize;
-        let input = if step.input == 0 { &self.network.input.scale } else { &self.scales[step.input] };
-        let (own, outputs) = (input.len() / groups, conv.bias.len());
-        let row = conv.weights.len() / outputs;
-        let largest = |(o, weights): (usize, &[f64])| {
-            let input = &input[o * groups / outputs * own..][..own];
-            weights.iter().enumerate().fold(0.0f64, |m, (i, w)| m.max((w * input[i % own]).abs())) / LARGEST
-        };
-        conv.weights.chunks_exact(row).enumerate().map(largest).collect()
+    /// The finest scales of a tensor of the stream.
+    pub fn wide_bounds(&self, t: TensorId) -> &[f64] {
+        self.streams[t].as_deref().unwrap_or_default()
     }
 
     /// Sees to it that the stream is there in bytes, if a step reads it otherwise than by adding or scaling it.
