@@ -6,7 +6,8 @@ example: models/sweep.py --pictures photos/ -o target/sweep.json --subset
 
 Names are timm's, torchvision's with tv: before them; without any, all are taken. Weights are random, no branch is silent, the statistics of the normalizations come from 64 pictures of the
 folder (or CIFAR-10 .bin file); these calibrate as well, the next 36 measure. For each network and exporter: convert, verify on all kernel sets, eval against the float network. It
-passes with the same bits everywhere and an SQNR over 20 dB. Exporters: old13 and old17 (dynamo=False at that opset), new (dynamo=True).
+passes with the same bits everywhere and an SQNR over 20 dB. Exporters: old13 and old17 (dynamo=False at that opset), new (dynamo=True). An exporter whose file converts to the same bytes
+as another's (weights and the check of every step), calibrated with two pictures, is given the other's result.
 
 RESULT.json is written after every network and the sweep goes on where it ended; --again failed does again what has not passed. Beside it stands RESULT.md with what passed by family
 and each failure with its reason. Networks of more than 100 million parameters are left out; those of group or instance normalization or attention across branches may be refused and do
@@ -14,12 +15,13 @@ not count. What is made is removed unless --keep is given.
 
 The environment: pip install -r models/requirements.txt. The program: --skipstone, or target/release/skipstone.
 """
-import argparse, fnmatch, json, os, re, subprocess, sys
+import argparse, fnmatch, hashlib, json, os, re, subprocess, sys
 from common import Problem, export, normalized, pictures, randomize, replacing, say, script, settle
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LARGEST, CALIBRATION, MEASURED, FLOOR = 100e6, 64, 36, 20.0
+LARGEST, CALIBRATION, MEASURED, PROBE, FLOOR = 100e6, 64, 36, 2, 20.0
 NORM = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]
+QUICK = ["--rounding", "nearest"]
 EXPORTERS = {"old13": 13, "old17": 17, "new": None}
 # family: patterns of timm's names; the first that fits counts
 FAMILIES = {
@@ -58,7 +60,7 @@ def arguments():
     parser.add_argument("--again", choices=("failed", "all"), help="do again what has not passed, or all")
     parser.add_argument("--limit-s", type=int, default=1200, help="seconds for a command")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--convert", default="", metavar="OPTIONS", help="more options of skipstone convert, as '--rounding nearest'")
+    parser.add_argument("--quick", action="store_true", help="try first with --rounding nearest, and with the default methods only what does not pass so")
     parser.add_argument("--keep", action="store_true", help="keep the ONNX and .stone files")
     parser.add_argument("--work", default=os.path.join(os.path.dirname(HERE), "target", "sweep"))
     parser.add_argument("--skipstone", default=os.path.join(os.path.dirname(HERE), "target", "release", "skipstone"))
@@ -127,17 +129,23 @@ def called(command, limit):
     return json.loads(result.stdout.strip().splitlines()[-1]), None
 
 
-def tried(args, onnx, stone):
-    """what became of one ONNX file"""
-    data = lambda kind: os.path.join(args.work, f"{kind}-{args.size}.npy")
-    made, failed = called([args.skipstone, "convert", onnx, "-o", stone, "--calib", data("calibration"), *NORM, *args.convert.split(), "--threads", str(args.threads), "--json", "--quiet"], args.limit_s)
+def converted(args, onnx, stone, pictures, options):
+    """JSON of a conversion, or the reason why there is none"""
+    calibration = os.path.join(args.work, f"{pictures}-{args.size}.npy")
+    return called([args.skipstone, "convert", onnx, "-o", stone, "--calib", calibration, *NORM, *options, "--threads", str(args.threads), "--json", "--quiet"], args.limit_s)
+
+
+def tried(args, onnx, stone, options):
+    """what became of one ONNX file, converted with these options"""
+    made, failed = converted(args, onnx, stone, "calibration", options)
     if failed:
         return {"state": "convert", "reason": failed}
-    facts = {"convert_s": round(made["seconds"], 1), "notes": made["notes"]}
+    facts = {"options": " ".join(options), "convert_s": round(made["seconds"], 1), "notes": made["notes"]}
     verify, failed = called([args.skipstone, "verify", stone, "--isa", "all", "--json"], args.limit_s)
     if failed or not verify["ok"]:
         return {"state": "verify", "reason": failed or f"differs: {verify['first_difference'] or verify['broken_proofs']}", **facts}
-    measured, failed = called([args.skipstone, "eval", stone, "--data", data("measured"), "--against", onnx, "--json"], args.limit_s)
+    data = os.path.join(args.work, f"measured-{args.size}.npy")
+    measured, failed = called([args.skipstone, "eval", stone, "--data", data, "--against", onnx, "--json"], args.limit_s)
     if failed:
         return {"state": "eval", "reason": failed, **facts}
     facts |= {"sqnr_db": measured["sqnr_db"] and round(measured["sqnr_db"], 1), "agreement": measured["agreement"]}
@@ -146,14 +154,41 @@ def tried(args, onnx, stone):
     return {"state": "passed", **facts}
 
 
-def swept(args, name, wanted):
-    """the row of a network, of the exporters that are wanted"""
+def content(stone):
+    """SHA-256 of what a .stone file computes, its names and origin left out (docs/FORMAT.md)"""
+    with open(stone, "rb") as file:
+        bytes_ = file.read()
+    digest = hashlib.sha256()
+    for at in range(64, 64 + 32 * int.from_bytes(bytes_[16:20], "little"), 32):
+        offset, length = (int.from_bytes(bytes_[at + word : at + word + 4], "little") for word in (16, 20))
+        if bytes_[at : at + 8].rstrip(b"\0") in (b"weights", b"checks"):
+            digest.update(bytes_[offset : offset + length])
+    return digest.hexdigest()
+
+
+def result(args, onnx, stone, known):
+    """what became of one ONNX file; known: results of other exporters, one that converts to the same bytes will do"""
+    _, failed = converted(args, onnx, stone, "probe", QUICK)
+    if failed:
+        return {"state": "convert", "reason": failed}
+    bytes_ = content(stone)
+    same = next((exporter for exporter, other in known.items() if other.get("bytes") == bytes_), None)
+    if same:
+        return known[same] | {"same_as": same}
+    made = tried(args, onnx, stone, QUICK if args.quick else [])
+    if args.quick and made["state"] == "sqnr":
+        made = tried(args, onnx, stone, [])
+    return made | {"bytes": bytes_}
+
+
+def swept(args, name, wanted, known):
+    """the row of a network, of the exporters that are wanted; known: the results of the others"""
     base = os.path.join(args.work, name.replace(":", "-"))
     again = [sys.executable, os.path.abspath(__file__), "--export", name, base, "--exporters", ",".join(wanted), "--size", str(args.size), "--threads", str(args.threads), "--work", args.work]
     exported, failed = called(again, args.limit_s)
     if failed:
         return {exporter: {"state": "build", "reason": failed} for exporter in wanted}
-    row = {"parameters": exported["parameters"]}
+    row = {}
     for exporter in wanted:
         onnx, stone = (f"{base}-{exporter}.{e}" for e in ("onnx", "stone"))
         if exported["parameters"] > LARGEST:
@@ -161,13 +196,13 @@ def swept(args, name, wanted):
         elif exported[exporter]:
             row[exporter] = {"state": "export", "reason": exported[exporter]}
         else:
-            row[exporter] = tried(args, onnx, stone)
+            row[exporter] = result(args, onnx, stone, known | row)
             if row[exporter]["state"] == "convert" and UNCOUNTED.search(name):
                 row[exporter]["state"] = "refused"
         for made in (onnx, stone):
             if os.path.exists(made) and not args.keep:
                 os.remove(made)
-    return row
+    return row | {"parameters": exported["parameters"]}
 
 
 def table(rows):
@@ -205,7 +240,7 @@ def prepare(args):
     bytes_ = pictures(args.pictures, args.size, CALIBRATION + MEASURED).transpose(0, 2, 3, 1)
     if len(bytes_) < CALIBRATION + MEASURED:
         raise Problem(f"{args.pictures} has {len(bytes_)} pictures, {CALIBRATION + MEASURED} are needed")
-    for kind, part in (("calibration", bytes_[:CALIBRATION]), ("measured", bytes_[CALIBRATION:])):
+    for kind, part in (("calibration", bytes_[:CALIBRATION]), ("probe", bytes_[:PROBE]), ("measured", bytes_[CALIBRATION:])):
         np.save(os.path.join(args.work, f"{kind}-{args.size}.npy"), part)
 
 
@@ -233,7 +268,8 @@ def main():
         known = rows.get(name, {})
         wanted = [e for e in exporters if fresh(known.get(e, {}).get("state"))]
         if wanted:
-            rows[name] = known | swept(args, name, wanted)
+            others = {e: known[e] for e in EXPORTERS if e in known and e not in wanted}
+            rows[name] = known | swept(args, name, wanted, others)
             save(args, rows)
             results = ", ".join(f"{e} {rows[name][e].get('reason') or rows[name][e].get('sqnr_db') or rows[name][e]['state']}" for e in wanted)
             say(f"{number} of {len(names)} {name}: {results}")
