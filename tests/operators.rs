@@ -146,7 +146,7 @@ fn gates_scale_and_add() {
         let (x, skip) = (View::packed(3, 4, c, kind, 0), (round % 3 > 0).then_some(View::packed(3, 4, c, skip_kind, 0)));
         let (gate, output) = (View::packed(1, 1, c, DataType::U8, 0), View::packed(3, 4, c, DataType::U8, 0));
         let k2 = if skip.is_some() { 300 } else { 0 };
-        let rows: Vec<Vec<i32>> = [(-900, 900), (0, 0), (1 << 20, 1 << 22), (0, k2), (7, 7)]
+        let rows: Vec<Vec<i32>> = [(-900, 900), (0, 0), (1 << 20, 1 << 22), (0, k2), (-255, 7)]
             .into_iter()
             .map(|(low, high)| (0..channels).map(|_| integer(&mut random, low, high)).collect())
             .collect();
@@ -156,7 +156,8 @@ fn gates_scale_and_add() {
         let expected: Vec<u8> = (0..x.bytes())
             .map(|i| {
                 let c = i % channels;
-                let acc = rows[0][c] + value(a[i], kind) * i32::from(g[c]) + if skip.is_some() { rows[3][c] * value(b[i], skip_kind) } else { 0 };
+                let acc =
+                    rows[0][c] + (value(a[i], kind) + rows[4][c]) * i32::from(g[c]) + if skip.is_some() { rows[3][c] * value(b[i], skip_kind) } else { 0 };
                 rdm(acc << 2, rows[2][c]).clamp(0, 255).to_le_bytes()[0]
             })
             .collect();

@@ -76,8 +76,8 @@ impl Walk<'_> {
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: what.into() });
         }
         let units: Vec<f64> = tensor.scales.iter().zip(&gates.scales).map(|(s, g)| s * g).collect();
-        if self.made.tensors[x].zero != 0 || self.made.tensors[gate].zero != 0 {
-            let what = "it gates a tensor in which another byte than 0 stands for zero";
+        if self.made.tensors[gate].zero != 0 {
+            let what = "another byte than 0 stands for zero in its gate";
             return Err(ConvertError::Arithmetic { node: step.name.clone(), what: what.into() });
         }
         let nearest = |v: f64| (v + 0.5).floor();
@@ -95,8 +95,9 @@ impl Walk<'_> {
         let zeros = std::vec![0; units.len()];
         let (added, shown) = (skip.map_or(0.0, |t| f64::from(self.made.tensors[t].zero)), f64::from(self.zero(step.output)));
         let bias: Vec<i32> = (0..units.len()).map(|c| integer(nearest(shown * scales[c] / units[c] - added * factors[c]))).collect();
+        let k1 = std::vec![-self.made.tensors[x].zero; units.len()];
         let output = self.output(step, kind, scales);
-        let params = params(&[&bias, &zeros, &multipliers, &k2, &zeros], self.view(output).stored_channels());
+        let params = params(&[&bias, &zeros, &multipliers, &k2, &k1], self.view(output).stored_channels());
         self.finish(step, Op::Gate(Sum { params, p: 0 }), (x, Some(gate), skip), output)
     }
 

@@ -280,7 +280,7 @@ impl Walk<'_> {
                 let Tensor { kind, mut scales, zero, .. } = self.made.tensors[input].clone();
                 let ratio = self.scales[step.output][0] / self.scales[step.input][0];
                 scales.iter_mut().for_each(|s| *s *= ratio);
-                let output = self.output_around(step, kind, scales, zero);
+                let output = self.output_around(step, kind, scales, self.zeros[step.output].unwrap_or(zero));
                 let (multipliers, p) = averages(window, &self.view(input), &self.view(output), *include_pad, 1.0 / ratio);
                 self.finish(step, Op::AveragePool { window: *window, include_pad: *include_pad, multipliers, p }, (input, None, None), output)
             }

@@ -9,7 +9,7 @@ use super::choices::{Options, Scales};
 use super::graph::{Conv, Network, Op, Second, Step, TensorId};
 use super::parallel::in_order;
 use super::range;
-use super::round::LARGEST;
+use super::round::{LARGEST, integer};
 use super::sums::count;
 use super::zeros::{Around, around};
 use std::vec::Vec;
@@ -152,7 +152,7 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
     for (scales, q) in scales.iter_mut().zip(&network.tensors).filter_map(|(s, t)| Some((s, t.foreign?))) {
         scales.fill(f64::from(q.scale));
     }
-    let zeros = search.around.iter().zip(&scales).map(|(around, scales)| around.map(|a| a.zero(scales[0]))).collect();
+    let zeros = search.zeros(&scales);
     Found { scales, uniform, zeros }
 }
 
@@ -211,7 +211,22 @@ impl Search<'_> {
         let bounds = range::bounds(&self.statistics.outputs[i], levels, self.options.method, energy);
         let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
         let least = if largest > 0.0 { largest * LEAST_SHARE } else { 1.0 };
+        let step = &self.network.steps[i];
+        if let (Some(Around::Made(low)), Op::Gate { .. }) = (self.around[step.output], &step.op) {
+            return shared_zero(&bounds, -low, energy);
+        }
         bounds.iter().map(|b| b.max(least) / levels).collect()
+    }
+
+    /// The bytes that stand for 0.
+    fn zeros(&self, scales: &[Vec<f64>]) -> Vec<Option<i32>> {
+        let finest = |scales: &[f64]| scales.iter().fold(f64::INFINITY, |a, &b| a.min(b));
+        let mut zeros: Vec<_> = self.around.iter().zip(scales).map(|(around, scales)| around.map(|a| a.zero(finest(scales)))).collect();
+        for step in self.network.steps.iter().filter(|s| matches!(s.op, Op::AveragePool { .. })) {
+            let ratio = scales[step.output][0] / scales[step.input][0];
+            zeros[step.output] = zeros[step.input].map(|z| integer((f64::from(z) / ratio + 0.5).floor()));
+        }
+        zeros
     }
 
     /// Variance of each channel of a step's output.
@@ -346,7 +361,10 @@ impl Search<'_> {
                 Op::AveragePool { .. } => {
                     let maker = steps.iter().position(|s| s.output == step.input);
                     let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
-                    maker.and_then(|i| ratios[i]).unwrap_or_else(needed)
+                    let ratio = maker.and_then(|i| ratios[i]).unwrap_or_else(needed);
+                    // The byte for 0 is a whole one before and behind it.
+                    let zero = self.around[step.input].map(|a| f64::from(a.zero(scales[step.input][0])));
+                    zero.map_or(ratio, |zero| zero / (zero / ratio).floor().max(1.0))
                 }
                 _ => {
                     self.arranged(step, scales);
@@ -427,6 +445,14 @@ fn balance(bounds: &[f64], variance: &[f64], readers: &Readers, energy: &[f64], 
         }
     }
     best
+}
+
+/// The finest scales of channels that reach up to `tops` and down to `-low` around one byte for 0, the one that costs least noise.
+fn shared_zero(tops: &[f64], low: f64, energy: &[f64]) -> Vec<f64> {
+    let scales = |zero: u8| tops.iter().map(move |top| (top / f64::from(255 - zero)).max(low / f64::from(zero)));
+    let noise = |zero: u8| scales(zero).zip(energy).map(|(s, a)| s * s * a).sum::<f64>();
+    let best = (1..=127).map(|zero| (noise(zero), zero)).reduce(|best, next| if next.0 < best.0 { next } else { best });
+    scales(best.map_or(1, |(_, zero)| zero)).collect()
 }
 
 /// The largest product of two positive vectors' entries.

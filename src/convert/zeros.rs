@@ -58,13 +58,14 @@ impl Around {
     }
 }
 
-/// The least value of a function, and below which value of what it reads nothing matters.
-const fn least(function: Function) -> Option<(f64, f64)> {
-    match function {
-        Function::Silu => Some((-0.2785, SILU_END)),
-        Function::HardSwish => Some((-0.375, SWISH_END)),
-        _ => None,
-    }
+/// The least value of a function of values down to `-reach`, and below which value of what it reads nothing matters.
+fn least(function: Function, reach: f64) -> Option<(f64, f64)> {
+    let (lowest, end) = match function {
+        Function::Silu => (-1.2785, SILU_END),
+        Function::HardSwish => (-1.5, SWISH_END),
+        _ => return None,
+    };
+    (reach > 0.0).then(|| (function.at(f64::max(lowest, -reach)), end.max(-reach)))
 }
 
 /// Sums of what magnitudes, given by middle and count from small to large, exceed `end` by, and of its squares.
@@ -101,6 +102,11 @@ fn leaky(network: &Network, statistics: &Statistics, slope: f64) -> Option<[i32;
     (slope > 0.0 && slope < 1.0 && cost < signed).then(|| [zero, (slope * zero).ceil()].map(integer))
 }
 
+/// What a step makes whose results are no less than those of the function behind which it stands.
+fn made(around: Option<Around>) -> Option<Around> {
+    around.filter(|a| matches!(a, Around::Made(_)))
+}
+
 /// True if a step that may put 0 anywhere makes a tensor, and one step alone reads it.
 fn alone(network: &Network, t: TensorId) -> bool {
     let able = |op: &Op| matches!(op, Op::Conv(_) | Op::Add(_) | Op::Affine { .. } | Op::Gate { .. });
@@ -124,13 +130,17 @@ pub(super) fn around(network: &Network, statistics: &Statistics) -> Vec<Option<A
                 [around[step.input], around[step.output]] = zero.map_or([None; 2], byte);
             }
             Op::Function(function) => {
-                if let Some((least, end)) = least(function) {
+                let reach = network.steps.iter().position(|s| s.output == step.input).map_or(0.0, |maker| f64::from(statistics.outputs[maker].max));
+                if let Some((least, end)) = least(function, reach) {
                     around[step.output] = Some(Around::Made(least));
                     around[step.input] = alone.then_some(Around::Read { step: i, end, least });
                 }
             }
             Op::MaxPool(_) | Op::Slice(_) if !step.relu => around[step.output] = around[step.input],
             Op::Concat(_) => around[step.output] = around[step.input].filter(|a| matches!(a, Around::Byte { .. })),
+            // A gate only takes from what it gates.
+            Op::Gate { gate, skip: None } if network.tensors[gate].limit <= 1.0 => around[step.output] = made(around[step.input]),
+            Op::AveragePool { include_pad, .. } if !include_pad => around[step.output] = made(around[step.input]),
             _ => {}
         }
     }
@@ -149,8 +159,8 @@ fn holds(network: &Network, around: &[Option<Around>], t: TensorId) -> bool {
         Op::Function(_) => step.output == t || matches!(this, Some(Around::Read { .. })),
         Op::MaxPool(_) | Op::Slice(_) => around[step.input] == around[step.output],
         Op::Concat(_) => step.reads().chain([step.output]).all(|other| around[other] == this),
-        Op::Gate { gate, .. } => step.output == t || step.input != t && *gate != t,
-        Op::AveragePool { .. } => false,
+        Op::Gate { gate, .. } => *gate != t,
+        Op::AveragePool { .. } => around[step.input].is_some() && around[step.output].is_some(),
         Op::Conv(_) | Op::Add(_) | Op::Affine { .. } => true,
     })
 }

@@ -187,7 +187,7 @@ fn prove_add(add: &Add<'_>) -> Proof {
 }
 
 fn prove_gate(gate: &Gate<'_>) -> Proof {
-    prove_sum(gate.params, gate.p, gate.skip.unwrap_or(gate.x).kind, |_| largest(gate.gate.kind) * largest(gate.x.kind))
+    prove_sum(gate.params, gate.p, gate.skip.unwrap_or(gate.x).kind, |k1| largest(gate.gate.kind) * (i64::from(k1).abs() + largest(gate.x.kind)))
 }
 
 /// An addition whose first term is at most `term` of its factor.

@@ -7,7 +7,7 @@ use crate::pack::{LANES, panels, params};
 use crate::shape::View;
 use core::ops::Range;
 
-/// `rdm((bias + gate[c]·x + K2·skip) << p, M)`, channel by channel: an addition whose first factor is computed by the network.
+/// `rdm((bias + gate[c]·(x + K1) + K2·skip) << p, M)`, channel by channel: an addition whose first factor is computed by the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
     /// What is gated, U8 or S8.
@@ -18,7 +18,7 @@ pub struct Gate<'a> {
     pub skip: Option<View>,
     /// What it makes.
     pub output: View,
-    /// Rows of 16 words, [`params::ADD_ROWS`] a panel; K1 is not read.
+    /// Rows of 16 words, [`params::ADD_ROWS`] a panel.
     pub params: &'a [u8],
     /// Binary places by which the sum is shifted left before it is rounded, at most 15.
     pub p: u32,
@@ -45,8 +45,12 @@ impl Gate<'_> {
         let filled = &mut scratch[..self.scratch()];
         filled.copy_from_slice(self.params);
         for (panel, gates) in filled.as_chunks_mut::<{ params::ADD_ROWS * 64 }>().0.iter_mut().zip(gate[..self.gate.stored_channels()].chunks(LANES)) {
-            for (word, g) in panel[params::K1 * 64..].as_chunks_mut::<4>().0.iter_mut().zip(gates) {
-                *word = u32::from(g ^ kernels.flip()).to_le_bytes();
+            let words = panel.as_chunks_mut().0;
+            for (lane, g) in gates.iter().enumerate() {
+                let g = i32::from(g ^ kernels.flip());
+                let [bias, k1] = [params::BIAS, params::K1].map(|row| row * LANES + lane);
+                words[bias] = i32::from_le_bytes(words[k1]).wrapping_mul(g).wrapping_add(i32::from_le_bytes(words[bias])).to_le_bytes();
+                words[k1] = g.to_le_bytes();
             }
         }
         Add { x: self.x, y: self.skip, output: self.output, params: filled, p: self.p }.run(kernels, x, skip, out, units);
