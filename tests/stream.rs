@@ -14,8 +14,9 @@ use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Network, Op, Second};
 use skipstone::convert::plan;
 use skipstone::convert::quantize::{quantize, walked};
-use skipstone::format::proof;
-use skipstone::format::view::{Preprocess, Resize};
+use skipstone::crc::crc32;
+use skipstone::format::view::{Fault, Preprocess, Resize};
+use skipstone::format::{HEADER, SECTION, op, proof, section, step};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
 
@@ -155,6 +156,37 @@ fn biases_of_the_float_network_and_one_scale_a_tensor_work_too() {
     // Without pictures there is nothing to measure with.
     let blind = quantize(&network, &statistics, Vec::new(), Options { stream: Stream::Wide, ..Options::default() }, &|_| {}).unwrap();
     assert!(blind.tensors.iter().all(|t| t.kind != DataType::S16) && blind.sqnr_db.is_none());
+}
+
+/// Steps that are made to read a tensor of 16 bits: only additions, affines and skips may.
+#[test]
+fn sixteen_bits_are_read_only_where_they_are_added() {
+    for network in [rectified(1), signed(1)] {
+        let (file, _) = made(&network, Stream::Wide);
+        let model = Model::parse(&file).unwrap();
+        let plan = model.plan(PlanKind::Fast).unwrap();
+        let wide: Vec<usize> = (0..plan.tensor_count()).filter(|&t| plan.tensor(t).view().kind == DataType::S16).collect();
+        let entry = file[HEADER..].chunks(SECTION).find(|e| e[..8] == section::STEPS).unwrap();
+        let first = u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize;
+        let (mut refused, mut others) = (0, 0);
+        for record in (0..plan.len()).map(|i| first + i * step::BYTES) {
+            let word = |at: usize| u32::from_le_bytes(file[record + at * 4..][..4].try_into().unwrap());
+            for (operand, &tensor) in [step::INPUT, step::SECOND].into_iter().flat_map(|operand| wide.iter().map(move |tensor| (operand, tensor))) {
+                let mut file = file.clone();
+                file[record + operand * 4..][..4].copy_from_slice(&u32::try_from(tensor).unwrap().to_le_bytes());
+                let end = file.len() - 4;
+                let sum = crc32(&file[..end]);
+                file[end..].copy_from_slice(&sum.to_le_bytes());
+                let of_type = matches!(Model::parse(&file), Err(e) if matches!(e.fault, Fault::Part("step", what) if what.contains("of this type")));
+                let added = word(step::OP) == op::ADD || word(step::OP) == op::CONV && word(step::SECOND_KIND) == 1 && operand == step::SECOND;
+                assert!(!(added && of_type), "tensor {tensor} as operand {operand} of an addition");
+                assert!(added || Model::parse(&file).is_err(), "tensor {tensor} as operand {operand} of operation {}", word(step::OP));
+                refused += usize::from(of_type);
+                others += usize::from(added);
+            }
+        }
+        assert!(refused > 30 && others > 30, "{refused} refused for their type, {others} that may read it");
+    }
 }
 
 #[test]
