@@ -9,16 +9,18 @@ mod program;
 use float::{Builder, Noise, evaluate, point, run, three};
 use program::Folder;
 use skipstone::convert::calibrate::calibrate;
-use skipstone::convert::choices::{Bias, Options, Stream};
+use skipstone::convert::choices::{Bias, Options, Rounding, Stream};
 use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Network, Op, Second};
+use skipstone::convert::pipeline::Calibrated;
 use skipstone::convert::plan;
-use skipstone::convert::quantize::{quantize, walked};
+use skipstone::convert::quantize::{Spent, quantize, walked};
 use skipstone::crc::crc32;
 use skipstone::format::view::{Fault, Preprocess, Resize};
 use skipstone::format::{HEADER, SECTION, op, proof, section, step};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
+use std::path::Path;
 
 /// The file of a network, and its quantizer's own opinion of the scores.
 fn made(network: &Network, stream: Stream) -> (Vec<u8>, f64) {
@@ -156,6 +158,54 @@ fn biases_of_the_float_network_and_one_scale_a_tensor_work_too() {
     // Without pictures there is nothing to measure with.
     let blind = quantize(&network, &statistics, Vec::new(), Options { stream: Stream::Wide, ..Options::default() }, &|_| {}).unwrap();
     assert!(blind.tensors.iter().all(|t| t.kind != DataType::S16) && blind.sqnr_db.is_none());
+}
+
+/// So many blocks, each adding as much as passes it by.
+fn deep(blocks: usize) -> Network {
+    let mut b = Builder::new(3, 6, 6);
+    let mut x = b.conv(0, three(1), 8, true, Second::None);
+    for _ in 0..blocks {
+        let y = b.conv(x, three(1), 8, true, Second::None);
+        x = b.conv(y, three(1), 8, true, Builder::skip(x));
+    }
+    b.finish(x, 9)
+}
+
+/// The network with the mean over the pictures taken away from each score.
+fn centred(mut network: Network, pictures: &Noise) -> Network {
+    let scores: Vec<Vec<f64>> = pictures.0.iter().map(|p| evaluate(&network, p).pop().unwrap()).collect();
+    if let Op::Conv(conv) = &mut network.steps.last_mut().unwrap().op {
+        let mean = |c: usize| scores.iter().map(|s| s[c]).sum::<f64>() / f64::from(u32::try_from(scores.len()).unwrap());
+        conv.bias.iter_mut().enumerate().for_each(|(c, b)| *b -= mean(c));
+    }
+    network
+}
+
+/// The choice between 8 and 16 bits where it is left to the converter.
+#[test]
+fn a_finer_stream_is_chosen_where_it_is_needed_and_helps() {
+    let models = Path::new("models");
+    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
+    for (network, method, chosen) in [(deep(100), "cv", true), (deep(40), "cv", false), (amplifying(1000.0), "percentile:97", false)] {
+        let mut pictures = Noise::new(&network, 32, 5);
+        pictures.0.iter_mut().flatten().for_each(|byte| *byte = 96 + *byte / 4);
+        let network = centred(network, &pictures);
+        let mut calibrated = Calibrated::new(&models.join("resnet8.onnx"), &preprocess, 1, &Noise(vec![vec![9; 3072]; 2]), &|_, _, _| {}).unwrap();
+        calibrated.walked = walked(&network, 32);
+        calibrated.statistics = calibrate(&network, &run(&network), &pictures, &calibrated.walked, 1, &|_| {}).unwrap();
+        calibrated.source.network = network;
+        let made = [Stream::Narrow, Stream::Wide, Stream::Auto].map(|stream| {
+            let options = Options { stream, method: method.parse().unwrap(), rounding: Rounding::Nearest, ..Options::default() };
+            calibrated.quantize(options, &pictures, &Spent::default(), &|_, _, _| {}).unwrap()
+        });
+        let db = made.each_ref().map(|m| m.sqnr_db.unwrap());
+        let notes: Vec<&String> = made[2].notes.iter().filter(|n| n.contains("16 bits")).collect();
+        assert_eq!((made[2].tensors.iter().any(|t| t.kind == DataType::S16), notes.len()), (chosen, usize::from(chosen)), "{db:?}, {notes:?}");
+        assert_eq!(db[2], db[usize::from(chosen)]);
+        // 20 dB are enough, and a decibel is the least that it must bring.
+        assert!(if chosen { db[0] < 20.0 && db[1] > db[0] + 1.0 } else { db[0] > 20.0 || db[1] < db[0] + 1.0 }, "{db:?}");
+        assert!(notes.iter().all(|n| n.contains(&format!("{:.1} dB, with 16 at {:.1} dB", db[0], db[1]))), "{notes:?}");
+    }
 }
 
 /// Steps that are made to read a tensor of 16 bits: only additions, affines and skips may.
