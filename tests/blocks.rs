@@ -1,21 +1,23 @@
 //! Residual blocks: how steps are numbered, what `inspect --blocks` says of them, and networks without some.
 #![cfg(all(feature = "cli", feature = "convert"))]
 
+#[path = "support/emitted.rs"]
+mod emitted;
 #[path = "support/float.rs"]
 mod float;
 #[path = "support/program.rs"]
 mod program;
 
+use emitted::emitted;
 use program::Folder;
 use serde_json::Value;
+use skipstone::convert::Source;
 use skipstone::convert::bypass::{Bypass, instead};
-use skipstone::convert::emit::{About, emit};
 use skipstone::convert::fold::fold;
 use skipstone::convert::graph::{Network, Op};
 use skipstone::convert::import::import;
 use skipstone::convert::onnx::Onnx;
 use skipstone::convert::quantized::{self, Conv, Quantized, Second, Step, Tensor};
-use skipstone::convert::{Source, plan};
 use skipstone::format::view::{Preprocess, Resize};
 use skipstone::pack::{Depth, LANES, panels, params};
 use skipstone::quant::DataType;
@@ -115,19 +117,7 @@ impl Zeros {
 }
 
 fn file(network: &Quantized) -> Vec<u8> {
-    let about = About {
-        name: "zeros".into(),
-        parameters: 1,
-        preprocess: PREPROCESS,
-        tensor: None,
-        labels: Vec::new(),
-        sha256: [7; 32],
-        check_picture: Vec::new(),
-        pictures: 1,
-        method: "none".into(),
-        skipped: Vec::new(),
-    };
-    emit(network, &[plan::fast(network)], &about).unwrap()
+    emitted(network, None).unwrap()
 }
 
 fn number(value: &Value, field: &str) -> u64 {

@@ -1,34 +1,24 @@
 //! Float networks made of random numbers, quantized: close to their float values, proven, and the same at any number of threads.
 #![cfg(feature = "convert")]
 
+#[path = "support/emitted.rs"]
+mod emitted;
 #[path = "support/float.rs"]
 mod float;
 
+use emitted::emitted;
 use float::{Builder, Noise, evaluate, point, run, three};
+use skipstone::convert::ConvertError;
 use skipstone::convert::calibrate::{Statistics, calibrate};
-use skipstone::convert::choices::{Bias, Rounding, Scales, Stream};
-use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::quantize::{self, quantize, walked};
 use skipstone::convert::quantized::{self, Quantized};
 use skipstone::convert::range::Method;
-use skipstone::convert::{ConvertError, plan};
-use skipstone::format::view::{Preprocess, Resize};
 use skipstone::format::{Operation, proof};
 use skipstone::pack::params;
 use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use skipstone::{Kernels, Model, PlanKind, Session};
-
-const OPTIONS: quantize::Options = quantize::Options {
-    method: Method::CrossValidated,
-    scales: Scales::Channel,
-    rounding: Rounding::Hessian,
-    bias: Bias::Means,
-    stream: Stream::Narrow,
-    pair_safe: true,
-    threads: 1,
-};
 
 struct Made {
     quantized: Quantized,
@@ -40,20 +30,7 @@ fn make(network: &Network, pictures: &Noise, options: quantize::Options) -> Resu
     let walked = walked(network, pictures.0.len());
     let statistics = calibrate(network, &run(network), pictures, &walked, options.threads, &|_| {})?;
     let quantized = quantize(network, &statistics, pictures.0.clone(), options, &|_| {})?;
-    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
-    let about = About {
-        name: network.name.clone(),
-        parameters: 1,
-        preprocess,
-        tensor: network.input.tensor,
-        labels: Vec::new(),
-        sha256: [7; 32],
-        check_picture: Vec::new(),
-        pictures: pictures.0.len(),
-        method: "mse".into(),
-        skipped: Vec::new(),
-    };
-    let file = emit(&quantized, &[plan::fast(&quantized)], &about)?;
+    let file = emitted(&quantized, network.input.tensor)?;
     Ok(Made { quantized, statistics, file })
 }
 
@@ -102,7 +79,7 @@ fn sqnr(network: &Network, file: &[u8], pictures: &Noise) -> (String, f64) {
 
 /// Quantizes with one set of pictures and measures with another.
 fn measured(network: &Network, at_least: f64) -> Made {
-    let made = make(network, &Noise::new(network, 64, 5), OPTIONS).unwrap_or_else(|e| panic!("{e}"));
+    let made = make(network, &Noise::new(network, 64, 5), quantize::Options::default()).unwrap_or_else(|e| panic!("{e}"));
     let (step, found) = sqnr(network, &made.file, &Noise::new(network, 24, 77));
     assert!(found > at_least, "{step}: {found:.1} dB, expected {at_least}");
     made
@@ -241,7 +218,7 @@ fn pools_with_borders() {
 fn the_bias_takes_the_mean_error() {
     let network = plain(13);
     let pictures = Noise::new(&network, 16, 5);
-    let made = make(&network, &pictures, OPTIONS).unwrap();
+    let made = make(&network, &pictures, quantize::Options::default()).unwrap();
     let scale = made.quantized.tensors.last().unwrap().scales[0];
     let all: Vec<Vec<f64>> = pictures.0.iter().map(|p| scores(&made.file, p)).collect();
     for (class, expected) in made.statistics.means.last().unwrap().iter().enumerate() {
@@ -253,11 +230,11 @@ fn the_bias_takes_the_mean_error() {
 #[test]
 fn the_border_of_the_picture_is_the_byte_of_zero() {
     let mut network = plain(14);
-    let made = make(&network, &Noise::new(&network, 8, 5), OPTIONS).unwrap();
+    let made = make(&network, &Noise::new(&network, 8, 5), quantize::Options::default()).unwrap();
     let quantized::Op::Conv(conv) = &made.quantized.steps[0].op else { panic!("no convolution") };
     assert_eq!((&conv.padding[..], made.quantized.notes.len()), (&[124, 116, 104][..], 0));
     network.input.shift[1] = 0.3;
-    let made = make(&network, &Noise::new(&network, 8, 5), OPTIONS).unwrap();
+    let made = make(&network, &Noise::new(&network, 8, 5), quantize::Options::default()).unwrap();
     let quantized::Op::Conv(conv) = &made.quantized.steps[0].op else { panic!("no convolution") };
     assert_eq!((&conv.padding[..], made.quantized.notes.len()), (&[124, 0, 104][..], 1));
 }
@@ -289,7 +266,7 @@ fn accumulators_stay_in_range_by_construction() {
         }
     }
     let network = b.finish(z, 5);
-    let made = make(&network, &Noise::new(&network, 3, 5), OPTIONS).unwrap();
+    let made = make(&network, &Noise::new(&network, 3, 5), quantize::Options::default()).unwrap();
     assert!(proven(&made.file).iter().all(|p| p.accumulator < 1 << 31));
 }
 
@@ -302,9 +279,9 @@ fn threads_change_no_byte() {
     let z = b.conv(y, three(1), 20, true, second);
     let network = b.finish(z, 7);
     let pictures = Noise::new(&network, 11, 5);
-    let one = make(&network, &pictures, OPTIONS).unwrap().file;
+    let one = make(&network, &pictures, quantize::Options::default()).unwrap().file;
     for threads in 2..5 {
-        assert!(make(&network, &pictures, quantize::Options { threads, ..OPTIONS }).unwrap().file == one, "{threads} threads");
+        assert!(make(&network, &pictures, quantize::Options { threads, ..quantize::Options::default() }).unwrap().file == one, "{threads} threads");
     }
 }
 
@@ -315,7 +292,7 @@ fn pairs_are_safe_only_where_asked_for() {
     conv.weights[..2].fill(1.0);
     let pictures = Noise::new(&network, 8, 5);
     let safe = |pair_safe| {
-        let made = make(&network, &pictures, quantize::Options { pair_safe, ..OPTIONS }).unwrap();
+        let made = make(&network, &pictures, quantize::Options { pair_safe, ..quantize::Options::default() }).unwrap();
         let model = Model::parse(&made.file).unwrap();
         let steps = model.plan(PlanKind::Fast).unwrap().steps();
         let flags: Vec<bool> = steps.filter_map(|s| if let Operation::Conv(c) = s.operation() { Some(c.pair_safe) } else { None }).collect();
@@ -330,7 +307,7 @@ fn methods() {
     let network = plain(19);
     let pictures = Noise::new(&network, 12, 5);
     for (method, at_least) in [("cv", 30.0), ("minmax", 25.0), ("percentile:99.9", 25.0), ("mse", 25.0), ("entropy", 10.0)] {
-        let made = make(&network, &pictures, quantize::Options { method: method.parse().unwrap(), ..OPTIONS }).unwrap();
+        let made = make(&network, &pictures, quantize::Options { method: method.parse().unwrap(), ..quantize::Options::default() }).unwrap();
         let (step, found) = sqnr(&network, &made.file, &pictures);
         assert!(found > at_least, "{method}: {step} {found:.1} dB");
         assert_eq!(method.parse::<Method>().unwrap().to_string(), method);
@@ -343,7 +320,7 @@ fn methods() {
 #[test]
 fn what_the_device_cannot_do_is_refused() {
     let refused = |network: &Network, what: &str| {
-        let error = make(network, &Noise::new(network, 2, 5), OPTIONS).err().expect("it must be refused");
+        let error = make(network, &Noise::new(network, 2, 5), quantize::Options::default()).err().expect("it must be refused");
         assert!(error.to_string().contains(what), "{error}");
     };
     let mut network = plain(20);
@@ -484,6 +461,6 @@ fn bounds_of_values_with_a_sign() {
 fn limits_are_kept() {
     let mut network = behind_a_stem(15, 16, |b, x| b.conv(x, three(1), 16, true, Second::None));
     network.tensors[2].limit = 0.4;
-    let made = make(&network, &Noise::new(&network, 8, 5), OPTIONS).unwrap();
+    let made = make(&network, &Noise::new(&network, 8, 5), quantize::Options::default()).unwrap();
     assert!(made.quantized.tensors[2].scales.iter().all(|s| s * 255.0 <= 0.4 * (1.0 + 1e-9)));
 }

@@ -1,22 +1,21 @@
 //! Statistics of pictures in shards: they add up to the bytes of the whole set, in any order and number, and quantize without a picture.
 #![cfg(feature = "convert")]
 
+#[path = "support/emitted.rs"]
+mod emitted;
 #[path = "support/float.rs"]
 mod float;
 
+use emitted::{PREPROCESS, emitted};
 use float::{Builder, Noise, Random, evaluate, point, run, three};
 use skipstone::convert::calib::{Calib, CalibError};
 use skipstone::convert::calibrate::count;
 use skipstone::convert::choices::{Bias, Options, Rounding};
-use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Input, Network, Second};
 use skipstone::convert::quantize::quantize;
-use skipstone::convert::{ConvertError, Pictures, plan};
+use skipstone::convert::{ConvertError, Pictures};
 use skipstone::crc::crc32;
-use skipstone::format::view::{Preprocess, Resize};
 use skipstone::{Kernels, Model, PlanKind, Session};
-
-const PREPROCESS: Preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
 
 /// Some pictures of a set, by their numbers there.
 struct Part<'a> {
@@ -160,19 +159,7 @@ fn sqnr(network: &Network, file: &[u8], pictures: &Noise) -> f64 {
 /// The file that statistics alone give.
 fn blind(network: &Network, calib: &Calib, options: Options) -> (Vec<u8>, Vec<String>) {
     let made = quantize(network, &calib.counts.clone().statistics(network), Vec::new(), options, &|_| {}).unwrap();
-    let about = About {
-        name: network.name.clone(),
-        parameters: 1,
-        preprocess: PREPROCESS,
-        tensor: None,
-        labels: Vec::new(),
-        sha256: [7; 32],
-        check_picture: Vec::new(),
-        pictures: 1,
-        method: options.to_string(),
-        skipped: Vec::new(),
-    };
-    (emit(&made, &[plan::fast(&made)], &about).unwrap(), made.notes)
+    (emitted(&made, None).unwrap(), made.notes)
 }
 
 /// A convolution whose sum with a skip must be split, and a shortcut from values with a sign.

@@ -1,22 +1,23 @@
 //! The residual stream in 16 bits: what is made of it, what it brings, and that every kernel set makes the same of it.
 #![cfg(all(feature = "cli", feature = "convert"))]
 
+#[path = "support/emitted.rs"]
+mod emitted;
 #[path = "support/float.rs"]
 mod float;
 #[path = "support/program.rs"]
 mod program;
 
+use emitted::{PREPROCESS, emitted};
 use float::{Builder, Noise, evaluate, point, run, three};
 use program::Folder;
 use skipstone::convert::calibrate::calibrate;
 use skipstone::convert::choices::{Bias, Options, Rounding, Stream};
-use skipstone::convert::emit::{About, emit};
 use skipstone::convert::graph::{Network, Op, Second};
 use skipstone::convert::pipeline::Calibrated;
-use skipstone::convert::plan;
 use skipstone::convert::quantize::{Spent, quantize, walked};
 use skipstone::crc::crc32;
-use skipstone::format::view::{Fault, Preprocess, Resize};
+use skipstone::format::view::Fault;
 use skipstone::format::{HEADER, SECTION, op, proof, section, step};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
@@ -28,19 +29,7 @@ fn made(network: &Network, stream: Stream) -> (Vec<u8>, f64) {
     let (walked, options) = (walked(network, 48), Options { stream, ..Options::default() });
     let statistics = calibrate(network, &run(network), &pictures, &walked, 1, &|_| {}).unwrap();
     let quantized = quantize(network, &statistics, pictures.0.clone(), options, &|_| {}).unwrap();
-    let about = About {
-        name: network.name.clone(),
-        parameters: 1,
-        preprocess: Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None },
-        tensor: None,
-        labels: Vec::new(),
-        sha256: [7; 32],
-        check_picture: Vec::new(),
-        pictures: 48,
-        method: options.to_string(),
-        skipped: Vec::new(),
-    };
-    (emit(&quantized, &[plan::fast(&quantized)], &about).unwrap(), quantized.sqnr_db.unwrap())
+    (emitted(&quantized, None).unwrap(), quantized.sqnr_db.unwrap())
 }
 
 /// Signal over error of the scores in decibels, on other pictures, the same on every kernel set.
@@ -185,12 +174,11 @@ fn centred(mut network: Network, pictures: &Noise) -> Network {
 #[test]
 fn a_finer_stream_is_chosen_where_it_is_needed_and_helps() {
     let models = Path::new("models");
-    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
     for (network, method, chosen) in [(deep(100), "cv", true), (deep(40), "cv", false), (amplifying(1000.0), "percentile:97", false)] {
         let mut pictures = Noise::new(&network, 32, 5);
         pictures.0.iter_mut().flatten().for_each(|byte| *byte = 96 + *byte / 4);
         let network = centred(network, &pictures);
-        let mut calibrated = Calibrated::new(&models.join("resnet8.onnx"), &preprocess, 1, &Noise(vec![vec![9; 3072]; 2]), &|_, _, _| {}).unwrap();
+        let mut calibrated = Calibrated::new(&models.join("resnet8.onnx"), &PREPROCESS, 1, &Noise(vec![vec![9; 3072]; 2]), &|_, _, _| {}).unwrap();
         calibrated.walked = walked(&network, 32);
         calibrated.statistics = calibrate(&network, &run(&network), &pictures, &calibrated.walked, 1, &|_| {}).unwrap();
         calibrated.source.network = network;

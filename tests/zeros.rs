@@ -1,35 +1,24 @@
 //! Functions with a small negative part: bytes around a zero point serve them better than bytes with a sign, wherever their readers allow.
 #![cfg(feature = "convert")]
 
+#[path = "support/emitted.rs"]
+mod emitted;
 #[path = "support/float.rs"]
 mod float;
 
+use emitted::emitted;
 use float::{Builder, Noise, evaluate, point, run, three};
 use skipstone::convert::calibrate::{Statistics, calibrate};
-use skipstone::convert::choices::{Bias, Rounding, Scales, Stream};
-use skipstone::convert::emit::{About, emit};
+use skipstone::convert::choices::{Bias, Rounding, Scales};
 use skipstone::convert::graph::{Function, Network, Op, Second};
-use skipstone::convert::plan;
 use skipstone::convert::quantize::{Options, quantize, walked};
 use skipstone::convert::quantized::Quantized;
-use skipstone::convert::range::Method;
 use skipstone::format::proof;
-use skipstone::format::view::{Preprocess, Resize};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
 
 const LEAKY: Function = Function::LeakyRelu { slope: 0.01 };
 const STEEP: Function = Function::LeakyRelu { slope: 0.2 };
-
-const OPTIONS: Options = Options {
-    method: Method::CrossValidated,
-    scales: Scales::Channel,
-    rounding: Rounding::Hessian,
-    bias: Bias::Means,
-    stream: Stream::Narrow,
-    pair_safe: true,
-    threads: 1,
-};
 
 fn statistics(network: &Network, pictures: &Noise) -> Statistics {
     calibrate(network, &run(network), pictures, &walked(network, pictures.0.len()), 1, &|_| {}).unwrap()
@@ -37,20 +26,7 @@ fn statistics(network: &Network, pictures: &Noise) -> Statistics {
 
 fn made(network: &Network, statistics: &Statistics, pictures: &[Vec<u8>], options: Options) -> (Quantized, Vec<u8>) {
     let quantized = quantize(network, statistics, pictures.to_vec(), options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let preprocess = Preprocess { resize: Resize::ToInput, crop: None, bgr: false, scale: 255.0, mean: [0.5; 4], deviation: [0.25; 4], tensor: None };
-    let about = About {
-        name: network.name.clone(),
-        parameters: 1,
-        preprocess,
-        tensor: network.input.tensor,
-        labels: Vec::new(),
-        sha256: [7; 32],
-        check_picture: Vec::new(),
-        pictures: pictures.len(),
-        method: "cv".into(),
-        skipped: Vec::new(),
-    };
-    let file = emit(&quantized, &[plan::fast(&quantized)], &about).unwrap();
+    let file = emitted(&quantized, network.input.tensor).unwrap();
     (quantized, file)
 }
 
@@ -140,7 +116,7 @@ fn around(quantized: &Quantized) -> usize {
 #[test]
 fn bytes_around_zero_are_finer_than_bytes_with_a_sign() {
     for (function, beside) in [(LEAKY, true), (STEEP, true), (Function::Silu, false), (Function::HardSwish, false)] {
-        for options in [OPTIONS, Options { scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..OPTIONS }] {
+        for options in [Options::default(), Options { scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, ..Options::default() }] {
             let [(with, own), (without, signed)] = [false, true].map(|signed| {
                 let network = blocks(function, beside, signed);
                 let pictures = Noise::new(&network, 64, 5);
@@ -170,7 +146,7 @@ fn excitation_behind_functions_is_finer() {
             let x = b.conv(x, three(1), 32, true, Second::None);
             let network = b.finish(x, 10);
             let pictures = Noise::new(&network, 64, 5);
-            let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, OPTIONS);
+            let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, Options::default());
             (around(&quantized), decibels(&network, &file))
         });
         println!("{function:?}: {with} tensors, {own:.1} dB, with a sign {signed:.1}");
@@ -184,7 +160,7 @@ fn ranges_without_pictures_are_enough() {
     for (function, beside) in [(LEAKY, true), (STEEP, true), (Function::Silu, false), (Function::HardSwish, false)] {
         let network = blocks(function, beside, false);
         let statistics = statistics(&network, &Noise::new(&network, 64, 5));
-        let (quantized, file) = made(&network, &statistics, &[], OPTIONS);
+        let (quantized, file) = made(&network, &statistics, &[], Options::default());
         assert!(around(&quantized) >= 15 || function == STEEP);
         let found = decibels(&network, &file);
         println!("{function:?}: {found:.1} dB without pictures");
@@ -202,7 +178,7 @@ fn readers_that_take_no_zero_point() {
         let z = build(&mut b, y);
         let network = b.finish(z, 7);
         let pictures = Noise::new(&network, 24, 5);
-        let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, OPTIONS);
+        let (quantized, file) = made(&network, &statistics(&network, &pictures), &pictures.0, Options::default());
         assert!(decibels(&network, &file) > 20.0);
         let made = |name: &str| quantized.tensors.iter().find(|t| t.name == name).map(|t| (t.kind, t.zero > 0)).unwrap();
         [made("value1"), made("value2")]
@@ -255,7 +231,7 @@ fn channels_with_hardly_a_weight_keep_their_value() {
             let network = b.finish(w, 7);
             let pictures = Noise::new(&network, 24, 5);
             for bias in [Bias::Float, Bias::Means] {
-                let (_, file) = made(&network, &statistics(&network, &pictures), &pictures.0, Options { bias, ..OPTIONS });
+                let (_, file) = made(&network, &statistics(&network, &pictures), &pictures.0, Options { bias, ..Options::default() });
                 let found = decibels(&network, &file);
                 assert!(found > 30.0, "{function:?}, weights by {factor}, biases {bias}: {found:.1} dB");
             }
