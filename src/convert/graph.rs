@@ -56,6 +56,12 @@ impl Tensor {
     pub const fn new(shape: [u32; 3], nonnegative: bool) -> Self {
         Self { shape, nonnegative, limit: f64::INFINITY, foreign: None, channels: Vec::new() }
     }
+
+    /// The type of its bytes where 0 stands for 0.
+    #[must_use]
+    pub const fn bytes(&self) -> DataType {
+        if self.nonnegative { DataType::U8 } else { DataType::S8 }
+    }
 }
 
 /// How an ONNX file stores a tensor: `scale · (byte - zero)`, the byte from 0 to 255. Signed bytes are counted from -128.

@@ -260,10 +260,10 @@ impl Walk<'_> {
             DataType::I32
         } else if self.streams[step.output].is_some() {
             DataType::S16
-        } else if tensor.nonnegative || tensor.foreign.is_some() || self.zeros[step.output].is_some() {
+        } else if tensor.foreign.is_some() || self.zeros[step.output].is_some() {
             DataType::U8
         } else {
-            DataType::S8
+            tensor.bytes()
         };
         let input = self.stands_for[step.input];
         if let Some((op, what, help)) = self.refused(step, last) {

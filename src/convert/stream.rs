@@ -8,7 +8,6 @@ use super::calibrate::Statistics;
 use super::graph::{self, Conv, Network, Op, Second, TensorId};
 use super::quantize::{Walk, derived, levels};
 use super::scales::units;
-use crate::quant::DataType;
 use std::vec::Vec;
 
 /// Units of the accumulator in one step of the stream, where its range allows.
@@ -41,7 +40,8 @@ pub(super) fn bounds(network: &Network, statistics: &Statistics, scales: &[Vec<f
     let mut found: Vec<Option<Vec<f64>>> = streams(network).into_iter().map(|stream| stream.then(Vec::new)).collect();
     for (step, seen) in network.steps.iter().zip(&statistics.outputs) {
         let Some(bounds) = &mut found[step.output] else { continue };
-        let (levels, span) = if network.tensors[step.output].nonnegative { (levels(DataType::U8), 65535.0) } else { (levels(DataType::S8), 32767.0) };
+        let tensor = &network.tensors[step.output];
+        let (levels, span) = (levels(tensor.bytes()), if tensor.nonnegative { 65535.0 } else { 32767.0 });
         let least = |(c, s): (usize, &f64)| (s * levels / span).max(HEADROOM * seen.channels.largest(c) / span);
         *bounds = scales[step.output].iter().enumerate().map(least).collect();
     }
@@ -80,10 +80,9 @@ impl Walk<'_> {
         };
         for t in step.reads().filter(|t| Some(*t) != added) {
             let Some(wide) = self.wide[t].filter(|wide| self.stands_for[t] == *wide) else { continue };
-            let kind = if self.network.tensors[t].nonnegative { DataType::U8 } else { DataType::S8 };
             let maker = self.network.steps.iter().find(|s| s.output == t).map_or_else(|| step.name.clone(), |s| s.name.clone());
             let copy = graph::Step { name: derived(&maker, "bytes"), ..step.clone() };
-            self.stands_for[t] = self.rescaled(&copy, wide, kind, self.scales[t].clone(), 0)?;
+            self.stands_for[t] = self.rescaled(&copy, wide, self.network.tensors[t].bytes(), self.scales[t].clone(), 0)?;
         }
         Ok(())
     }

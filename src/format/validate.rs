@@ -264,8 +264,11 @@ fn check_tensor(plan: &Plan<'_>, index: usize, is_input: bool) -> Result<()> {
     let at = byte_of(&plan.model(), record.record());
     let view = record.view();
     let sizes = [view.h, view.w, view.c];
-    if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 || view.kind.clamp(record.zero()) != record.zero() {
+    if sizes.iter().any(|&v| v == 0 || v > SIZE_LIMIT) || record.word(tensor::TYPE) > 3 {
         return fail(at, "tensor", "its shape or type is not known");
+    }
+    if view.kind.clamp(record.zero()) != record.zero() {
+        return fail(at, "tensor", "what stands for zero is no value of its type");
     }
     let scales = record.word(tensor::CHANNEL_SCALES);
     if !plan.model.named(record.record(), tensor::NAME) || scales != NONE && plan.model.weights(scales, view.c as usize * 4).is_empty() {
