@@ -12,13 +12,13 @@ thread, the lowest of five runs: measure on a quiet machine, --time measures onl
 The environment: pip install -r models/requirements.txt. The program: --skipstone, or target/release/skipstone.
 """
 import argparse, json, lzma, os, subprocess, sys, threading, time, tomllib
-from common import Problem, replacing, say, script
+from common import Problem, array, replacing, say, script
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TABLE = os.path.join(HERE, "zoo.toml")
 OURS = "MIT OR Apache-2.0"
 IMAGENET_NORM = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"]
-CIFAR10, IMAGENET, RAW = ["--preprocess", "cifar10"], ["--preprocess", "imagenet"], ["--preprocess", "raw255"]
+CIFAR10, IMAGENET, RAW, TENSOR = (["--preprocess", name] for name in ("cifar10", "imagenet", "raw255", "tensor"))
 
 SHIPPED = {
     "resnet8": "basic blocks, one a stage, shortcuts by 1x1 convolution",
@@ -29,6 +29,11 @@ SHIPPED = {
     "densenet22": "concatenation, growth 12",
     "res2net29": "bottlenecks in 4 parts",
     "resnext29": "bottlenecks with 8 groups",
+}
+# what they are, whether the channels are the features
+SPEAKERS = {
+    "speakers-res8": ("res8 over 29 frames of 12 coefficients", False),
+    "speakers-signal8": ("residual blocks in one dimension, 12 channels of 29 values", True),
 }
 # file, source, licence, preprocessing, pictures
 EXTERNAL = {
@@ -117,24 +122,44 @@ def latency(args, stone):
     return {"ms": round(bench["p50_ms"], 4), "arena_bytes": bench["arena_bytes"], "set": bench["isa"], "cpu": bench["host"]["cpu"]}
 
 
+def speakers(args, features):
+    """the speakers' calibration and test utterances, as [n][12][29] in --work if the channels are the features"""
+    paths = [os.path.join(HERE, f"speakers-{kind}.npy") for kind in ("calibration", "test")]
+    if not features:
+        return paths
+    import numpy as np
+    turned = [os.path.join(args.work, os.path.basename(path)) for path in paths]
+    for path, out in zip(paths, turned):
+        np.save(out, np.ascontiguousarray(array(path)[:, 0].transpose(0, 2, 1)))
+    return turned
+
+
+def data(args, name, kind, trained):
+    """what a row calibrates with and how many of it, in words too, and the arguments that name what it is measured with"""
+    some = ["--limit", "1000" if trained else "100"]
+    if kind == "cifar":
+        return args.train, args.calibrate or 500, "pictures of CIFAR-10", ["--data", args.test, *some]
+    if kind == "imagenet":
+        return args.imagenet, args.calibrate or 100, "pictures of ImageNet", ["--data", args.validation, "--truth", args.truth, "--resize", "none", "--crop", "224", *some]
+    calibration, test = speakers(args, SPEAKERS[name][1])
+    return calibration, args.calibrate or 135, "utterances of the Japanese Vowels", ["--data", test, "--truth", os.path.join(HERE, "speakers-test-classes.npy")]
+
+
 def measured(args, name, onnx, how, kind, trained):
     """all numbers of a row"""
-    cifar = kind == "cifar"
-    limit = args.calibrate or (500 if cifar else 100)
-    stone, facts = converted(args, name, onnx, how, args.train if cifar else args.imagenet, limit)
+    calibration, limit, words, measure = data(args, name, kind, trained)
+    stone, facts = converted(args, name, onnx, how, calibration, limit)
     say(f"{name}: verify")
     verify = json.loads(called([args.skipstone, "verify", stone, "--isa", "all", "--json"])[0])
     if not verify["ok"]:
         raise Failed(f"verify: {verify['first_difference'] or verify['broken_proofs']}")
     say(f"{name}: bench and eval")
     row = {"parameters": facts["parameters"], "macs": facts["macs"], "file_bytes": os.path.getsize(stone), **latency(args, stone)}
-    data = ["--data", args.test, "--limit", "1000" if trained else "100"] if cifar else [
-        "--data", args.validation, "--truth", args.truth, "--resize", "none", "--crop", "224", "--limit", "1000" if trained else "100"]
-    result = json.loads(called([args.skipstone, "eval", stone, *data, "--against", onnx, "--json"])[0])
+    result = json.loads(called([args.skipstone, "eval", stone, *measure, "--against", onnx, "--json"])[0])
     if trained:
         row |= {"float_top1": round(result["float_top1"], 2), "top1": round(result["top1"], 2)}
     row |= {"n": result["pictures"], "agreement": round(result["agreement"], 2), "sqnr_db": round(result["sqnr_db"], 1)}
-    row |= {"calibration": f"{facts.get('calibrated', limit)} pictures of {'CIFAR-10' if cifar else 'ImageNet'}", "verified": verify["isa"]}
+    row |= {"calibration": f"{facts.get('calibrated', limit)} {words}", "verified": verify["isa"]}
     return row | {"convert_s": round(facts["wall"], 1), "convert_cpu_s": round(facts["cpu"], 1), "convert_mib": round(facts["memory"])}
 
 
@@ -143,6 +168,9 @@ def network(args, name):
     if name in SHIPPED:
         source = f"models/{name}.onnx: {SHIPPED[name]}; trained for this project"
         return os.path.join(HERE, f"{name}.onnx"), CIFAR10, "cifar", {"source": source, "licence": OURS, "kind": "shipped"}
+    if name in SPEAKERS:
+        source = f"models/{name}.onnx: {SPEAKERS[name][0]}; trained for this project"
+        return os.path.join(HERE, f"{name}.onnx"), TENSOR, "speakers", {"source": source, "licence": OURS, "kind": "shipped"}
     if name in EXTERNAL:
         file, source, licence, how, kind = EXTERNAL[name]
         path = os.path.join(args.external or "", file)
@@ -164,9 +192,15 @@ def network(args, name):
 
 def can(args, name):
     """whether the data that a row needs are given"""
+    if name in SPEAKERS:
+        return True
     kind = "cifar" if name in SHIPPED else EXTERNAL[name][4] if name in EXTERNAL else RANDOM[name][1]
     data = [args.train, args.test] if kind == "cifar" else [args.imagenet, args.validation, args.truth]
     return all(data) and (name not in EXTERNAL or bool(args.external))
+
+
+def every():
+    return [*SHIPPED, *SPEAKERS, *EXTERNAL, *RANDOM]
 
 
 def load():
@@ -179,7 +213,7 @@ def load():
 def save(rows):
     text = lambda value: json.dumps(value, ensure_ascii=False)
     cells = lambda value: text(value) if not isinstance(value, int) or isinstance(value, bool) else f"{value:_}"
-    order = [*SHIPPED, *EXTERNAL, *RANDOM]
+    order = every()
     with replacing(TABLE) as partial, open(partial, "w") as file:
         file.write("# Made by models/zoo.py; models/README.md says what the fields mean.\n")
         for row in sorted(rows.values(), key=lambda row: order.index(row["name"])):
@@ -188,10 +222,9 @@ def save(rows):
 
 def main():
     args = arguments()
-    every = [*SHIPPED, *EXTERNAL, *RANDOM]
     if args.list:
-        return print("\n".join(every))
-    unknown = [name for name in args.names if name not in every]
+        return print("\n".join(every()))
+    unknown = [name for name in args.names if name not in every()]
     if unknown:
         raise Problem(f"no row {', '.join(unknown)}: --list names them")
     if not os.path.exists(args.skipstone):
@@ -201,7 +234,7 @@ def main():
         raise Problem(f"the data for {', '.join(missing)} are not all given: see --help")
     os.makedirs(args.work, exist_ok=True)
     failures = 0
-    for name in args.names or [name for name in every if args.time or can(args, name)]:
+    for name in args.names or [name for name in every() if args.time or can(args, name)]:
         rows, known = load(), {}
         try:
             if args.time:
