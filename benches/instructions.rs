@@ -167,6 +167,7 @@ fn describe(record: &StepRecord<'_>, set: Set) -> String {
         Operation::Add(_) => ("add".to_owned(), 0, 0),
         Operation::Gate(_) => ("gate".to_owned(), 0, 0),
         Operation::Table(_) => ("table".to_owned(), 0, 0),
+        Operation::Mirror(_) => ("mirror".to_owned(), 0, 0),
     };
     line(record.name(), set, what, &record.operation().output())
 }

@@ -98,8 +98,12 @@ impl Growth {
                 let (scale, shift) = (self.values(c), self.values(c));
                 self.step(Op::Affine { scale, shift }, x, c, true)
             }
-            _ => match self.below(3) {
+            _ => match self.below(4) {
                 0 => self.step(Op::Function(Function::Sigmoid), x, c, false),
+                3 => {
+                    let bordered = self.builder.mirror(x, [1; 4]);
+                    self.builder.max_pool(bordered, Window { pads: [0; 4], ..three(1) })
+                }
                 1 => self.builder.max_pool(x, three(1)),
                 _ => {
                     let mean = self.builder.mean(x);

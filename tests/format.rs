@@ -8,7 +8,7 @@ mod tiny;
 use rounds::rounds;
 use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
-use skipstone::format::{HEADER, Plan, SECTION, header, proof, section, step};
+use skipstone::format::{HEADER, Plan, SECTION, header, op, proof, section, step};
 use skipstone::{Kernels, Model, PlanKind, Session};
 use std::collections::HashSet;
 
@@ -179,6 +179,41 @@ fn narrow_groups_are_checked() {
     }
     // Groups of 4 take less memory, so that the file has it.
     assert_eq!(changed(&[(step::NARROW, 4), (step::GROUPS, 6)]), Ok(()));
+}
+
+/// Words of a step that mirrors: the border must be smaller than the side, and the window one pixel.
+#[test]
+fn mirrored_borders_are_checked() {
+    let file = small_file();
+    let steps = section(&file, &section::STEPS);
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let record = (steps..).step_by(step::BYTES).find(|&at| word(at + step::OP * 4) == op::MIRROR).unwrap();
+    let changed = |changes: &[(usize, u32)]| {
+        let mut file = file.clone();
+        for &(index, value) in changes {
+            file[record + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+        seal(&mut file);
+        Model::parse(&file).map(|_| ())
+    };
+    assert_eq!(changed(&[]), Ok(()));
+    let [kernel, stride, dilation, top, bottom] = [0, 2, 4, 6, 8].map(|i| step::WINDOW + i);
+    let others = [
+        &[(top, 2), (bottom, 0)][..],
+        &[(top, 0), (bottom, 2)],
+        &[(top + 1, 2), (bottom + 1, 0)],
+        &[(top, 0)],
+        &[(top, u32::MAX)],
+        &[(kernel, 2), (bottom, 2)],
+        &[(stride, 2)],
+        &[(dilation, 2)],
+        &[(step::OP, op::MIRROR + 1)],
+        &[(step::OP, op::MAX_POOL)],
+        &[(step::OUTPUT, word(record + step::INPUT * 4))],
+    ];
+    for changes in others {
+        assert!(changed(changes).is_err(), "{changes:?}");
+    }
 }
 
 #[test]

@@ -258,6 +258,7 @@ fn patterns_become_these_steps() {
                 Op::Conv(c) if c.groups > 1 => ("Group", c.second != Second::None),
                 Op::Conv(c) => ("Conv", c.second != Second::None),
                 Op::MaxPool(_) => ("Max", false),
+                Op::Mirror(_) => ("Mirror", false),
                 Op::AveragePool { .. } => ("Mean", false),
                 Op::Add(_) => ("Add", false),
                 Op::Affine { .. } => ("Affine", false),
@@ -283,6 +284,8 @@ fn patterns_become_these_steps() {
         ("slices", "Conv Function Slice Mean Convr Conv Function Slice Conv Gate Function Concat Conv Mean Conv"),
         ("branches", "Convr Convr Convr Groupr Convr Mean Conv"),
         ("pools", "Convr Convr Convr Group Mean Conv Conv+r Conv Mean Max Affiner Mean Conv"),
+        ("mirror", "Convr Mirror Group Max Conv Conv+ Mirror Convr Mirror Convr Mean Conv"),
+        ("mirror_attributes", "Conv Function Mirror Convr Mean Conv"),
         ("signal", "Convr Max Group+r Mean Mean Conv"),
     ] {
         assert_eq!(steps(file), want, "{file}");

@@ -1,4 +1,4 @@
-//! The operators against their definitions, on every kernel set: groups, gates, single operands and tables.
+//! The operators against their definitions, on every kernel set: groups, gates, single operands, tables and mirrored borders.
 
 #[path = "support/random.rs"]
 mod random;
@@ -7,6 +7,7 @@ use random::Random;
 use skipstone::Kernels;
 use skipstone::ops::conv::{Conv, Second};
 use skipstone::ops::gate::Gate;
+use skipstone::ops::mirror::Mirror;
 use skipstone::ops::table::Table;
 use skipstone::pack::{Depth, LANES, Narrow, pack, panels, params};
 use skipstone::quant::{DataType, rdm};
@@ -186,6 +187,41 @@ fn tables_map_the_bytes_of_the_definition() {
             }
             let expected: Vec<u8> = x.iter().map(|&b| table[usize::from(b)]).collect();
             assert!(turned(kernels, to, &out) == expected, "{}", kernels.set());
+        }
+    }
+}
+
+#[test]
+fn borders_mirror_what_they_surround() {
+    let mut random = Random::new(4);
+    for round in 0..200 {
+        let [h, w, c] = [7, 9, 40].map(|most| usize::try_from(integer(&mut random, 1, most)).unwrap());
+        let pads = [h, w, h, w].map(|side| usize::try_from(integer(&mut random, 0, i32::try_from(side).unwrap() - 1)).unwrap());
+        let places = |before: usize, n: usize, after: usize| -> Vec<usize> { (1..=before).rev().chain(0..n).chain((n - 1 - after..n - 1).rev()).collect() };
+        let (rows, columns) = (places(pads[0], h, pads[2]), places(pads[1], w, pads[3]));
+        let size = |n: usize| u32::try_from(n).unwrap();
+        // Some tensors are a part of the channels of wider buffers, and rows may be apart.
+        let wider = |view: View, by: usize| View { pixel: view.pixel + by, row: (view.pixel + by) * view.w as usize + by, ..view };
+        let input = wider(View::packed(size(h), size(w), size(c), DataType::S8, 0), round % 2 * 8);
+        let output = wider(View::packed(size(rows.len()), size(columns.len()), size(c), DataType::S8, 0), round / 2 % 2 * 4);
+        let op = Mirror { before: [pads[0], pads[1]], input, output };
+        let x = bytes(&mut random, input.bytes());
+        let channels = input.stored_channels();
+        let mut expected = vec![0; output.bytes()];
+        for (y, row) in rows.iter().enumerate() {
+            for (p, column) in columns.iter().enumerate() {
+                let from = &x[row * input.row + column * input.pixel..][..channels];
+                expected[y * output.row + p * output.pixel..][..channels].copy_from_slice(from);
+            }
+        }
+        let count = op.units().count;
+        for parts in [1, 2, 3, count] {
+            let mut out = vec![0; output.bytes()];
+            for part in (0..parts).map(|i| op.units().part(i, parts)).filter(|part| !part.is_empty()) {
+                let [start, end] = [part.start, part.end].map(|unit| op.units().start(&output, unit));
+                op.run(&x, &mut out[start..end], part);
+            }
+            assert!(out == expected, "round {round}: {h} x {w} x {c} by {pads:?} in {parts} parts");
         }
     }
 }

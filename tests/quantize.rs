@@ -215,6 +215,24 @@ fn pools_with_borders() {
 }
 
 #[test]
+fn borders_that_mirror() {
+    let unpadded = Window { pads: [0; 4], ..three(1) };
+    let mut b = Builder::new(31, 9, 8);
+    let x = b.conv(0, three(1), 12, true, Second::None);
+    let m = b.mirror(x, [1, 2, 3, 0]);
+    let signed = b.conv(m, unpadded, 10, false, Second::None);
+    let n = b.mirror(signed, [0, 1, 1, 7]);
+    let y = b.conv(n, unpadded, 10, true, Second::None);
+    let made = measured(&b.finish(y, 7), 30.0);
+    for i in [1, 3] {
+        let step = &made.quantized.steps[i];
+        let [input, output] = [step.input, step.output].map(|t| &made.quantized.tensors[t]);
+        assert!(matches!(step.op, quantized::Op::Mirror(_)));
+        assert!((input.kind, input.zero, &input.scales) == (output.kind, output.zero, &output.scales), "{input:?}, {output:?}");
+    }
+}
+
+#[test]
 fn the_bias_takes_the_mean_error() {
     let network = plain(13);
     let pictures = Noise::new(&network, 16, 5);

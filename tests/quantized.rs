@@ -120,7 +120,7 @@ fn no_weight_is_rounded(notes: &[String]) {
 
 #[test]
 fn the_integers_of_quantize_and_dequantize_nodes_are_kept() {
-    for name in ["qdq_tensor_u8", "qdq_channel_s8", "qdq_option_a", "qdq_symmetric"] {
+    for name in ["qdq_tensor_u8", "qdq_channel_s8", "qdq_option_a", "qdq_symmetric", "qdq_mirror"] {
         no_weight_is_rounded(&agrees(name, 1.0, 0.4));
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Probe<'a> {
             Operation::Conv(conv) => (conv.params, params::rows(true, false), params::K2),
             Operation::Add(add) => (add.params, params::ADD_ROWS, if sum.first { params::K1 } else { params::K2 }),
             Operation::Gate(gate) => (gate.params, params::ADD_ROWS, params::K2),
-            Operation::Pool(_) | Operation::Table(_) => return None,
+            Operation::Pool(_) | Operation::Table(_) | Operation::Mirror(_) => return None,
         };
         let mut params = params.to_vec();
         let zero = plan.tensor(sum.shortcut).zero();

@@ -227,6 +227,10 @@ impl Shape {
                 let bytes = table.input.bytes() + table.output.bytes() + table.table.len();
                 Self { op: "table", kernel: "table", window: None, input: table.input, output: table.output, bytes }
             }
+            Operation::Mirror(mirror) => {
+                let bytes = mirror.input.bytes() + mirror.output.bytes();
+                Self { op: "mirror", kernel: "mirror", window: None, input: mirror.input, output: mirror.output, bytes }
+            }
         }
     }
 
@@ -257,7 +261,7 @@ const fn why(operation: &Operation<'_>, set: Set) -> &'static str {
         (Operation::Conv(_), Set::I8mm) => "products of 2 x 8 by 8 x 2 bytes",
         (Operation::Conv(_), _) => "dot products of four bytes",
         (Operation::Pool(_) | Operation::Add(_) | Operation::Gate(_), _) => "one kernel for all",
-        (Operation::Table(_), _) => "portable code",
+        (Operation::Table(_) | Operation::Mirror(_), _) => "portable code",
     }
 }
 

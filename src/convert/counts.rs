@@ -148,9 +148,9 @@ impl Counts {
         let means = moments.iter().map(|m| m.iter().map(|[mean, _]| *mean).collect()).collect();
         let input = self.input.moments(self.pictures);
         let mut outputs: Vec<TensorStatistics> = self.steps.into_iter().map(|s| s.tensor).collect();
-        // A max pool hands values on: its range serves its input too.
+        // A max pool and a mirrored border hand values on: their range serves their input too.
         for (i, step) in network.steps.iter().enumerate().rev() {
-            if let (Op::MaxPool(_), Some(before)) = (
+            if let (Op::MaxPool(_) | Op::Mirror(_), Some(before)) = (
                 &step.op,
                 network.steps.iter().position(|s| s.output == step.input && network.steps.iter().filter(|r| r.reads().any(|t| t == step.input)).count() == 1),
             ) {

@@ -141,7 +141,7 @@ impl Placed {
             Op::AveragePool { multipliers, .. } => placed.params = writer.weights(multipliers.as_flattened()),
             Op::Add(sum) | Op::Gate(sum) => placed.params = writer.weights(&sum.params),
             Op::Table(table) => placed.table = writer.weights(table),
-            Op::MaxPool(_) | Op::Concat(_) | Op::Slice(_) => {}
+            Op::MaxPool(_) | Op::Mirror(_) | Op::Concat(_) | Op::Slice(_) => {}
         }
         placed
     }
@@ -224,19 +224,20 @@ fn step_record(made: &Step, placed: &Placed) -> [u32; step::BYTES / 4] {
             record[step::SECOND_KIND] = kind;
             record[step::NARROW] = conv.narrow.map_or(0, |narrow| word(narrow.channels()));
             record[step::FRONT] = front;
-            (op::CONV, &conv.window, other)
+            (op::CONV, conv.window, other)
         }
-        Op::MaxPool(window) => (op::MAX_POOL, window, point),
+        Op::MaxPool(window) => (op::MAX_POOL, *window, point),
+        Op::Mirror(pads) => (op::MIRROR, Window { pads: *pads, ..point }, point),
         Op::AveragePool { window, include_pad, p, .. } => {
             record[step::P] = *p;
             record[step::FLAGS] = if *include_pad { flag::INCLUDE_PAD } else { 0 };
-            (op::AVERAGE_POOL, window, point)
+            (op::AVERAGE_POOL, *window, point)
         }
         Op::Add(sum) | Op::Gate(sum) => {
             record[step::P] = sum.p;
-            (if matches!(made.op, Op::Add(_)) { op::ADD } else { op::GATE }, &point, point)
+            (if matches!(made.op, Op::Add(_)) { op::ADD } else { op::GATE }, point, point)
         }
-        Op::Table(_) | Op::Concat(_) | Op::Slice(_) => (op::TABLE, &point, point),
+        Op::Table(_) | Op::Concat(_) | Op::Slice(_) => (op::TABLE, point, point),
     };
     record[step::OP] = code;
     let pairs = [window.kernel, window.stride, window.dilation];

@@ -111,7 +111,7 @@ pub enum ConvertError {
 /// The operators that are supported, for the error that names another one.
 pub const SUPPORTED: &str = "supported are Conv (1-d, 2-d, in groups), BatchNormalization, Relu, Clip, LeakyRelu, PRelu with one slope, Sigmoid, HardSigmoid, HardSwish, Swish, Add, \
     Mul of a tensor and a gate, Concat, Split and Slice of channels, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean over height and width, Gemm, MatMul with \
-    constant weights, Flatten, Reshape, Squeeze, Unsqueeze, Expand of a gate, Transpose at the input, Identity, Dropout, Pad with zeros before a convolution or pool, \
+    constant weights, Flatten, Reshape, Squeeze, Unsqueeze, Expand of a gate, Transpose at the input, Identity, Dropout, Pad with zeros before a convolution or pool, Pad of mode reflect, \
     Slice + Pad as a shortcut, Sub, Div, Mul, Add of constants, Softmax, Sigmoid and ArgMax at the end; \
     QuantizeLinear, DequantizeLinear and the QLinear operators in files that are quantized already";
 

@@ -3,6 +3,7 @@
 use super::ConvertError;
 use super::graph::{Function, Quantization};
 use super::import::{Arithmetic, Graph, Op, Operation};
+use crate::ops::mirror::mirrored;
 use crate::shape::Window;
 use std::collections::HashMap;
 use std::string::String;
@@ -213,6 +214,12 @@ fn kind(graph: &Graph, operation: &Operation, reads: &[&[usize]], out: &[usize])
             let own = strides(out, out.len());
             let first = before.iter().zip(&own).map(|(b, o)| b * o).sum();
             Kind::Put(offsets(from, &own, first), *value)
+        }
+        Op::Mirror([top, left, ..]) => {
+            let ([c, h, w], [_, oh, ow]) = (picture(from), picture(out));
+            let row = |y: usize| (0..ow).map(move |x| y * w + mirrored(x, *left as usize, w));
+            let plane = |plane: usize| (0..oh).flat_map(move |y| row(plane * h + mirrored(y, *top as usize, h)));
+            Kind::Pick((0..c).flat_map(plane).collect())
         }
     })
 }

@@ -189,6 +189,10 @@ fn prepare(graph: &mut pb::GraphProto, input: &FloatInput, folder: &Path, values
         if matches!(node.op_type.as_str(), "BatchNormalization" | "Dropout" | "MaxPool") {
             node.output.truncate(1);
         }
+        // tract pads with a value where there is one, whatever the mode.
+        if node.op_type == "Pad" && node.attribute.iter().any(|a| a.name == "mode" && a.s != b"constant") {
+            node.input.iter_mut().skip(2).take(1).for_each(String::clear);
+        }
         for attribute in &mut node.attribute {
             match (node.op_type.as_str(), attribute.name.as_str()) {
                 ("Squeeze", "axes") => attribute.ints.sort_by_key(|&a| (a < 0, a)),

@@ -172,6 +172,7 @@ impl<'a> Folder<'a> {
             Op::MaxPool(window) => self.max_pool(operation, *window),
             Op::AveragePool { window, include_pad } => self.average_pool(operation, *window, *include_pad),
             Op::Mean(axes) => self.mean(operation, axes),
+            Op::Mirror(pads) => self.mirror(operation, *pads),
             Op::Reshape => self.alias(operation),
             Op::Transpose(axes) => self.transpose(operation, axes),
             Op::Slice { start, step } => self.slice(operation, start, step),
@@ -271,9 +272,10 @@ impl<'a> Folder<'a> {
     /// A new draft and the value that is its result.
     fn draft(&mut self, operation: &'a Operation, op: StepOp, input: TensorId, shape: [u32; 3], nonnegative: bool) -> Value {
         let order = if shape[0] * shape[1] == 1 { Order::Any } else { Order::Chw };
-        let kept = matches!(op, StepOp::MaxPool(_) | StepOp::AveragePool { .. } | StepOp::Slice(_) | StepOp::Gate { .. } | StepOp::Function(_));
+        let kept =
+            matches!(op, StepOp::MaxPool(_) | StepOp::Mirror(_) | StepOp::AveragePool { .. } | StepOp::Slice(_) | StepOp::Gate { .. } | StepOp::Function(_));
         let limit = if kept && input != 0 { self.tensors[input].limit } else { f64::INFINITY };
-        let passes = matches!(op, StepOp::MaxPool(_) | StepOp::Slice(_) | StepOp::Concat(_));
+        let passes = matches!(op, StepOp::MaxPool(_) | StepOp::Mirror(_) | StepOp::Slice(_) | StepOp::Concat(_));
         let (value, relu) = if passes { self.passed_on(operation, nonnegative) } else { (operation.output.as_str(), false) };
         let (name, value) = (operation.node.name.clone(), value.to_owned());
         self.drafts.push(Some(Draft { name, value, op, input, shape, nonnegative, limit, relu }));

@@ -118,7 +118,7 @@ pub struct Step {
     /// Name of the ONNX value that holds the step's result before its ReLU.
     pub value: String,
     /// True if a ReLU follows, which takes what is larger than the output's [`Tensor::limit`] to that limit. On an operation that only passes values on ([`Op::Concat`],
-    /// [`Op::Slice`], [`Op::MaxPool`]) it says that they came from behind a ReLU already, while `value` is from before.
+    /// [`Op::Slice`], [`Op::MaxPool`], [`Op::Mirror`]) it says that they came from behind a ReLU already, while `value` is from before.
     pub relu: bool,
     /// The operation.
     pub op: Op,
@@ -144,6 +144,8 @@ pub enum Op {
         /// True if border pixels are counted in the divisor.
         include_pad: bool,
     },
+    /// The input with a border that mirrors it, the outermost pixels not twice: at the top, left, bottom and right, each smaller than the side.
+    Mirror([u32; 4]),
     /// Sum of the input and another tensor of the same shape.
     Add(TensorId),
     /// The input times a factor, plus a shift, channel by channel: a batch normalization that no convolution could take, or (1 and 0) a ReLU of a tensor that others read

@@ -153,6 +153,8 @@ pub enum Op {
         /// The value.
         value: f32,
     },
+    /// A border of `[1][c][h][w]` that mirrors it, the outermost pixels not twice: at the top, left, bottom and right, each smaller than the side.
+    Mirror([u32; 4]),
 }
 
 /// The four kinds of arithmetic.

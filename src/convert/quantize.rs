@@ -271,11 +271,8 @@ impl Walk<'_> {
         }
         match &step.op {
             graph::Op::Conv(conv) => layer::conv(self, step, conv, kind, means),
-            graph::Op::MaxPool(window) => {
-                let Tensor { kind, scales, zero, .. } = self.made.tensors[input].clone();
-                let output = self.output_around(step, kind, scales, zero);
-                self.finish(step, Op::MaxPool(*window), (input, None, None), output)
-            }
+            graph::Op::MaxPool(window) => self.handed_on(step, Op::MaxPool(*window)),
+            graph::Op::Mirror(pads) => self.handed_on(step, Op::Mirror(*pads)),
             graph::Op::AveragePool { window, include_pad } => {
                 let Tensor { kind, mut scales, zero, .. } = self.made.tensors[input].clone();
                 let ratio = self.scales[step.output][0] / self.scales[step.input][0];
@@ -314,6 +311,14 @@ impl Walk<'_> {
             _ if pool && step.relu && signed => Some(("Relu", "a ReLU behind a pool of values with a sign", "put the ReLU in front of the pool")),
             _ => None,
         }
+    }
+
+    /// A step whose output has the integers of its input.
+    fn handed_on(&mut self, step: &graph::Step, op: Op) -> Result<(), ConvertError> {
+        let input = self.stands_for[step.input];
+        let Tensor { kind, scales, zero, .. } = self.made.tensors[input].clone();
+        let output = self.output_around(step, kind, scales, zero);
+        self.finish(step, op, (input, None, None), output)
     }
 
     /// An addition as a step of its own: both factors in 15 bits.

@@ -3,7 +3,7 @@
 use super::graph::TensorId;
 use crate::format::Operation;
 use crate::kernels::Average;
-use crate::ops::{add, conv, gate, pool, table};
+use crate::ops::{add, conv, gate, mirror, pool, table};
 use crate::pack::{LANES, Narrow, panels};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
@@ -93,6 +93,8 @@ pub enum Op {
         /// Binary places by which the sum is shifted left.
         p: u32,
     },
+    /// A border that mirrors the input: at the top, left, bottom and right.
+    Mirror([u32; 4]),
     /// Addition; without a second operand a factor and a shift for each channel.
     Add(Sum),
     /// The input times the second operand, a gate, plus the third.
@@ -189,6 +191,7 @@ impl Step {
                 let kind = pool::Kind::Average(Average { multipliers, p: *p, count });
                 Operation::Pool(pool::Pool { window: *window, input, output, kind })
             }
+            Op::Mirror([top, left, ..]) => Operation::Mirror(mirror::Mirror { before: [*top as usize, *left as usize], input, output }),
             Op::Add(Sum { params, p }) => Operation::Add(add::Add { x: input, y: other, output, params, p: *p }),
             Op::Gate(Sum { params, p }) => {
                 let skip = self.third.map(|t| views[t]);

@@ -273,7 +273,7 @@ impl Search<'_> {
                         _ => {}
                     }
                 }
-                Op::MaxPool(_) | Op::AveragePool { .. } => all.hand_on(&self.readers(step.output), Some),
+                Op::MaxPool(_) | Op::Mirror(_) | Op::AveragePool { .. } => all.hand_on(&self.readers(step.output), Some),
                 Op::Function(function) if function.keeps_factors() => all.hand_on(&self.readers(step.output), Some),
                 Op::Add(_) | Op::Function(_) => all.add(gain, one),
                 Op::Affine { scale, .. } => all.add(gain, |c| scale[c]),
@@ -343,7 +343,7 @@ impl Search<'_> {
         uniform
     }
 
-    /// The input and output of a max pool or of a function that keeps factors have the same scales or those of one ratio; those of an average are in one ratio to its input's; parts keep theirs.
+    /// The input and output of a max pool, of a mirrored border or of a function that keeps factors have the same scales or those of one ratio; those of an average are in one ratio to its input's; parts keep theirs.
     fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
         let steps = &self.network.steps;
         for step in steps.iter().rev().filter(|s| keeps_scales(&s.op) && s.input != 0) {
@@ -403,7 +403,7 @@ impl Search<'_> {
 /// True if what an operation makes has the scales of what it reads.
 const fn keeps_scales(op: &Op) -> bool {
     match op {
-        Op::MaxPool(_) => true,
+        Op::MaxPool(_) | Op::Mirror(_) => true,
         Op::Function(function) => function.keeps_factors(),
         _ => false,
     }

@@ -136,7 +136,7 @@ pub(super) fn around(network: &Network, statistics: &Statistics) -> Vec<Option<A
                     around[step.input] = alone.then_some(Around::Read { step: i, end, least });
                 }
             }
-            Op::MaxPool(_) | Op::Slice(_) if !step.relu => around[step.output] = around[step.input],
+            Op::MaxPool(_) | Op::Mirror(_) | Op::Slice(_) if !step.relu => around[step.output] = around[step.input],
             Op::Concat(_) => around[step.output] = around[step.input].filter(|a| matches!(a, Around::Byte { .. })),
             // A gate only takes from what it gates.
             Op::Gate { gate, skip: None } if network.tensors[gate].limit <= 1.0 => around[step.output] = made(around[step.input]),
@@ -157,7 +157,7 @@ fn holds(network: &Network, around: &[Option<Around>], t: TensorId) -> bool {
     steps.all(|step| match &step.op {
         Op::Function(function) if function.keeps_factors() => around[step.input].is_some(),
         Op::Function(_) => step.output == t || matches!(this, Some(Around::Read { .. })),
-        Op::MaxPool(_) | Op::Slice(_) => around[step.input] == around[step.output],
+        Op::MaxPool(_) | Op::Mirror(_) | Op::Slice(_) => around[step.input] == around[step.output],
         Op::Concat(_) => step.reads().chain([step.output]).all(|other| around[other] == this),
         Op::Gate { gate, .. } => *gate != t,
         Op::AveragePool { .. } => around[step.input].is_some() && around[step.output].is_some(),

@@ -215,6 +215,8 @@ pub mod op {
     pub const GATE: u32 = 4;
     /// A table of 256 bytes, looked up for every byte.
     pub const TABLE: u32 = 5;
+    /// A border that mirrors the input, as wide as the pads.
+    pub const MIRROR: u32 = 6;
 }
 
 /// Bits of a step's flags.

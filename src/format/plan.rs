@@ -3,7 +3,7 @@
 use super::view::{Model, float, long, word, words};
 use super::{NONE, flag, layout, op, step, tensor};
 use crate::kernels::{Average, Kernels};
-use crate::ops::{Units, add::Add, conv, gate::Gate, pool, table::Table};
+use crate::ops::{Units, add::Add, conv, gate::Gate, mirror::Mirror, pool, table::Table};
 use crate::pack::{Depth, Narrow, panels, params};
 use crate::quant::DataType;
 use crate::shape::{LINE, View, Window};
@@ -198,6 +198,8 @@ pub enum Operation<'a> {
     Gate(Gate<'a>),
     /// Table.
     Table(Table<'a>),
+    /// Mirrored border.
+    Mirror(Mirror),
 }
 
 impl Operation<'_> {
@@ -210,6 +212,7 @@ impl Operation<'_> {
             Self::Add(add) => add.units(),
             Self::Gate(gate) => gate.units(),
             Self::Table(table) => table.units(),
+            Self::Mirror(mirror) => mirror.units(),
         }
     }
 
@@ -219,7 +222,7 @@ impl Operation<'_> {
         match self {
             Self::Conv(conv) => conv.scratch(),
             Self::Gate(gate) => gate.scratch(),
-            Self::Pool(_) | Self::Add(_) | Self::Table(_) => 0,
+            Self::Pool(_) | Self::Add(_) | Self::Table(_) | Self::Mirror(_) => 0,
         }
     }
 
@@ -232,6 +235,7 @@ impl Operation<'_> {
             Self::Add(add) => add.output,
             Self::Gate(gate) => gate.output,
             Self::Table(table) => table.output,
+            Self::Mirror(mirror) => mirror.output,
         }
     }
 
@@ -246,6 +250,7 @@ impl Operation<'_> {
             Self::Add(add) => add.run(kernels, x, y, out, units),
             Self::Gate(gate) => gate.run(kernels, [x, y, z], out, units, scratch),
             Self::Table(table) => table.run(kernels, x, out, units),
+            Self::Mirror(mirror) => mirror.run(x, out, units),
         }
     }
 }
@@ -347,6 +352,7 @@ impl<'a> StepRecord<'a> {
                 Operation::Gate(Gate { x: input, gate, skip, output, params, p: self.word(step::P) })
             }
             (op::TABLE, _) => Operation::Table(Table { input, output, table: self.plan.model.weights(self.word(step::TABLE), 256) }),
+            (op::MIRROR, _) => Operation::Mirror(Mirror { before: [window.pads[0] as usize, window.pads[1] as usize], input, output }),
             (op::CONV, _) => Operation::Conv(self.conv(window, input, output, second)),
             (op::MAX_POOL, _) => Operation::Pool(pool::Pool { window, input, output, kind: pool::Kind::Max }),
             _ => {

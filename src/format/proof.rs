@@ -56,7 +56,7 @@ pub fn prove(step: &StepRecord<'_>) -> Proof {
         Operation::Pool(pool) => prove_pool(&pool),
         Operation::Add(add) => prove_add(&add),
         Operation::Gate(gate) => prove_gate(&gate),
-        Operation::Table(_) => HOLDS,
+        Operation::Table(_) | Operation::Mirror(_) => HOLDS,
     }
 }
 

@@ -5,7 +5,7 @@ use super::view::{Fault, Model, ParseError, TensorInput, word};
 use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, origin, section, step, tensor};
 use crate::crc::crc32;
 use crate::ops::conv::{Conv, Second};
-use crate::ops::{add::Add, gate::Gate, pool, table::Table};
+use crate::ops::{add::Add, gate::Gate, mirror::Mirror, pool, table::Table};
 use crate::pack::{Depth, LANES, Narrow, panels, params};
 use crate::quant::DataType;
 use crate::shape::{LINE, View, Window};
@@ -307,7 +307,7 @@ const fn bytes_type(view: &View) -> bool {
 
 fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Result<()> {
     let code = record.word(step::OP);
-    if code > op::TABLE || record.word(step::P) > 15 || (code != op::CONV && record.word(step::GROUPS) != 1) || record.word(step::GROUPS) > SIZE_LIMIT {
+    if code > op::MIRROR || record.word(step::P) > 15 || (code != op::CONV && record.word(step::GROUPS) != 1) || record.word(step::GROUPS) > SIZE_LIMIT {
         return fail(at, "step", "this version does not know the operation");
     }
     if !plan.model.named(record.record(), step::NAME) {
@@ -334,7 +334,7 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     if record.third().is_some() && code != op::GATE {
         return fail(at, "step", "only a gate has three operands");
     }
-    let windowed = matches!(code, op::CONV | op::MAX_POOL | op::AVERAGE_POOL);
+    let windowed = matches!(code, op::CONV | op::MAX_POOL | op::AVERAGE_POOL | op::MIRROR);
     if windowed && !fits(&record.window(), &input, &output) {
         return fail(at, "step", "its window does not give its output");
     }
@@ -366,6 +366,7 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
         Operation::Add(add) => check_add(&add, at),
         Operation::Gate(gate) => check_gate(plan, &gate, at),
         Operation::Table(table) => check_table(&table, at),
+        Operation::Mirror(mirror) => check_mirror(&mirror, &record.window(), at),
     }
 }
 
@@ -470,6 +471,18 @@ fn check_table(table: &Table<'_>, at: usize) -> Result<()> {
     }
     if table.table.len() != 256 {
         return fail(at, "table", "it is not in the file");
+    }
+    Ok(())
+}
+
+fn check_mirror(mirror: &Mirror, window: &Window, at: usize) -> Result<()> {
+    let (input, output) = (&mirror.input, &mirror.output);
+    if input.kind != output.kind || input.c != output.c || input.stored_channels() != output.stored_channels() {
+        return fail(at, "border", "its output has other channels than its input");
+    }
+    let sides = [input.h, input.w];
+    if *window != (Window { pads: window.pads, ..Window::point([1, 1]) }) || (0..4).any(|i| window.pads[i] >= sides[i % 2]) {
+        return fail(at, "border", "it is wider than what it mirrors");
     }
     Ok(())
 }

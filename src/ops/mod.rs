@@ -6,6 +6,7 @@
 pub mod add;
 pub mod conv;
 pub mod gate;
+pub mod mirror;
 pub mod pool;
 pub mod rows;
 pub mod table;

@@ -18,6 +18,10 @@ def grouped(n, x, c, oc, groups, k=3, bias=False, **attributes):
     return n.node("Conv", x, n.random(oc, c // groups, k, k), *([n.random(oc)] if bias else []), group=groups, pads=[k // 2] * 4, **attributes)
 
 
+def blur_of(n, c):
+    return n.const(np.tile(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16, (c, 1, 1, 1)))
+
+
 def gate(n, x, c, kind, squeezed=4):
     """Squeeze-and-excitation, as different exporters write it."""
     mean = n.node("GlobalAveragePool", x)
@@ -145,12 +149,28 @@ def accepted(save):
     # ResNet-D: a pool with a ceiling in the shortcut, a deep stem; a blur as a convolution
     n = Net(dims=("N", 3, 13, 13))
     x = n.relu(n.conv(n.relu(n.conv("x", 3, 4, strides=[2, 2])), 4, 8))
-    blur = n.const(np.tile(np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32) / 16, (8, 1, 1, 1)))
+    blur = blur_of(n, 8)
     y = n.node("Conv", n.node("Pad", n.relu(n.conv(x, 8, 8)), n.ints(0, 0, 1, 1, 0, 0, 1, 1)), blur, group=8, strides=[2, 2])
     s = n.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)
     x = n.relu(n.node("Add", n.conv(y, 8, 8), n.conv(s, 8, 8, k=1)))
     x = n.node("AveragePool", n.conv(x, 8, 8, dilations=[2, 2], pads=[2] * 4), kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, count_include_pad=1)
     save("pools", n.model(n.head(n.relu(n.node("MaxPool", x, kernel_shape=[2, 2])), 8)))
+
+    # borders that mirror: around a blur, with several readers, in front of a pool, of a plain convolution and of a ReLU
+    n = Net(dims=("N", 3, 13, 10))
+    x = n.node("Pad", stem(n, 8), n.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+    y = n.node("Conv", x, blur_of(n, 8), group=8, strides=[2, 2])
+    z = n.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+    x = n.node("Add", n.conv(y, 8, 8), n.conv(z, 8, 8, k=1))
+    x = n.node("Conv", n.node("Pad", x, n.ints(0, 0, 2, 0, 0, 0, 1, 3), mode="reflect"), n.random(8, 8, 3, 3))
+    x = n.relu(n.node("Pad", x, n.ints(0, 0, 0, 1, 0, 0, 3, 0), mode="reflect"))
+    save("mirror", n.model(n.head(n.relu(n.conv(x, 8, 8)), 8)))
+    n = Net(opset=9, dims=("N", 3, 12))
+    x = n.node("Pad", n.node("LeakyRelu", n.node("Conv", "x", n.random(8, 3, 3)), alpha=0.1), mode="reflect", pads=[0, 0, 2, 0, 0, 1])
+    save("mirror_attributes", n.model(n.dense(n.node("Flatten", n.node("GlobalAveragePool", n.relu(n.node("Conv", x, n.random(6, 8, 4))))), 6)))
+    n = Net(opset=18)
+    x = n.node("Pad", stem(n), n.ints(1, 2, 0, 3), n.scalar(7), n.ints(-1, 2), mode="reflect")
+    save("mirror_axes", n.model(n.head(n.relu(n.node("Conv", x, n.random(4, 4, 3, 3))), 4)))
 
     # signals: [n][channels][length], [n][length][channels], and features as a picture of one channel
     n = Net(dims=("N", 3, 20))

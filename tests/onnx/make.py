@@ -293,7 +293,11 @@ def refusals():
     n.nodes[-1].output.extend(["m", "v"])
     refuse("training", n.model(n.head(x, 4)), "training_mode is 1", "node `BatchNormalization_1` (BatchNormalization)")
     n = Net()
-    refuse("reflect", n.model(n.head(n.relu(n.node("Conv", n.node("Pad", "x", n.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"), n.random(4, 3, 3, 3))), 4)), "mode reflect", "node `Pad_0` (Pad)")
+    refuse("mirrored_picture", n.model(n.head(n.relu(n.node("Conv", n.node("Pad", "x", n.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"), n.random(4, 3, 3, 3))), 4)), "mirrors the picture itself", "node `Pad_0` (Pad)")
+    for name, mode, pads, words in (("wrap", "wrap", (0, 0, 1, 1, 0, 0, 1, 1), "mode wrap"), ("mirrored_channels", "reflect", (0, 1, 0, 0, 0, 1, 0, 0), "it mirrors [0, 1, 0, 0] in front"), ("wide_mirror", "reflect", (0, 0, 8, 0, 0, 0, 0, 0), "as wide as the picture")):
+        n = Net(opset=19)
+        x = n.node("Pad", n.conv("x", 3, 4), n.ints(*pads), mode=mode)
+        refuse(name, n.model(n.head(x, 6 if name == "mirrored_channels" else 4)), words, "node `Pad_1` (Pad)")
     n = Net()
     x = n.node("AveragePool", n.node("Pad", n.conv("x", 3, 4), n.ints(0, 0, 1, 1, 0, 0, 1, 1), n.scalar(1)), kernel_shape=[3, 3])
     refuse("pad_of_ones", n.model(n.head(x, 4)), "node `AveragePool_2` (AveragePool)")

@@ -96,6 +96,14 @@ def linear():
     return n.model(n.node("MatMul", n.node("Flatten", x, axis=1), n.random(8, 5)))
 
 
+def mirror():
+    """Borders that mirror, behind a ReLU and of values with a sign."""
+    n = Net(dims=(1, 3, 8, 8), seed=5)
+    x = n.node("Pad", n.relu(n.conv("x", 3, 8)), n.ints(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+    x = n.node("Pad", n.node("Conv", x, n.random(8, 8, 3, 3), strides=[2, 2]), n.ints(0, 0, 1, 0, 0, 0, 0, 1), mode="reflect")
+    return n.model(n.head(n.relu(n.node("Conv", x, n.random(8, 8, 2, 2))), 8))
+
+
 def by_hand():
     """As other quantizers write it: [h][w][c], weights of -128, weights with their own QuantizeLinear, a ReLU behind bytes, ReLU6, a shortcut in float."""
     n = Net(dims=(1, 8, 8, 3), opset=15, seed=4)
@@ -139,5 +147,6 @@ if __name__ == "__main__":
         quantized(f"{word}_channel_s8", residual(), form, True, QuantType.QInt8)
         quantized(f"{word}_option_a", option_a(), form, True, QuantType.QUInt8)
         quantized(f"{word}_linear", linear(), form, True, QuantType.QInt8)
+    quantized("qdq_mirror", mirror(), QuantFormat.QDQ, True, QuantType.QUInt8)
     quantized("qdq_symmetric", residual(), QuantFormat.QDQ, True, QuantType.QInt8, ActivationSymmetric=True)
     save("by_hand", by_hand(), RAW, nhwc=True)

@@ -137,6 +137,12 @@ impl Builder {
         self.step(Op::MaxPool(window), input, shape, nonnegative, false)
     }
 
+    /// A border that mirrors.
+    pub fn mirror(&mut self, input: TensorId, pads: [u32; 4]) -> TensorId {
+        let Tensor { shape: [h, w, c], nonnegative, .. } = self.network.tensors[input];
+        self.step(Op::Mirror(pads), input, [h + pads[0] + pads[2], w + pads[1] + pads[3], c], nonnegative, false)
+    }
+
     /// An average pool.
     pub fn average_pool(&mut self, input: TensorId, window: Window, include_pad: bool) -> TensorId {
         let Tensor { shape, nonnegative, .. } = self.network.tensors[input];
@@ -252,6 +258,12 @@ fn evaluate_all(network: &Network, picture: &[u8]) -> (Vec<Values>, Vec<Values>)
             Op::AveragePool { window, include_pad } => {
                 let all = (window.kernel[0] * window.kernel[1]) as usize;
                 pool(x, shape, window, out, |v| v.iter().sum::<f64>() / count(if *include_pad { all } else { v.len() }))
+            }
+            Op::Mirror([top, left, bottom, right]) => {
+                let [rows, columns] = [(top, shape[0], bottom), (left, shape[1], right)]
+                    .map(|(before, n, after)| (1..=*before).rev().chain(0..n).chain((n - 1 - after..n - 1).rev()).map(i64::from).collect::<Vec<_>>());
+                let pixel = |y: i64, px: i64| (0..shape[2]).map(move |c| at(x, shape, y, px, c).unwrap());
+                rows.iter().flat_map(|&y| columns.iter().flat_map(move |&px| pixel(y, px))).collect()
             }
             Op::Add(other) => x.iter().zip(&tensors[*other]).map(|(a, b)| a + b).collect(),
             Op::Affine { scale, shift } => x.iter().enumerate().map(|(i, v)| v * scale[i % scale.len()] + shift[i % shift.len()]).collect(),

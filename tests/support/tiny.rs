@@ -43,7 +43,8 @@ pub fn file(options: Options) -> Vec<u8> {
     let c = net.conv("block2.conv1", Conv::new(b, three(2), 22, DataType::U8));
     let d = net.conv("block2.conv2", Conv { second: Second::Projection(b, point(2)), block: Some(1), ..Conv::new(c, three(1), 22, DataType::U8) });
     let e = net.conv("block3.conv1", Conv::new(d, point(1), 22, DataType::S8));
-    let f = net.conv("block3.conv2", Conv::new(e, three(1), 22, DataType::U8));
+    let bordered = net.pool("block3.border", op::MIRROR, e, Window { pads: [1; 4], ..point(1) }, false);
+    let f = net.conv("block3.conv2", Conv::new(bordered, Window { pads: [0; 4], ..three(1) }, 22, DataType::U8));
     let g = net.sum("block3.add", op::ADD, [e, f], None);
     let near = net.pool("avgpool", op::AVERAGE_POOL, g, Window { kernel: [2, 2], stride: [1, 1], dilation: [1, 1], pads: [1, 1, 0, 0] }, true);
     // Grouped convolution with a skip, then a concatenation whose parts are made where they belong, read from its middle.

@@ -54,7 +54,7 @@ impl<'a> Folder<'a> {
         let Some(Draft { op, input, .. }) = &self.drafts[d] else { return self.made[&d] };
         let (input, zero) = (*input, q.zero);
         let converted = match op {
-            StepOp::MaxPool(_) | StepOp::Slice(_) => {
+            StepOp::MaxPool(_) | StepOp::Mirror(_) | StepOp::Slice(_) => {
                 let tensor = self.emit(d);
                 return self.stored(operation, tensor, q, true);
             }
@@ -172,7 +172,7 @@ impl<'a> Folder<'a> {
     pub(super) fn inherited(&self, op: StepOp, input: TensorId) -> (StepOp, Option<Quantization>) {
         let foreign = self.tensors[input].foreign;
         match op {
-            StepOp::MaxPool(_) | StepOp::Slice(_) => (op, foreign),
+            StepOp::MaxPool(_) | StepOp::Mirror(_) | StepOp::Slice(_) => (op, foreign),
             StepOp::Concat(ref parts) => {
                 let all = parts.iter().all(|&t| self.tensors[t].foreign == foreign);
                 (op, foreign.filter(|_| all))

@@ -72,7 +72,7 @@ fn transposed<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>,
 fn becomes_picture<'a>(graph: &Graph, readers: &HashMap<&'a str, Vec<&'a Operation>>, name: &'a str) -> bool {
     match first(readers, name) {
         Some(o @ Operation { op: Op::Reshape, .. }) => graph.dims.get(&o.output).is_some_and(|d| d.len() != 3),
-        Some(Operation { op: Op::Conv { .. } | Op::BatchNorm { .. } | Op::MaxPool(_) | Op::AveragePool { .. } | Op::Pad { .. }, .. }) => false,
+        Some(Operation { op: Op::Conv { .. } | Op::BatchNorm { .. } | Op::MaxPool(_) | Op::AveragePool { .. } | Op::Pad { .. } | Op::Mirror(_), .. }) => false,
         _ => true,
     }
 }

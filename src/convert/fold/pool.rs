@@ -1,4 +1,4 @@
-//! Pools and means.
+//! Pools, means and mirrored borders.
 
 use super::{Conv, ConvertError, Folder, Operation, StepOp, Value, Window, padded};
 
@@ -19,6 +19,17 @@ impl<'a> Folder<'a> {
         let window = bordered(operation, window, view.pads)?;
         let [oh, ow] = window.output(h, w).ok_or_else(|| operation.node.wrong("the window does not fit the input"))?;
         Ok(self.draft(operation, StepOp::MaxPool(window), view.tensor, [oh, ow, c], nonnegative))
+    }
+
+    pub(super) fn mirror(&mut self, operation: &'a Operation, pads: [u32; 4]) -> Result<Value, ConvertError> {
+        let (view, [h, w, c]) = self.picture(operation)?;
+        if view.tensor == 0 || view.pads != [0; 4] {
+            let what = if view.tensor == 0 { "it mirrors the picture itself" } else { "it mirrors the border of another Pad" };
+            return Err(operation.node.unsupported(what, "padding of mode reflect is supported between the layers of a network, by one Pad"));
+        }
+        let nonnegative = self.nonnegative(view.tensor);
+        let shape = [h + pads[0] + pads[2], w + pads[1] + pads[3], c];
+        Ok(self.draft(operation, StepOp::Mirror(pads), view.tensor, shape, nonnegative))
     }
 
     pub(super) fn average_pool(&mut self, operation: &'a Operation, window: Window, include_pad: bool) -> Result<Value, ConvertError> {

@@ -33,7 +33,7 @@ pub fn wanted<'a>(needed: &[&'a Operation], readers: &HashMap<&'a str, Vec<&'a O
 
 /// True if an operation computes the same before and behind a ReLU.
 const fn passes(op: &Op) -> bool {
-    matches!(op, Op::Concat | Op::MaxPool(_) | Op::Slice { .. })
+    matches!(op, Op::Concat | Op::MaxPool(_) | Op::Mirror(_) | Op::Slice { .. })
 }
 
 /// The values of which no element is below 0, whatever the weights are.
@@ -44,7 +44,7 @@ fn never_negative<'a>(needed: &[&'a Operation]) -> HashSet<&'a str> {
         let never = match &operation.op {
             Op::Relu | Op::Function(Function::Sigmoid | Function::HardSigmoid { .. }) => true,
             Op::Function(Function::Clip { low, .. }) => *low >= 0.0,
-            Op::Concat | Op::MaxPool(_) | Op::Slice { .. } | Op::AveragePool { .. } | Op::Mean(_) | Op::Reshape | Op::Add => all,
+            Op::Concat | Op::MaxPool(_) | Op::Mirror(_) | Op::Slice { .. } | Op::AveragePool { .. } | Op::Mean(_) | Op::Reshape | Op::Add => all,
             _ => false,
         };
         if never {

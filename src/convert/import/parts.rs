@@ -22,11 +22,8 @@ impl Importer {
 
     pub(super) fn pad(&self, node: &Node) -> Result<Meaning, ConvertError> {
         let mode = node.text("mode", "constant")?;
-        if mode != "constant" {
-            return Err(node.unsupported(
-                format!("padding of mode {mode}"),
-                "padding with a constant is supported: where it belongs to a blur before a stride, export the network with average pools instead",
-            ));
+        if !matches!(mode, "constant" | "reflect") {
+            return Err(node.unsupported(format!("padding of mode {mode}"), "the modes constant and reflect are supported"));
         }
         let from = self.shape(node, node.input(0)?)?;
         let rank = from.len();
@@ -38,15 +35,6 @@ impl Importer {
         if pads.len() != 2 * axes.len() {
             return Err(node.wrong(format!("{} pads for {} axes", pads.len(), axes.len())));
         }
-        let value = match node.optional(2) {
-            None => node.float("value", 0.0)?,
-            Some(name) => self
-                .constant(name)
-                .and_then(|t| t.as_floats())
-                .and_then(|v| v.first())
-                .copied()
-                .ok_or_else(|| node.unsupported("the value is no constant float", SUPPORTED))?,
-        };
         let (mut before, mut after, mut dims) = (vec![0; rank], vec![0; rank], from.to_vec());
         for (k, &a) in axes.iter().enumerate() {
             let size = |v: i64| match v {
@@ -60,7 +48,21 @@ impl Importer {
         if dims == from {
             return Ok(Meaning::Alias(node.input(0)?.to_owned()));
         }
-        Ok(Meaning::Operation { op: Op::Pad { before, after, value }, reads: vec![node.input(0)?.to_owned()], dims })
+        let op = if mode == "reflect" {
+            mirror(node, from, &before, &after)?
+        } else {
+            let value = match node.optional(2) {
+                None => node.float("value", 0.0)?,
+                Some(name) => self
+                    .constant(name)
+                    .and_then(|t| t.as_floats())
+                    .and_then(|v| v.first())
+                    .copied()
+                    .ok_or_else(|| node.unsupported("the value is no constant float", SUPPORTED))?,
+            };
+            Op::Pad { before, after, value }
+        };
+        Ok(Meaning::Operation { op, reads: vec![node.input(0)?.to_owned()], dims })
     }
 
     /// The slices that a Split makes, each with its index among the outputs: those that have a name.
@@ -136,4 +138,20 @@ impl Importer {
         let dims = broadcast(from, &wanted).ok_or_else(|| node.wrong(format!("{from:?} cannot become {wanted:?}")))?;
         self.unless_same(node, Op::Expand, dims)
     }
+}
+
+/// A border that mirrors height and width of a picture, or the length of a signal.
+fn mirror(node: &Node, from: &[usize], before: &[usize], after: &[usize]) -> Result<Op, ConvertError> {
+    let pads = match (before, after) {
+        (&[0, 0, top, left], &[0, 0, bottom, right]) => [top, left, bottom, right],
+        (&[0, 0, left], &[0, 0, right]) => [0, left, 0, right],
+        _ => {
+            let what = format!("it mirrors {before:?} in front and {after:?} behind");
+            return Err(node.unsupported(what, "padding of mode reflect is supported of height and width"));
+        }
+    };
+    if (0..from.len()).any(|a| before[a].max(after[a]) >= from[a]) {
+        return Err(node.unsupported("a mirrored border as wide as the picture", "padding of mode reflect is supported by less than height and width"));
+    }
+    Ok(Op::Mirror(pads.map(|n| u32::try_from(n).unwrap_or(u32::MAX))))
 }

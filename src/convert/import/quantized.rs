@@ -220,7 +220,7 @@ impl Importer {
         let maker = self.operations.iter().rfind(|o| o.output == name)?;
         match &maker.op {
             Op::Quantize(quantization) => Some(*quantization),
-            Op::MaxPool(_) | Op::Reshape | Op::Transpose(_) | Op::Slice { .. } | Op::Relu => self.quantization(&maker.reads[0]),
+            Op::MaxPool(_) | Op::Mirror(_) | Op::Reshape | Op::Transpose(_) | Op::Slice { .. } | Op::Relu => self.quantization(&maker.reads[0]),
             _ => None,
         }
     }
