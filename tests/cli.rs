@@ -364,7 +364,7 @@ fn the_time_of_every_step() {
     let json = folder.run("profile net.stone --runs 20 --isa scalar --json").json(0, "profile");
     assert_eq!(json["isa"], "scalar");
     let steps = json["steps"].as_array().expect("an array");
-    assert_eq!(steps.len(), 22);
+    assert_eq!(steps.len(), 23);
     for step in steps {
         has(step, "name op kernel kh kw sh sw ic oc oh ow groups macs ms percent_of_peak bytes why");
         assert!(number(step, "ms") >= 0.0 && number(step, "bytes") > 0.0);
@@ -411,7 +411,7 @@ fn steps_by_residual_block() {
     assert_eq!((&first["kind"], &first["shortcut"], number(first, "weights")), (&"basic".into(), &"identity".into(), 9.0 * 256.0));
     assert_eq!((&second["shortcut"], &second["stride"], &second["convolutions"]), (&"projection".into(), &1.into(), &vec!["3x3"].into()));
     assert_eq!(number(second, "weights"), f64::from(9 * 22 * 22 + 16 * 22));
-    assert_eq!(blocks.iter().map(|b| number(b, "steps")).sum::<f64>(), 22.0);
+    assert_eq!(blocks.iter().map(|b| number(b, "steps")).sum::<f64>(), 23.0);
     folder.write("set.bin", &cifar(3));
     let profile = folder.run("profile net.stone --runs 5 --energy --data set.bin --limit 2 --json").json(0, "profile");
     assert_eq!(profile["pictures"], 2);
@@ -448,7 +448,7 @@ fn the_promises_of_a_file_are_checked() {
     let json = folder.run("verify net.stone --isa all --json").json(0, "verify");
     has(&json, "ok steps isa first_difference");
     let sets: Vec<_> = Kernels::all().map(|k| k.set().name()).collect();
-    assert_eq!((&json["ok"], &json["steps"], &json["isa"], &json["threads"]), (&true.into(), &44.into(), &sets.into(), &vec![1, 2, 4].into()));
+    assert_eq!((&json["ok"], &json["steps"], &json["isa"], &json["threads"]), (&true.into(), &46.into(), &sets.into(), &vec![1, 2, 4].into()));
     let good = tiny::file(tiny::Options::default());
     let wrong = changed(&good, |f| {
         let at = section(f, b"checks");
