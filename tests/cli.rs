@@ -376,7 +376,8 @@ fn the_time_of_every_step() {
     );
     assert_eq!((&steps[1]["op"], &steps[1]["kh"]), (&"max_pool".into(), &Value::Null));
     assert_eq!((&steps[4]["sh"], &steps[4]["sw"]), (&2.into(), &2.into()));
-    assert_eq!((&steps[21]["op"], &steps[21]["kw"]), (&"dense".into(), &Value::Null));
+    assert_eq!((&steps[7]["op"], &steps[7]["kernel"], &steps[7]["kh"]), (&"mirror".into(), &"scalar::mirror".into(), &Value::Null));
+    assert_eq!((&steps[22]["op"], &steps[21]["kw"]), (&"dense".into(), &Value::Null));
     let sum: f64 = steps.iter().map(|s| number(s, "ms")).sum();
     assert!((sum - number(&json, "ms")).abs() < 1e-9);
     let text = folder.run("profile net.stone --runs 5 --threads 2").expect(0).out;

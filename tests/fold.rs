@@ -299,6 +299,30 @@ fn pools_merge_with_what_stands_beside_them() {
 }
 
 #[test]
+fn mirrored_borders_hand_everything_on() {
+    let six = Op::Function(Function::Clip { low: 0.0, high: 6.0 });
+    let start = || {
+        let build = Build::new(&[1, 1, 2, 3]).constant("w", &[1, 1, 1, 1], &[-0.5]);
+        build.conv("c", "x", Window::point([1, 1]), "w", Some("b"), &[1, 1, 2, 3]).constant("b", &[1], &[8.0])
+    };
+    let row = Window { kernel: [1, 6], ..Window::point([1, 1]) };
+    // Columns 2 1 0 1 2 1 of the rows 1 0 1 0.
+    let bordered = start().node("r", six, &["c"], &[1, 1, 2, 3]).node("m", Op::Mirror([1, 2, 1, 1]), &["r"], &[1, 1, 4, 6]);
+    let network = bordered.constant("row", &[1, 1, 1, 6], &[1.0, 10.0, 100.0, 1e3, 1e4, 1e5]).conv("y", "m", row, "row", None, &[1, 1, 4, 1]);
+    let network = network.node("g", Op::AveragePool { window: Window { kernel: [4, 1], ..Window::point([1, 1]) }, include_pad: false }, &["y"], &[1, 1, 1, 1]);
+    let network = network.fold().unwrap();
+    let mirror = network.steps.iter().position(|s| s.op == Step::Mirror([1, 2, 1, 1])).unwrap();
+    let tensor = &network.tensors[network.steps[mirror].output];
+    assert!(tensor.nonnegative && tensor.limit <= 6.0 && tensor.shape == [4, 6, 1], "{tensor:?}");
+    let first = 1.0 * 5.0 + 10.0 * 6.0 + 100.0 * 6.0 + 1e3 * 6.0 + 1e4 * 5.0 + 1e5 * 6.0;
+    let second = 1.0 * 1.0 + 10.0 * 2.0 + 100.0 * 3.0 + 1e3 * 2.0 + 1e4 * 1.0 + 1e5 * 2.0;
+    near(&scores(&network, &[2, 4, 6, 10, 12, 14]), &[(first + second) / 2.0]);
+    let zeros = Op::Pad { before: vec![0, 0, 1, 1], after: vec![0, 0, 1, 1], value: 0.0 };
+    assert_eq!(refused(&start().node("p", zeros, &["c"], &[1, 1, 4, 5]).node("m", Op::Mirror([1; 4]), &["p"], &[1, 1, 6, 7])), "node-m");
+    assert_eq!(refused(&Build::new(&[1, 1, 2, 3]).node("m", Op::Mirror([1; 4]), &["x"], &[1, 1, 4, 5])), "node-m");
+}
+
+#[test]
 fn two_plain_tensors_are_added_by_a_step() {
     let build = Build::new(&[1, 1, 1, 1])
         .constant("w", &[1, 1, 1, 1], &[2.0])
