@@ -210,6 +210,7 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
     let value = |name: &str, what: String, help| ConvertError::Value { name: name.to_owned(), what, help };
     let output = outputs.into_iter().next().ok_or_else(|| value("", "the graph has no output".into(), "export the model again"))?;
     let sorted = order::needed(&nodes, &inputs, &tensors, &output)?;
+    sorted.nodes.iter().try_for_each(|&i| operators::within_the_family(&nodes[i]))?;
     let mut used = inputs.into_iter().filter(|i| sorted.inputs.contains(&i.name));
     let input = used.next().ok_or_else(|| value(&output, "the output does not depend on an input".into(), "export the model with its input"))?;
     if let Some(second) = used.next() {

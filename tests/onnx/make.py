@@ -285,6 +285,11 @@ def refusals():
         x = n.conv("x", 3, 4)
         more = [n.random(4), n.random(4)] if op == "InstanceNormalization" else []
         refuse(op.lower(), n.model(n.head(n.node(op, x, *more), 4)), "not supported", f"node `{op}_1` ({op})")
+    # Standardized weights are constants that are not computed here; the normalization behind them is what cannot be.
+    n = Net()
+    weights = n.random(4, 3, 3, 3)
+    x = n.node("Conv", "x", n.node("Sub", weights, n.node("ReduceMean", weights, axes=[1, 2, 3])))
+    refuse("standardized", n.model(n.head(n.node("InstanceNormalization", x, n.random(4), n.random(4)), 4)), "this operator is not supported", "node `InstanceNormalization_3`")
     n = Net()
     x = n.node("Mul", stem(n), n.conv("x", 3, 4))
     refuse("product", n.model(n.head(x, 4)), "node `Mul_4` (Mul)")

@@ -7,6 +7,9 @@ use crate::convert::error::{ConvertError, SUPPORTED};
 use crate::convert::onnx::Node;
 use crate::shape::Window;
 
+const UNKNOWN: &str = "this operator is not supported";
+const OWN_STATISTICS: &str = "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions";
+
 impl Importer {
     /// What `node`, whose first output is `output`, amounts to. `end` names the Softmax or ArgMax whose result it reads.
     ///
@@ -83,7 +86,7 @@ impl Importer {
             "Softmax" | "LogSoftmax" | "ArgMax" => self.end(node, output),
             "Concat" => self.concat(node),
             "Expand" => self.expand(node),
-            other => Err(node.unsupported("this operator is not supported", help(other))),
+            other => Err(node.unsupported(UNKNOWN, help(other))),
         }
     }
 
@@ -319,9 +322,9 @@ impl Importer {
     }
 }
 
-/// What to do about an operator that is not supported.
-fn help(op: &str) -> &'static str {
-    match op {
+/// What to do about an operator that no network of the family has, whatever it reads.
+fn outside(op: &str) -> Option<&'static str> {
+    Some(match op {
         "GroupNormalization"
         | "InstanceNormalization"
         | "LayerNormalization"
@@ -329,20 +332,31 @@ fn help(op: &str) -> &'static str {
         | "RMSNormalization"
         | "MeanVarianceNormalization"
         | "LpNormalization"
-        | "LRN" => {
-            "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions"
-        }
+        | "LRN" => OWN_STATISTICS,
         "Resize" | "Upsample" | "ConvTranspose" | "DepthToSpace" | "GridSample" | "NonMaxSuppression" | "TopK" | "RoiAlign" => {
             "networks that end in one row of scores are supported: cut heads for detection or segmentation off before the export"
         }
         "LSTM" | "GRU" | "RNN" | "Scan" | "Loop" | "If" => {
             "recurrent networks and control flow are not supported: export a feed-forward network, traced with one input"
         }
+        "Attention" | "MultiHeadAttention" | "Einsum" => "transformers are not supported: residual networks of convolutions are",
+        _ => return None,
+    })
+}
+
+/// Refuses such an operator, before its neighbours are said to lack something.
+pub fn within_the_family(node: &Node) -> Result<(), ConvertError> {
+    outside(&node.op).map_or(Ok(()), |help| Err(node.unsupported(UNKNOWN, help)))
+}
+
+/// What to do about an operator that is not supported.
+fn help(op: &str) -> &'static str {
+    match op {
         "ReduceSum" | "ReduceMax" | "ReduceProd" => {
             "sums over axes and attention across branches, as in SKNet and ResNeSt, are not supported: use a variant of the network without it"
         }
-        "Attention" | "MultiHeadAttention" | "Einsum" => "transformers are not supported: residual networks of convolutions are",
-        "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" | "Pow" | "Sqrt" => {
+        "Pow" | "Sqrt" => OWN_STATISTICS,
+        "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" => {
             "the activations that are supported are Relu, Clip (ReLU6), LeakyRelu, Sigmoid, HardSigmoid, HardSwish and x times Sigmoid(x) (SiLU)"
         }
         _ => SUPPORTED,
