@@ -411,17 +411,9 @@ fn fused(
         (_, None) => planned,
         (_, Some(_)) if walk.blind => std::vec![(unseen.unwrap_or_default() / levels(kind)).max(largest); mean.len()],
         (_, Some(_)) => {
-            // Half of the accumulator in 32 bits, to see its range.
-            let half = std::vec![MULTIPLIER_LIMIT - 1; mean.len()];
-            let op = Op::Conv(Conv { params: build(&half), ..made.clone() });
-            let probe = walk.add_tensor("", shape, DataType::I32, std::vec![1.0; mean.len()]);
-            let probing = Step { name: step.name.clone(), op, input, second: second_tensor, third: None, output: probe, block: None, macs: 0, factors: None };
-            let (channels, mut seen) = (mean.len().next_multiple_of(4), TensorStatistics::default());
-            walk.each(&probing, |bytes| observe(&mut seen, &in_common_unit(&bytes, channels, &grid.unit, largest), 2.0 * largest))?;
-            walk.made.tensors.pop();
-            walk.data.pop();
-            let scale = range::largest(&seen, levels(kind), walk.options.method) / levels(kind);
-            std::vec![scale.max(largest); mean.len()]
+            let half = Conv { params: build(&std::vec![MULTIPLIER_LIMIT - 1; mean.len()]), ..made.clone() };
+            let range = range_of(walk, step, half, (input, second_tensor), &grid.unit, kind)?;
+            std::vec![(range / levels(kind)).max(largest); mean.len()]
         }
     };
     // The byte that stands for 0 is met exactly, at the price of a tiny change of scale, where it is far from 0.
@@ -436,6 +428,25 @@ fn fused(
         made.factors = factors;
     }
     Ok(())
+}
+
+/// The range of what a convolution makes that halves its accumulators, units of the channels in `unit`, for values of this type.
+fn range_of(
+    walk: &mut Walk<'_>,
+    step: &graph::Step,
+    half: Conv,
+    (input, second): (usize, Option<usize>),
+    unit: &[f64],
+    kind: DataType,
+) -> Result<f64, ConvertError> {
+    let common = unit.iter().fold(0.0f64, |a, &b| a.max(b)) * ROOM;
+    let output = walk.add_tensor("", walk.network.tensors[step.output].shape, DataType::I32, std::vec![1.0; unit.len()]);
+    let probe = Step { name: step.name.clone(), op: Op::Conv(half), input, second, third: None, output, block: None, macs: 0, factors: None };
+    let (channels, mut seen) = (unit.len().next_multiple_of(4), TensorStatistics::default());
+    walk.each(&probe, |bytes| observe(&mut seen, &in_common_unit(&bytes, channels, unit, common), 2.0 * common))?;
+    walk.made.tensors.pop();
+    walk.data.pop();
+    Ok(range::largest(&seen, levels(kind), walk.options.method))
 }
 
 /// Words of all channels brought to the unit `common`, a multiple of every channel's.
