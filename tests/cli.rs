@@ -105,6 +105,8 @@ fn bad_arguments_and_inputs() {
         (3, "profile nowhere.stone", &["nowhere.stone"]),
         (2, "profile net.stone --energy", &["--data"]),
         (2, "profile net.stone --data one", &["--energy"]),
+        (2, "profile net.stone --limit 3", &["--limit"]),
+        (2, "profile net.stone --crop 3", &["--crop"]),
         (3, "profile net.stone --energy --data empty", &["empty"]),
         (2, "report net.onnx net.stone --data one", &["--output"]),
     ];

@@ -227,6 +227,18 @@ fn sixteen_bits_are_read_only_where_they_are_added() {
     }
 }
 
+/// Steps of a file that are named as copies: `profile` and `inspect` show them as such, without a window, and no others.
+fn copies(folder: &Folder, net: &str, named: &str) -> usize {
+    let json = folder.run(&format!("profile {net} --runs 2 --json")).json(0, "profile");
+    let steps = json["steps"].as_array().unwrap();
+    let is_named = |name: &str| name.contains(named);
+    assert!(steps.iter().all(|s| is_named(s["name"].as_str().unwrap()) == (s["op"] == "copy")), "{steps:?}");
+    let text = folder.run(&format!("inspect {net}")).expect(0).out;
+    let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).filter(|r: &Vec<_>| r.first().is_some_and(|n| is_named(n))).collect();
+    assert!(rows.iter().all(|r| r[1..3] == ["copy", "-"]), "{rows:?}");
+    rows.len()
+}
+
 #[test]
 fn the_commands_show_it() {
     let folder = Folder::new("stream");
@@ -243,6 +255,15 @@ fn the_commands_show_it() {
     folder.run("verify wide.stone --isa all --json").expect(0);
     let inspected = folder.run("inspect wide.stone --json").json(0, "inspect");
     assert!(inspected["method"].as_str().is_some_and(|m| m.ends_with("stream 16")));
+    // What the branches read is a copy of the stream, no normalization before a convolution.
+    let blocks = folder.run("inspect wide.stone --blocks --json").json(0, "inspect");
+    let found: Vec<_> = blocks["blocks"].as_array().unwrap().iter().filter(|b| b["block"].is_number()).collect();
+    assert!(found.len() == 9 && found.iter().all(|b| b["kind"] == "basic" && b["traits"].as_array().unwrap().len() == 1), "{found:?}");
+    assert_eq!(found.iter().filter(|b| b["shortcut"] == "identity").count(), 7, "{found:?}");
+    assert_eq!(copies(&folder, "wide.stone", ":bytes:"), 7);
+    // So is what the parts of a concatenation hold, where it is read elsewhere, too.
+    folder.run(&format!("convert {models}/res2net29.onnx -o parts.stone --calib {models}/calibration.bin --preprocess cifar10 --limit 20 --quiet")).expect(0);
+    assert!(copies(&folder, "parts.stone", ":copy") > 3);
     // The errors of the layers are measured from the value that stands for zero.
     let compared = folder.run(&format!("compare {models}/resnet20.onnx wide.stone --data {models}/test.bin --limit 4 --json")).json(0, "compare");
     let layers = compared["layers"].as_array().unwrap();

@@ -62,6 +62,44 @@ fn convert_eval_and_compare() {
 }
 
 #[test]
+fn useless_scores_are_called_so() {
+    let folder = Folder::new("useless");
+    let bad = "--method percentile:51 --scales tensor --rounding nearest --bias float";
+    for (more, code) in [("--json", 0), ("", 0)] {
+        let good = folder.run(&convert(&format!("-o net.stone {more}"))).expect(code);
+        assert!(!good.err.contains("warning: far") && !good.out.contains("far from the float network"), "{good:?}");
+        let ran = folder.run(&convert(&format!("-o net.stone {bad} {more}"))).expect(code);
+        let warning = ran.err.lines().find_map(|l| l.strip_prefix("warning: far from the float network: ")).expect("a warning");
+        for part in ["of 20 calibration pictures", " dB", "the step that loses most by itself is /", "--stream 16", "--max-drop", "skipstone compare"] {
+            assert!(warning.contains(part), "no '{part}' in {warning}");
+        }
+        assert_eq!(ran.out.contains("far from the float network"), more == "--json", "the text has it on stderr only");
+    }
+    let few = folder.run(&convert(&format!("-o net.stone {bad} --stream 16 --eval {} --eval-limit 5 --json", model("test.bin")))).expect(0);
+    assert!(few.err.contains("of 5 --eval pictures") && !few.err.contains("--stream 16"), "{}", few.err);
+}
+
+#[test]
+fn what_each_part_brings() {
+    let folder = Folder::new("brought");
+    let json = folder.run(&convert("-o net.stone --explain --json")).json(0, "convert");
+    let (brought, ladder) = (&json["brought"], json["brought"]["ladder"].as_array().expect("an array"));
+    assert_eq!((&brought["pictures"], ladder.len()), (&4.into(), 6));
+    for (i, rung) in ladder.iter().enumerate() {
+        assert!(number(rung, "median_db") > 15.0 && number(rung, "sqnr_db") > 15.0 && number(rung, "agreement") > 40.0, "{rung}");
+        assert!((i == 0) == rung["gain_db"].is_null() && (i == 0) == rung["gain_error_db"].is_null(), "{rung}");
+    }
+    // With a budget the first way that holds is written, and explained.
+    let ran = folder.run(&convert(&format!("-o net.stone --explain --eval {} --max-drop 90", model("test.bin")))).expect(0);
+    let quick = "cv, scales tensor, rounding nearest, bias means";
+    assert!(ran.out.contains(&format!("method        {quick}, 20 pictures")), "{}", ran.out);
+    let table = ran.out.split("brought       on 4 pictures").nth(1).expect("a table");
+    let rows: Vec<_> = table.lines().filter_map(|l| l.strip_prefix("  ")?.split("  ").next()).filter(|l| l.contains("scales")).collect();
+    assert!(rows.len() == 3 && rows[2] == quick, "{table}");
+    assert!(table.contains('±') && table.contains("all pictures together"), "{table}");
+}
+
+#[test]
 fn the_same_bytes_at_any_number_of_threads() {
     let folder = Folder::new("same");
     let bytes = |threads: usize| {
@@ -119,6 +157,8 @@ fn bad_conversions_leave_nothing() {
         (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --mean 1"), &["--preprocess"]),
         (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --method guess"), &["guess", "--method"]),
         (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --max-drop 1"), &["--eval"]),
+        (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --eval {calib} --max-drop -1"), &["--max-drop", "0 points or more"]),
+        (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --explain --limit 9"), &["9 pictures", "--explain"]),
         (2, format!("convert {onnx} --calib {calib} --preprocess cifar10"), &["--output"]),
     ];
     for (code, args, names) in table {
@@ -158,6 +198,14 @@ fn what_the_user_would_regret_is_refused_or_said() {
     let few = folder.run(&own("net.stone", "--preprocess cifar10 --json")).json(0, "convert");
     assert!(few["notes"].to_string().contains("8 pictures only"), "{few}");
     folder.run(&format!("compare {} net.stone --data {calib} --limit 2", model("resnet20.onnx"))).error(3, &["resnet20.onnx", "checksums differ"]);
+    // Another float network may be meant: it is measured, and called another.
+    let eval = |onnx: &str| folder.run(&format!("eval net.stone --data {calib} --limit 2 --against {onnx} --json"));
+    let [same, other] = [onnx.clone(), model("resnet20.onnx")].map(|onnx| eval(&onnx));
+    assert!(!same.err.contains("was not made from") && other.err.contains("warning: net.stone was not made from"), "{}{}", same.err, other.err);
+    assert!(same.json(0, "eval")["sqnr_db"].as_f64() > other.json(0, "eval")["sqnr_db"].as_f64());
+    let half = folder.run(&own("net.stone", "--mean 0.5")).expect(0);
+    assert!(half.err.contains("warning: --mean without --std") && half.err.contains("--std 1"), "{}", half.err);
+    assert!(!folder.run(&own("net.stone", "--mean 0.5 --std 1")).expect(0).err.contains("--std"));
     // A real picture as check input is kept, and what it gives is verified.
     folder.png("check.png", 40, 30, 7);
     let plain = std::fs::metadata(folder.path("net.stone")).expect("written").len();

@@ -2,7 +2,7 @@
 
 use super::map;
 use super::output::{Table, ms, or_dash, thousands};
-use super::profile::Shape;
+use super::profile::{Shape, copies};
 use crate::format::{Operation, Plan, StepRecord};
 use crate::ops::conv::{Conv, Second};
 use serde::Serialize;
@@ -127,9 +127,9 @@ impl Members<'_> {
 
     fn shortcut(&self, sum: Sum) -> &'static str {
         let chain = self.chain(sum.shortcut);
-        let any = |of: fn(&Operation<'_>) -> bool| chain.iter().any(|&p| of(&self.steps[p].operation()));
+        let any = |of: fn(&Operation<'_>) -> bool| chain.iter().any(|&p| !copies(&self.steps[p]) && of(&self.steps[p].operation()));
         let operation = self.steps[sum.place].operation();
-        let (shape, pooled) = (Shape::of(&operation), any(|o| matches!(o, Operation::Pool(_))));
+        let (shape, pooled) = (Shape::of(&self.steps[sum.place]), any(|o| matches!(o, Operation::Pool(_))));
         match operation {
             _ if pooled => "pooled",
             Operation::Conv(Conv { second: Second::Projection { .. }, .. }) => "projection",
@@ -161,7 +161,7 @@ impl Members<'_> {
         let found = [
             ("res2net", convolutions.iter().filter(part).count() > 1),
             ("se", self.places.iter().any(|&p| matches!(self.steps[p].operation(), Operation::Gate(_)))),
-            ("pre-activation", self.places.first().is_some_and(before)),
+            ("pre-activation", self.places.iter().find(|&&p| !copies(&self.steps[p])).is_some_and(before)),
             ("grouped", convolutions.iter().any(|c| c.groups > 1)),
             ("bottleneck", bottleneck),
             ("basic", !bottleneck),

@@ -57,7 +57,7 @@ pub struct ConvertArgs {
     /// Leave out residual blocks: 3,5-7 as `inspect --blocks` counts them, or auto:10 for the least useful ones until that saves 10 % of the time
     #[arg(long, value_name = "LIST|auto:PERCENT")]
     pub skip_blocks: Option<SkipBlocks>,
-    /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long
+    /// Say what each part of the quantizer brings, measured on every fifth picture, which it is then fitted without: takes several times as long, 10 pictures at least
     #[arg(long, conflicts_with = "skip_blocks")]
     pub explain: bool,
     /// Labelled pictures to measure the accuracy on
@@ -69,8 +69,8 @@ pub struct ConvertArgs {
     /// Take the first N pictures of --eval
     #[arg(long, value_name = "N", requires = "eval", value_parser = count)]
     pub eval_limit: Option<usize>,
-    /// Points of top-1 that may be lost on --eval; the file is only written when it holds
-    #[arg(long, value_name = "PP", requires = "eval", value_parser = percent)]
+    /// Points of top-1 that may be lost on --eval: takes the first way that holds, from the quickest (the default comes second) to the most thorough, and writes no file if none does
+    #[arg(long, value_name = "PP", requires = "eval", value_parser = drop, allow_hyphen_values = true)]
     pub max_drop: Option<f64>,
     /// A picture whose results are kept in the file for verify, instead of those of generated noise
     #[arg(long, value_name = "FILE")]
@@ -112,6 +112,10 @@ impl FromStr for SkipBlocks {
         }
         if blocks.is_empty() { Err(HELP) } else { Ok(Self::List(blocks)) }
     }
+}
+
+fn drop(text: &str) -> core::result::Result<f64, &'static str> {
+    percent(text).map_err(|_| "a drop is 0 points or more, such as 0.5")
 }
 
 /// Runs the command.

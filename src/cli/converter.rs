@@ -2,15 +2,14 @@
 
 use super::args::{ChoiceArgs, EngineArgs, kernels};
 use super::convert::ConvertArgs;
+use super::converted::{Brought, Outcome, Report, RungReport};
 use super::dataset::{DataError, DataSet};
-use super::engine::{Engine, Preparer, load, put};
+use super::engine::{Engine, Preparer, load};
 use super::ensemble::Skip;
 use super::error::{CliError, Result};
-use super::eval::{Job, Tally};
+use super::eval::Job;
 pub(super) use super::layers::compare;
-use super::layers::{Layer, compare_layers};
-use super::output::{Output, Table, or_dash, thousands};
-use super::profile::Shape;
+use super::output::Output;
 use super::progress::Progress;
 pub(super) use super::report::gather::report;
 use super::shards;
@@ -18,27 +17,21 @@ pub(super) use super::shards::calibrate;
 use super::staged::Staged;
 pub(super) use super::tour::demo;
 use crate::convert::choices::{Rounding, Scales, Stream};
-use crate::convert::explain::Rung;
+use crate::convert::explain::LEAST_PICTURES;
 use crate::convert::float::FloatNet;
 use crate::convert::graph::Input;
 use crate::convert::input;
 use crate::convert::quantize;
 use crate::convert::range::Method;
-use crate::convert::{self, Calib, Calibrated, Converted, Options, Source, Stage};
+use crate::convert::{self, Calib, Calibrated, Options, Source, Stage};
 use crate::convert::{ConvertError, Pictures};
 use crate::format::view::{Preprocess, TensorInput};
 use crate::format::{Model, PlanKind};
 use crate::picture::Geometry;
 use core::cell::RefCell;
-use core::fmt::Write as _;
 use core::str::FromStr;
-use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Pictures on which the error of each layer is shown.
-const LAYER_PICTURES: usize = 8;
 
 impl From<ConvertError> for CliError {
     fn from(error: ConvertError) -> Self {
@@ -63,6 +56,16 @@ pub(super) fn float(onnx: &Path, preprocess: &Preprocess) -> Result<Float> {
     let source = Source::open(onnx, preprocess).map_err(|e| named(onnx, e))?;
     let scores = source.values().pop().into_iter().collect::<Vec<_>>();
     Ok(Float { net: source.float(&scores)?, source })
+}
+
+/// The float network that a file is measured against. Another one than it was made of may be meant, such as the float original of a quantized ONNX: that is said on stderr.
+pub(super) fn against(onnx: &Path, engine: &Engine, net: &Path) -> Result<Float> {
+    let float = float(onnx, &engine.model.preprocess())?;
+    if float.source.sha256 != engine.model.source_sha256() {
+        let (onnx, net) = (onnx.display(), net.display());
+        eprintln!("warning: {net} was not made from {onnx}: their checksums differ, so agreement and dB compare two networks, not one with its integers");
+    }
+    Ok(float)
 }
 
 impl Float {
@@ -102,10 +105,10 @@ pub(super) struct Calibration {
     /// Nothing where the ranges stand in a file.
     set: Option<DataSet>,
     /// Numbers of those that can be read.
-    good: Vec<usize>,
+    pub(super) good: Vec<usize>,
     /// The same, and those that cannot be read, in the set of which these are a shard.
     numbers: [Vec<usize>; 2],
-    geometry: Geometry,
+    pub(super) geometry: Geometry,
 }
 
 impl Calibration {
@@ -115,7 +118,7 @@ impl Calibration {
     }
 
     /// One picture.
-    fn one(path: &Path, geometry: Geometry) -> Result<Self> {
+    pub(super) fn one(path: &Path, geometry: Geometry) -> Result<Self> {
         Ok(Self { set: Some(DataSet::open(path, None, Some(1), None)?), good: vec![0], ..Self::none(geometry) })
     }
 
@@ -143,7 +146,7 @@ impl Calibration {
         self.numbers.each_ref().map(Vec::as_slice)
     }
 
-    fn set(&self) -> Result<&DataSet> {
+    pub(super) fn set(&self) -> Result<&DataSet> {
         self.set.as_ref().ok_or_else(|| CliError::usage("there are no pictures", "give pictures with --calib"))
     }
 
@@ -174,7 +177,7 @@ impl Calibration {
     }
 
     /// The input of one of them.
-    fn input(&self, i: usize, shape: [u32; 3], tensor: Option<TensorInput>) -> Result<Vec<u8>> {
+    pub(super) fn input(&self, i: usize, shape: [u32; 3], tensor: Option<TensorInput>) -> Result<Vec<u8>> {
         let mut input = vec![0; shape.iter().map(|&n| n as usize).product()];
         load(self.set()?, self.good[i], false, &mut Preparer::with_shape(shape, tensor, self.geometry), &mut input)?;
         Ok(input)
@@ -198,63 +201,6 @@ impl Pictures for Calibration {
     fn floats(&self, i: usize) -> core::result::Result<Option<Vec<f32>>, ConvertError> {
         floats(self.set().map_err(bad)?, self.good[i]).map_err(|e| bad(e.into()))
     }
-}
-
-/// What each part of the quantizer brings.
-#[derive(Serialize)]
-struct Brought {
-    /// Pictures that were held out.
-    pictures: usize,
-    /// From the plainest quantizer to the chosen one.
-    ladder: Vec<RungReport>,
-}
-
-/// A rung of the ladder for `--json`.
-#[derive(Serialize)]
-pub(super) struct RungReport {
-    quantizer: String,
-    sqnr_db: Option<f64>,
-    agreement: f64,
-}
-
-impl RungReport {
-    pub(super) fn of(rung: &Rung) -> Self {
-        Self { quantizer: rung.options.to_string(), sqnr_db: Some(rung.sqnr_db).filter(|db| db.is_finite()), agreement: rung.agreement }
-    }
-}
-
-#[derive(Serialize)]
-struct Report {
-    schema: &'static str,
-    file: String,
-    bytes: usize,
-    arena_bytes: usize,
-    layers: u32,
-    macs: u64,
-    parameters: u64,
-    method: String,
-    scales: String,
-    rounding: String,
-    bias: String,
-    /// Bits of the residual stream: 8 or 16.
-    stream: String,
-    /// With `--explain`.
-    brought: Option<Brought>,
-    seconds: f64,
-    stages: BTreeMap<&'static str, f64>,
-    pictures: usize,
-    agreement: Option<f64>,
-    sqnr_db: Option<f64>,
-    /// Pictures on which agreement and the rest were measured.
-    measured_on: u64,
-    float_top1: Option<f64>,
-    top1: Option<f64>,
-    /// Residual blocks that were left out, by their numbers in the whole network.
-    skipped: Vec<u32>,
-    /// What that is worth.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skip: Option<Skip>,
-    notes: Vec<String>,
 }
 
 /// Runs `convert`.
@@ -284,6 +230,10 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         None => Calibration::none(geometry),
     };
     args.calib.as_deref().map_or(Ok(()), |data| calibration.some(data))?;
+    if args.explain && calibration.len() < LEAST_PICTURES {
+        let what = format!("{} pictures are too few to hold out every fifth, --explain", calibration.len());
+        return Err(CliError::input(what, format!("give {LEAST_PICTURES} at least; 100 or more tell small differences apart")));
+    }
     if let Some(scale) = &mut preprocess.tensor {
         let stored = input::stored_scale(&args.onnx).map_err(|e| named(&args.onnx, e))?;
         *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
@@ -292,7 +242,6 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let test = args.eval.as_deref().map(|data| open_eval(args, data, exif)).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();
     let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
-    let brought = if args.explain { Some(brought(args, &preprocess, given(args)?, &calibration, output)?) } else { None };
     let pictures = test.as_ref().map(|set| (set, geometry));
     let skip = args.skip_blocks.as_ref().map(|choice| Skip::choose(args, choice, &preprocess, &calibration, pictures, output)).transpose()?;
     let skipped = skip.as_ref().map_or_else(Vec::new, Skip::blocks);
@@ -323,12 +272,19 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         let drop = drop.unwrap_or(0.0);
         let holds = args.max_drop.is_none_or(|most| drop <= most);
         if holds {
+            let brought = if args.explain { Some(brought(args, &preprocess, quantize, &calibration, output)?) } else { None };
             staged.finish(&outcome.converted.file)?;
             let skip = skip.map(|skip| skip.done(&outcome.engine)).transpose()?;
-            let report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64(), brought) };
+            let mut report = Report { skipped, skip, ..outcome.report(args, start.elapsed().as_secs_f64(), brought) };
             outcome.say_time(output);
             report.notes.iter().filter(|_| args.ranges.is_some() && output.json && !output.quiet).for_each(|note| eprintln!("note: {note}"));
-            return if output.json { super::output::line(&report) } else { super::output::print(&outcome.text(&report, args, &preprocess, &calibration)?) };
+            let shown = !calibration.is_empty() && (outcome.far() || !output.json);
+            let layers = if shown { outcome.layers(args, &preprocess, &report.skipped, &calibration)? } else { Vec::new() };
+            let doubt = outcome.far().then(|| outcome.doubt(args, &layers));
+            report.notes.extend(doubt.clone().filter(|_| output.json));
+            output.show(&report, || outcome.text(&report, args, &layers))?;
+            doubt.iter().for_each(|doubt| eprintln!("warning: {doubt}"));
+            return Ok(());
         }
         eprintln!("method {quantize}: top-1 drops by {drop:.2} points");
         if best.as_ref().is_none_or(|(_, least)| drop < *least) {
@@ -425,136 +381,6 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
 
 fn open_eval(args: &ConvertArgs, data: &Path, exif: bool) -> Result<DataSet> {
     Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif))
-}
-
-/// A conversion and what it is worth.
-struct Outcome {
-    quantize: quantize::Options,
-    converted: Converted,
-    engine: Engine,
-    tally: Tally,
-}
-
-impl Outcome {
-    fn new(args: &ConvertArgs, calibrated: &Calibrated, options: &Options, calibration: &Calibration, output: Output) -> Result<Self> {
-        let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
-        let check = check.as_ref().map(|c| c as &dyn Pictures);
-        let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
-        let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
-        let engine = in_memory(converted.file.clone(), &args.output)?;
-        Ok(Self { quantize: converted.method, converted, engine, tally: Tally::default() })
-    }
-
-    /// Agreement with the float network on the calibration pictures.
-    fn on_calibration(&self, calibration: &Calibration, whole: Option<&Float>) -> Result<Tally> {
-        let pool = self.engine.pool(1)?;
-        let mut arena = self.engine.arena(1)?;
-        let mut session = self.engine.session(&mut arena, &pool)?;
-        let mut tally = Tally::default();
-        for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
-            let input = calibration.input(i, self.engine.model.input_shape(), self.engine.model.tensor())?;
-            put(&mut session, &input);
-            let scores = session.run();
-            let row = tally.add(None, scores);
-            match whole {
-                Some(whole) => tally.add_float(row, scores, &whole.scores(calibration.set()?, &[calibration.good[i]], &[&input], 1)?.concat())?,
-                None => tally.add_float(row, scores, float)?,
-            };
-        }
-        Ok(tally)
-    }
-
-    /// Says on stderr where the time went.
-    fn say_time(&self, output: Output) {
-        if !output.quiet {
-            let parts = self.converted.seconds.iter().map(|(stage, seconds)| format!("{} {seconds:.1} s", stage.name()));
-            eprintln!("time: {}", parts.collect::<Vec<_>>().join(", "));
-        }
-    }
-
-    fn report(&self, args: &ConvertArgs, seconds: f64, brought: Option<Brought>) -> Report {
-        let model = &self.engine.model;
-        Report {
-            schema: "skipstone.convert/1",
-            file: args.output.display().to_string(),
-            bytes: self.converted.file.len(),
-            arena_bytes: self.engine.plan.arena_bytes(1),
-            layers: model.layers(),
-            macs: model.macs(),
-            parameters: model.parameters(),
-            method: self.quantize.method.to_string(),
-            scales: self.quantize.scales.to_string(),
-            rounding: self.quantize.rounding.to_string(),
-            bias: self.quantize.bias.to_string(),
-            stream: self.quantize.stream.to_string(),
-            brought,
-            seconds,
-            stages: self.converted.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect(),
-            pictures: self.converted.pictures,
-            agreement: self.tally.agreement(),
-            sqnr_db: self.tally.sqnr_db(),
-            measured_on: self.tally.pictures,
-            float_top1: self.tally.float_top1().filter(|_| args.eval.is_some()),
-            top1: self.tally.top1().filter(|_| args.eval.is_some()),
-            skipped: Vec::new(),
-            skip: None,
-            notes: self.converted.quantized.notes.clone(),
-        }
-    }
-
-    /// The error of each step on some of the pictures.
-    fn layers(&self, args: &ConvertArgs, preprocess: &Preprocess, skipped: &[u32], calibration: &Calibration) -> Result<Vec<Layer>> {
-        let source = Source::without(&args.onnx, preprocess, skipped)?;
-        let net = source.float(&source.values())?;
-        compare_layers(&self.engine, &source, &net, calibration, calibration.len().min(LAYER_PICTURES))
-    }
-
-    /// The network in a table with the error of each step, and what it is worth.
-    fn text(&self, report: &Report, args: &ConvertArgs, preprocess: &Preprocess, calibration: &Calibration) -> Result<String> {
-        let layers = if calibration.is_empty() { Vec::new() } else { self.layers(args, preprocess, &report.skipped, calibration)? };
-        let by_name: BTreeMap<&str, &Layer> = layers.iter().map(|l| (l.name.as_str(), l)).collect();
-        let mut table = Table::new(&["step", "op", "window", ">output", ">MACs", ">SQNR dB", ">alone dB"]);
-        for step in self.engine.plan.steps() {
-            let (shape, layer) = (Shape::of(&step.operation()), by_name.get(step.name()));
-            let db = |v: Option<Option<f64>>| or_dash(v.flatten().map(|v| format!("{v:.1}")));
-            table.row([
-                step.name().to_owned(),
-                shape.op.to_owned(),
-                or_dash(shape.window.map(|w| format!("{}x{}/{}", w.kernel[0], w.kernel[1], w.stride[0]))),
-                format!("{}x{}x{}", shape.output.h, shape.output.w, shape.output.c),
-                thousands(step.macs()),
-                db(layer.map(|l| l.sqnr_db)),
-                db(layer.map(|l| l.isolated_sqnr_db)),
-            ]);
-        }
-        let mut text = format!("{}\n", table.without_empty());
-        let percent = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.2} %")));
-        let on = if args.eval.is_some() { "--eval" } else { "calibration" };
-        if report.top1.is_some() {
-            let _ = writeln!(text, "top-1         {} (float {})", percent(report.top1), percent(report.float_top1));
-        }
-        let sqnr = or_dash(report.sqnr_db.map(|v| format!("{v:.1} dB")));
-        if report.measured_on > 0 {
-            let _ =
-                writeln!(text, "agreement     {} with the float network, scores {sqnr}, on {} {on} pictures", percent(report.agreement), report.measured_on);
-        }
-        let _ = writeln!(text, "method        {}, {} pictures, {:.1} s", self.quantize, report.pictures, report.seconds);
-        if let Some(skip) = &report.skip {
-            text.push_str(&skip.text());
-        }
-        for rung in report.brought.iter().flat_map(|b| &b.ladder) {
-            let _ = writeln!(text, "brought       {:>8} dB, {:.1} % with {}", or_dash(rung.sqnr_db.map(|v| format!("{v:.1}"))), rung.agreement, rung.quantizer);
-        }
-        if let Some(brought) = &report.brought {
-            let _ = writeln!(text, "              measured on {} pictures that this series was not fitted to", brought.pictures);
-        }
-        for note in &report.notes {
-            let _ = writeln!(text, "note          {note}");
-        }
-        let (bytes, parameters, arena) = (thousands(report.bytes as u64), thousands(report.parameters), thousands(report.arena_bytes as u64));
-        let _ = writeln!(text, "{}: {bytes} bytes, {parameters} parameters, arena {arena} bytes", report.file);
-        Ok(text)
-    }
 }
 
 /// An engine for the bytes of a file; `name` is its name in errors.

@@ -4,7 +4,7 @@ use super::args::{ChoiceArgs, GeometryArgs};
 use super::blocks::{Block, Members, Sum};
 use super::dataset::DataSet;
 use super::engine::{Engine, input_bytes, put};
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::output::Output;
 use super::progress::Progress;
 use super::stream;
@@ -37,6 +37,26 @@ pub struct EnergyArgs {
 }
 
 impl EnergyArgs {
+    /// Refuses what chooses or prepares pictures where there are none.
+    ///
+    /// # Errors
+    /// If something does without `--data`.
+    pub fn check(&self) -> Result {
+        let (choice, geometry) = (&self.choice, &self.geometry);
+        let given = [
+            (choice.limit.is_some(), "--limit"),
+            (choice.shard.is_some(), "--shard"),
+            (choice.skip_bad, "--skip-bad"),
+            (choice.exif, "--exif"),
+            (geometry.resize.is_some(), "--resize"),
+            (geometry.crop.is_some(), "--crop"),
+        ];
+        let idle = given.into_iter().find(|(given, _)| *given && self.data.is_none());
+        idle.map_or(Ok(()), |(_, flag)| {
+            Err(CliError::usage(format!("{flag} is for pictures of --data, which are not there"), "add --energy --data PICTURES, or leave it out"))
+        })
+    }
+
     /// True if it is.
     pub const fn wanted(&self) -> bool {
         self.energy

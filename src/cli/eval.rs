@@ -69,7 +69,7 @@ struct Report {
 pub fn run(args: &EvalArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open()?;
-    let float = args.against.as_deref().map(|onnx| converter::float(onnx, &engine.model.preprocess())).transpose()?;
+    let float = args.against.as_deref().map(|onnx| converter::against(onnx, &engine, &args.net)).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
     let watch = Watch::new(&engine.cores).warn();

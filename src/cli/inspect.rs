@@ -215,7 +215,7 @@ fn text(report: &Report, plan: &Plan<'_>) -> String {
     }
     let mut table = Table::new(&["step", "op", "window", ">in", ">out", ">MACs", ">block", "proofs"]);
     for step in plan.steps() {
-        let shape = Shape::of(&step.operation());
+        let shape = Shape::of(&step);
         let window = shape.window.map(|w| format!("{}x{}/{}", w.kernel[0], w.kernel[1], w.stride[0]));
         let size = |v: &crate::shape::View| format!("{}x{}x{} {}", v.h, v.w, v.c, type_name(v.kind));
         let pair_safe = matches!(step.operation(), crate::format::Operation::Conv(conv) if conv.pair_safe);

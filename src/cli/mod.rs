@@ -43,6 +43,8 @@ mod energy;
 mod energy;
 
 #[cfg(feature = "convert")]
+mod converted;
+#[cfg(feature = "convert")]
 mod converter;
 #[cfg(not(feature = "convert"))]
 #[path = "no_converter.rs"]

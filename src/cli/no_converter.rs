@@ -5,10 +5,10 @@ use super::compare::CompareArgs;
 use super::convert::ConvertArgs;
 use super::dataset::DataSet;
 use super::demo::DemoArgs;
+use super::engine::Engine;
 use super::error::{CliError, Result};
 use super::output::Output;
 use super::report::ReportArgs;
-use crate::format::view::Preprocess;
 use std::path::Path;
 
 fn missing(onnx: &Path) -> CliError {
@@ -47,6 +47,6 @@ impl Float {
     }
 }
 
-pub(super) fn float(onnx: &Path, _: &Preprocess) -> Result<Float> {
+pub(super) fn against(onnx: &Path, _: &Engine, _: &Path) -> Result<Float> {
     Err(missing(onnx))
 }

@@ -12,6 +12,11 @@ pub struct EnergyArgs {}
 
 #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as the program with the converter has it")]
 impl EnergyArgs {
+    /// Nothing to refuse.
+    pub const fn check(&self) -> Result {
+        Ok(())
+    }
+
     /// Never.
     pub const fn wanted(&self) -> bool {
         false

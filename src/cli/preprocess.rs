@@ -10,7 +10,7 @@ use core::str::FromStr;
 /// How a picture becomes the network's input.
 #[derive(Args, Clone, Debug)]
 pub struct PreprocessArgs {
-    /// Preprocessing of the training, or spell it out with the next five
+    /// Preprocessing of the training; or spell it out with --resize, --crop, --mean, --std, --scale
     #[arg(long, value_name = "NAME", value_enum)]
     preprocess: Option<Preset>,
     /// Resize the shorter side to N, or none (default: to the network's input)
@@ -111,6 +111,9 @@ impl PreprocessArgs {
 
     fn spelled_out(&self) -> Result<Preprocess> {
         let normalized = self.mean.is_some() || self.std.is_some();
+        if self.mean.is_some() && self.std.is_none() {
+            eprintln!("warning: --mean without --std: a deviation of 1 is taken; give that of the training, or --std 1 if there was none");
+        }
         let scale = self.scale.unwrap_or(if normalized { 255.0 } else { 1.0 });
         let deviation = self.std.map_or([1.0; 4], |c| c.0);
         if self.scale.is_none() && self.mean.is_some_and(|m| m.0.iter().any(|v| v.abs() > BYTES)) {

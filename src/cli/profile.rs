@@ -12,6 +12,7 @@ use crate::format::{Operation, StepRecord};
 use crate::kernels::{Kernels, Set};
 use crate::ops::conv::{Conv, Second};
 use crate::ops::pool::Kind;
+use crate::quant::DataType;
 use crate::shape::{View, Window};
 use clap::Args;
 use core::time::Duration;
@@ -92,6 +93,7 @@ pub(super) struct Step {
 /// # Errors
 /// If the network cannot run here.
 pub fn run(args: &ProfileArgs, output: Output) -> Result {
+    args.energy.check()?;
     let engine = Engine::open(&args.net, &args.engine)?;
     let threads = args.threads.threads;
     let watch = Watch::new(&engine.cores).warn();
@@ -156,7 +158,7 @@ pub(super) fn measure(engine: &Engine, runs: Option<usize>, threads: usize) -> R
 
 impl Step {
     fn new(step: &StepRecord<'_>, kernels: Kernels, ms: f64, total: f64, peak: Peak) -> Self {
-        let shape = Shape::of(&step.operation());
+        let shape = Shape::of(step);
         let macs = step.macs();
         let rate = (macs > 0 && ms > 0.0).then(|| macs as f64 / ms / 1e6);
         Self {
@@ -199,7 +201,12 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn of(operation: &Operation<'_>) -> Self {
+    pub(super) fn of(step: &StepRecord<'_>) -> Self {
+        let shape = Self::of_operation(&step.operation());
+        if copies(step) { Self { op: "copy", window: None, ..shape } } else { shape }
+    }
+
+    fn of_operation(operation: &Operation<'_>) -> Self {
         match operation {
             Operation::Conv(conv) => {
                 let second = match &conv.second {
@@ -237,6 +244,15 @@ impl Shape {
     /// True for a convolution over more than one pixel.
     fn over_picture(&self) -> bool {
         self.op.starts_with("conv")
+    }
+}
+
+/// True if a step only hands a tensor on: to another place, as the maximum over one pixel, or in bytes where it has 16 bits.
+pub(super) fn copies(step: &StepRecord<'_>) -> bool {
+    match step.operation() {
+        Operation::Pool(pool) => matches!(pool.kind, Kind::Max) && pool.window == Window::point([1, 1]),
+        Operation::Add(add) => add.y.is_none() && add.x.kind == DataType::S16 && step.name().contains(":bytes:"),
+        _ => false,
     }
 }
 

@@ -33,19 +33,20 @@ pub(super) fn error(layers: &[Layer]) -> String {
     chart.finish()
 }
 
-/// A row a quantizer: signal over error of the scores.
+/// A row a quantizer: signal over error of the scores, the median of the pictures.
 pub(super) fn methods(rungs: &[Rung]) -> String {
     if rungs.is_empty() {
         return String::new();
     }
-    let (row, most) = (24.0, rungs.iter().map(|r| r.sqnr_db).filter(|db| db.is_finite()).fold(1.0, f64::max));
+    let (row, most) = (24.0, rungs.iter().map(|r| r.median_db).fold(1.0, f64::max));
     let mut chart = Chart::new([WIDTH, 70.0 + row * rungs.len() as f64], [400.0, 30.0, 110.0, 40.0], [0.0, most * 1.02], [0.0, rungs.len() as f64]);
     chart.columns("SQNR in dB");
     for (i, rung) in rungs.iter().enumerate() {
         let top = (rungs.len() - i) as f64;
-        let worth = format!("{:.1} dB, {:.1} %", rung.sqnr_db, rung.agreement);
-        let end = rung.sqnr_db.clamp(0.0, most);
-        chart.area([0.0, end], [top - 0.8, top - 0.2], "first", &format!("{}: {worth} have the float network's class", rung.options));
+        let worth = format!("{:.1} dB, {:.1} %", rung.median_db, rung.agreement);
+        let end = rung.median_db.clamp(0.0, most);
+        let title = format!("{}: {worth} have the float network's class; {:.1} dB for all pictures together", rung.options, rung.sqnr_db);
+        chart.area([0.0, end], [top - 0.8, top - 0.2], "first", &title);
         let (x, y) = (chart.at_x(end) + 4.0, chart.at_y(top - 0.62));
         chart.text([394.0, y], "end", rung.options);
         chart.text([x, y], "start", worth);

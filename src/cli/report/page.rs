@@ -63,7 +63,7 @@ pub(super) fn html(m: &Measured) -> String {
         m.layer_pictures
     );
     section("Error by layer", &on, &charts::error(&m.layers));
-    let about = "The scores with the plainest quantizer, and with one part of the default one more from row to row, fitted to the pictures to calibrate with and measured on the others.";
+    let about = "The scores with the plainest quantizer, and with one part of the default one more from row to row, fitted to the pictures to calibrate with and measured on the others: the median of the pictures.";
     section("Accuracy by method", about, &charts::methods(&m.rungs));
     let host = format!(
         "Each step is the least of {} passes of the whole network on one thread, kernel set {}, against the {:.1} GMAC/s that this core was measured to reach. {}",
