@@ -69,7 +69,7 @@ pub struct ConvertArgs {
     /// Take the first N pictures of --eval
     #[arg(long, value_name = "N", requires = "eval", value_parser = count)]
     pub eval_limit: Option<usize>,
-    /// Points of top-1 that may be lost on --eval: takes the first way that holds, from the quickest (the default comes second) to the most thorough, and writes no file if none does
+    /// Points of top-1 that may be lost on --eval: the quickest way that holds is taken, which may be cruder than the default; where none does, no file is written
     #[arg(long, value_name = "PP", requires = "eval", value_parser = drop, allow_hyphen_values = true)]
     pub max_drop: Option<f64>,
     /// A picture whose results are kept in the file for verify, instead of those of generated noise

@@ -251,7 +251,7 @@ impl Shape {
 pub(super) fn copies(step: &StepRecord<'_>) -> bool {
     match step.operation() {
         Operation::Pool(pool) => matches!(pool.kind, Kind::Max) && pool.window == Window::point([1, 1]),
-        Operation::Add(add) => add.y.is_none() && add.x.kind == DataType::S16 && step.name().contains(":bytes:"),
+        Operation::Add(add) => add.y.is_none() && add.x.kind == DataType::S16 && step.name().rsplit(':').nth(1) == Some("bytes"),
         _ => false,
     }
 }
