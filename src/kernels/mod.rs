@@ -117,6 +117,8 @@ pub(crate) struct Table {
     max_pool: unsafe fn(&mut PoolRow<'_>),
     average_pool: unsafe fn(&mut PoolRow<'_>, Average<'_>),
     add: unsafe fn(&mut AddRow<'_>),
+    /// `table[x]` for each byte.
+    lookup: unsafe fn(&[u8; 256], &[u8], &mut [u8]),
     peak: unsafe fn(u64) -> u64,
 }
 
@@ -231,6 +233,12 @@ impl Kernels {
     pub fn add(self, row: &mut AddRow<'_>) {
         // SAFETY: as above.
         unsafe { (self.table.add)(row) }
+    }
+
+    /// `table[x]` for each byte of `x`, as many as `out` has.
+    pub fn lookup(self, table: &[u8; 256], x: &[u8], out: &mut [u8]) {
+        // SAFETY: as above.
+        unsafe { (self.table.lookup)(table, x, out) }
     }
 
     /// Does the set's multiply-accumulate in registers only, `iterations` times a few, and returns how many products that were: timed, it gives the peak.

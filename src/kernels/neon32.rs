@@ -9,14 +9,23 @@ mod narrow;
 mod rows;
 
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, store_part};
-use super::{ConvBlock, Set, Table, peak};
+use super::{ConvBlock, Set, Table, peak, scalar};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::naked_asm;
 use narrow::narrow;
 
-pub(super) static TABLE: Table =
-    Table { set: Set::Neon32, flip: SIGNED_FLIP, conv, narrow, max_pool: rows::max_pool, average_pool: rows::average_pool, add: rows::add, peak: peak::neon32 };
+pub(super) static TABLE: Table = Table {
+    set: Set::Neon32,
+    flip: SIGNED_FLIP,
+    conv,
+    narrow,
+    max_pool: rows::max_pool,
+    average_pool: rows::average_pool,
+    add: rows::add,
+    lookup: scalar::lookup,
+    peak: peak::neon32,
+};
 
 /// The sums of a pixel.
 pub type Sums = [i32; LANES];

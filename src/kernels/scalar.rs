@@ -12,6 +12,7 @@ pub(super) static TABLE: Table = Table {
     max_pool: max_pool::<0>,
     average_pool: average_pool::<0>,
     add: |row| add(row, 0),
+    lookup,
     peak: super::peak::scalar,
 };
 
@@ -47,6 +48,10 @@ fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
             }
         }
     }
+}
+
+pub(super) fn lookup(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
+    out.iter_mut().zip(x).for_each(|(y, x)| *y = table[usize::from(*x)]);
 }
 
 /// The sums of products of one pixel with the 16 lanes of a panel of narrow groups.

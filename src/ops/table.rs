@@ -31,12 +31,16 @@ impl Table<'_> {
     pub fn run(&self, kernels: Kernels, x: &[u8], out: &mut [u8], units: Range<usize>) {
         let flip = |view: &View| if matches!(view.kind, DataType::U8) { kernels.flip() } else { 0 };
         let (from, to, channels) = (flip(&self.input), flip(&self.output), self.output.stored_channels());
-        let table: &[u8; 256] = self.table.first_chunk().expect("a table has 256 entries");
-        let start = byte_of(&self.output, units.start);
-        for pixel in units {
-            let source = &x[byte_of(&self.input, pixel)..][..channels];
-            let target = &mut out[byte_of(&self.output, pixel) - start..][..channels];
-            target.iter_mut().zip(source).for_each(|(y, x)| *y = table[usize::from(x ^ from)] ^ to);
+        let table: [u8; 256] = core::array::from_fn(|byte| self.table[byte ^ usize::from(from)] ^ to);
+        let (start, width) = (byte_of(&self.output, units.start), self.output.w as usize);
+        let dense = self.input.pixel == channels && self.output.pixel == channels;
+        let mut at = units.start;
+        while at < units.end {
+            // Pixels of a row follow each other.
+            let pixels = if dense { (width - at % width).min(units.end - at) } else { 1 };
+            let target = &mut out[byte_of(&self.output, at) - start..][..pixels * channels];
+            kernels.lookup(&table, &x[byte_of(&self.input, at)..][..pixels * channels], target);
+            at += pixels;
         }
     }
 }
