@@ -167,12 +167,11 @@ def content(stone):
 
 
 def result(args, onnx, stone, known):
-    """what became of one ONNX file; known: results of other exporters, one that converts to the same bytes will do"""
+    """what became of one ONNX file; known: results of the same run for other exporters, one that converts to the same bytes will do"""
     _, failed = converted(args, onnx, stone, "probe", QUICK)
-    if failed:
-        return {"state": "convert", "reason": failed}
-    bytes_ = content(stone)
-    same = next((exporter for exporter, other in known.items() if other.get("bytes") == bytes_), None)
+    # What two pictures are too few for may work with all.
+    bytes_ = None if failed else content(stone)
+    same = next((exporter for exporter, other in known.items() if bytes_ and other.get("bytes") == bytes_), None)
     if same:
         return known[same] | {"same_as": same}
     made = tried(args, onnx, stone, QUICK if args.quick else [])
@@ -181,8 +180,8 @@ def result(args, onnx, stone, known):
     return made | {"bytes": bytes_}
 
 
-def swept(args, name, wanted, known):
-    """the row of a network, of the exporters that are wanted; known: the results of the others"""
+def swept(args, name, wanted):
+    """the row of a network, of the exporters that are wanted"""
     base = os.path.join(args.work, name.replace(":", "-"))
     again = [sys.executable, os.path.abspath(__file__), "--export", name, base, "--exporters", ",".join(wanted), "--size", str(args.size), "--threads", str(args.threads), "--work", args.work]
     exported, failed = called(again, args.limit_s)
@@ -196,7 +195,7 @@ def swept(args, name, wanted, known):
         elif exported[exporter]:
             row[exporter] = {"state": "export", "reason": exported[exporter]}
         else:
-            row[exporter] = result(args, onnx, stone, known | row)
+            row[exporter] = result(args, onnx, stone, row)
             if row[exporter]["state"] == "convert" and UNCOUNTED.search(name):
                 row[exporter]["state"] = "refused"
         for made in (onnx, stone):
@@ -268,8 +267,7 @@ def main():
         known = rows.get(name, {})
         wanted = [e for e in exporters if fresh(known.get(e, {}).get("state"))]
         if wanted:
-            others = {e: known[e] for e in EXPORTERS if e in known and e not in wanted}
-            rows[name] = known | swept(args, name, wanted, others)
+            rows[name] = known | swept(args, name, wanted)
             save(args, rows)
             results = ", ".join(f"{e} {rows[name][e].get('reason') or rows[name][e].get('sqnr_db') or rows[name][e]['state']}" for e in wanted)
             say(f"{number} of {len(names)} {name}: {results}")

@@ -65,10 +65,10 @@ fn convert_eval_and_compare() {
 fn useless_scores_are_called_so() {
     let folder = Folder::new("useless");
     let bad = "--method percentile:51 --scales tensor --rounding nearest --bias float";
-    for (more, code) in [("--json", 0), ("", 0)] {
-        let good = folder.run(&convert(&format!("-o net.stone {more}"))).expect(code);
+    for more in ["--json", ""] {
+        let good = folder.run(&convert(&format!("-o net.stone {more}"))).expect(0);
         assert!(!good.err.contains("warning: far") && !good.out.contains("far from the float network"), "{good:?}");
-        let ran = folder.run(&convert(&format!("-o net.stone {bad} {more}"))).expect(code);
+        let ran = folder.run(&convert(&format!("-o net.stone {bad} {more}"))).expect(0);
         let warning = ran.err.lines().find_map(|l| l.strip_prefix("warning: far from the float network: ")).expect("a warning");
         for part in ["of 20 calibration pictures", " dB", "the step that loses most by itself is /", "--stream 16", "--max-drop", "skipstone compare"] {
             assert!(warning.contains(part), "no '{part}' in {warning}");
@@ -82,21 +82,25 @@ fn useless_scores_are_called_so() {
 #[test]
 fn what_each_part_brings() {
     let folder = Folder::new("brought");
-    let json = folder.run(&convert("-o net.stone --explain --json")).json(0, "convert");
+    let more = |options: &str| convert(options).replace("--limit 20", "--limit 60");
+    let json = folder.run(&more("-o net.stone --explain --json")).json(0, "convert");
     let (brought, ladder) = (&json["brought"], json["brought"]["ladder"].as_array().expect("an array"));
-    assert_eq!((&brought["pictures"], ladder.len()), (&4.into(), 6));
+    assert_eq!((&brought["pictures"], ladder.len()), (&12.into(), 6));
     for (i, rung) in ladder.iter().enumerate() {
         assert!(number(rung, "median_db") > 15.0 && number(rung, "sqnr_db") > 15.0 && number(rung, "agreement") > 40.0, "{rung}");
         assert!((i == 0) == rung["gain_db"].is_null() && (i == 0) == rung["gain_error_db"].is_null(), "{rung}");
     }
     // With a budget the first way that holds is written, and explained.
-    let ran = folder.run(&convert(&format!("-o net.stone --explain --eval {} --max-drop 90", model("test.bin")))).expect(0);
+    let ran = folder.run(&more(&format!("-o net.stone --explain --eval {} --max-drop 90", model("test.bin")))).expect(0);
     let quick = "cv, scales tensor, rounding nearest, bias means";
-    assert!(ran.out.contains(&format!("method        {quick}, 20 pictures")), "{}", ran.out);
-    let table = ran.out.split("brought       on 4 pictures").nth(1).expect("a table");
+    assert!(ran.out.contains(&format!("method        {quick}, 60 pictures")), "{}", ran.out);
+    let table = ran.out.split("brought       on 12 pictures").nth(1).expect("a table");
     let rows: Vec<_> = table.lines().filter_map(|l| l.strip_prefix("  ")?.split("  ").next()).filter(|l| l.contains("scales")).collect();
     assert!(rows.len() == 3 && rows[2] == quick, "{table}");
     assert!(table.contains('±') && table.contains("all pictures together"), "{table}");
+    // Four pictures do not tell how far they differ.
+    let few = folder.run(&convert("-o net.stone --explain --rounding nearest --json")).json(0, "convert");
+    assert!(few["brought"]["pictures"] == 4 && few["brought"]["ladder"][1]["gain_error_db"].is_null(), "{}", few["brought"]);
 }
 
 #[test]

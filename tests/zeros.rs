@@ -12,7 +12,7 @@ use skipstone::convert::calibrate::{Statistics, calibrate};
 use skipstone::convert::choices::{Bias, Rounding, Scales};
 use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::quantize::{Options, quantize, walked};
-use skipstone::convert::quantized::Quantized;
+use skipstone::convert::quantized::{self, Quantized};
 use skipstone::format::proof;
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
@@ -152,6 +152,55 @@ fn excitation_behind_functions_is_finer() {
         println!("{function:?}: {with} tensors, {own:.1} dB, with a sign {signed:.1}");
         assert!(with == 14 && without == 3, "{function:?}: {with} and {without} tensors");
         assert!(own > signed + 1.0, "{function:?}: {own:.1} dB, with a sign {signed:.1}");
+    }
+}
+
+/// The last convolution's outputs times these factors, in turn.
+fn scaled(b: &mut Builder, factors: &[f64]) {
+    let Op::Conv(conv) = &mut b.network.steps.last_mut().unwrap().op else { panic!("no convolution") };
+    let row = conv.weights.len() / conv.bias.len();
+    for (o, factor) in (0..conv.bias.len()).zip(factors.iter().cycle()) {
+        conv.weights[o * row..][..row].iter_mut().for_each(|w| *w *= factor);
+        conv.bias[o] *= factor;
+    }
+}
+
+/// Channels of very different sizes behind gates: means have one ratio and whole bytes for zero, which leave room above; what is nearly nothing ruins nothing.
+#[test]
+fn means_and_gates_of_channels_of_any_size() {
+    let spread: &[f64] = &[1.0, 0.1, 3.0, 0.4, 6.0, 0.03, 1.5, 0.7];
+    let dead: &[f64] = &[1.0, 1.0, 0.0, 1.0, 1.0, 1e-3];
+    for (factors, tail) in [(spread, "mean"), (spread, "slice"), (spread, "average"), (dead, "mean"), (dead, "function"), (spread, "function")] {
+        let mut b = Builder::new(7, 12, 12);
+        let mut x = b.conv(0, three(1), 24, false, Second::None);
+        scaled(&mut b, factors);
+        if tail != "function" {
+            x = b.function(x, Function::Silu);
+        }
+        x = b.excited(x, Function::Sigmoid, None);
+        x = match tail {
+            "slice" => b.slice(x, 8, 16),
+            "average" => b.average_pool(x, three(2), false),
+            "function" => b.function(x, Function::Silu),
+            _ => x,
+        };
+        let narrow = b.mean(x);
+        let narrow = b.conv(narrow, point(1), 16, true, Second::None);
+        let network = b.finish(narrow, 10);
+        let pictures = Noise::new(&network, 48, 5);
+        let statistics = statistics(&network, &pictures);
+        for method in ["cv", "minmax", "percentile:99.99", "mse"] {
+            let options = Options { method: method.parse().unwrap(), ..Options::default() };
+            let (quantized, file) = made(&network, &statistics, &pictures.0, options);
+            let found = decibels(&network, &file);
+            println!("{tail} of {} channels, {method}: {found:.1} dB", factors.len());
+            assert!(found > 22.0, "{tail} of {} channels, {method}: {found:.1} dB", factors.len());
+            for step in quantized.steps.iter().filter(|s| matches!(s.op, quantized::Op::AveragePool { .. })) {
+                let [input, output] = [step.input, step.output].map(|t| &quantized.tensors[t]);
+                let zeros = [input, output].map(|t| f64::from(t.zero) * t.scales[0]);
+                assert!((zeros[0] - zeros[1]).abs() <= 1e-9 * zeros[0].abs() && output.zero <= 255, "{}: {zeros:?}", step.name);
+            }
+        }
     }
 }
 

@@ -43,14 +43,14 @@ impl Brought {
             table.row([
                 rung.quantizer.clone(),
                 format!("{:.1}", rung.median_db),
-                or_dash(rung.gain_db.map(|gain| format!("{gain:+.1} ± {}", one(rung.gain_error_db)))),
+                or_dash(rung.gain_db.map(|gain| format!("{:+.1} ± {}", (gain * 10.0).round() / 10.0 + 0.0, one(rung.gain_error_db)))),
                 one(rung.sqnr_db),
                 format!("{:.1} %", rung.agreement),
             ]);
         }
         format!(
             "brought       on {} pictures that this series was not fitted to, signal over error of the scores:\n{table}              \
-             median of the pictures; mean gain over the row above ± its standard error: less than two of them is chance;\n              \
+             median of the pictures; mean gain over the row above ± its standard error: less than two of them may be chance;\n              \
              all pictures together, where a single one can decide\n",
             self.pictures
         )
@@ -215,10 +215,11 @@ impl Outcome {
         let worst = layers.iter().filter_map(|l| Some((l.isolated_sqnr_db?, l))).min_by(|a, b| a.0.total_cmp(&b.0));
         let worst = worst.map(|(db, l)| format!("; the step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
         let wide = if self.quantize.stream == Stream::Wide { "" } else { ", --stream 16" };
+        let ladder = if args.max_drop.is_some() { "" } else { ", --eval with --max-drop, which tries one method after the other" };
         format!(
             "far from the float network: {agreement} % of {pictures} {on} pictures keep its class, scores {db} dB \
              (a network that is of use has {USEFUL_AGREEMENT} % and {USEFUL_DB} dB at least){worst}; \
-             what may help: more pictures like those that it will see{wide}, --eval with --max-drop, which tries all methods; \
+             what may help: more pictures like those that it will see{wide}{ladder}; \
              `skipstone compare` shows the error layer by layer"
         )
     }
@@ -241,6 +242,13 @@ impl Outcome {
             ]);
         }
         let mut text = format!("{}\n", table.without_empty());
+        if !layers.is_empty() {
+            let _ = writeln!(
+                text,
+                "errors        of the steps on {} calibration pictures: SQNR of all up to there, alone of the step by itself",
+                report.pictures.min(LAYER_PICTURES)
+            );
+        }
         let percent = |v: Option<f64>| or_dash(v.map(|v| format!("{v:.2} %")));
         let on = measured_on(args);
         if report.top1.is_some() {

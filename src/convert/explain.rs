@@ -18,8 +18,10 @@ use std::vec::Vec;
 
 /// One picture of so many is held out.
 const HELD_OUT: usize = 5;
-/// Pictures of which enough are held out to tell how far they differ.
+/// Pictures of which enough are held out for a mean.
 pub const LEAST_PICTURES: usize = 2 * HELD_OUT;
+/// Fewer held out pictures do not tell how far they differ.
+const TELLING: f64 = 10.0;
 /// A picture's scores are taken to be this near to the float network's in dB, or this far, at most.
 const LIMIT_DB: f64 = 120.0;
 
@@ -169,12 +171,12 @@ fn median(values: &[f64]) -> f64 {
     f64::midpoint(at(sorted.len() / 2), at(sorted.len().saturating_sub(1) / 2))
 }
 
-/// Mean of the differences of two series, and its standard error, which is infinite for less than two.
+/// Mean of the differences of two series, and its standard error, which is infinite where there are too few to tell.
 fn gain(before: &[f64], after: &[f64]) -> [f64; 2] {
     let (differences, n) = (before.iter().zip(after).map(|(before, after)| after - before), count(before.len()));
     let mean = differences.clone().sum::<f64>() / n;
     let squares: f64 = differences.map(|d| (d - mean).powi(2)).sum();
-    [mean, if n > 1.0 { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY }]
+    [mean, if n >= TELLING { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY }]
 }
 
 /// The first of the largest scores.
@@ -190,8 +192,8 @@ mod tests {
     fn one_picture_does_not_decide() {
         let [plain, better] = [[30.0, 31.0, 32.0, 33.0, 34.0], [32.0, 33.0, 34.0, 35.0, 6.0]];
         assert_eq!((median(&plain), median(&better), median(&plain[..4]), median(&[])), (32.0, 33.0, 31.5, 0.0));
-        let [mean, error] = gain(&plain, &better);
-        assert!((mean + 4.0).abs() < 1e-12 && (error - 6.0).abs() < 1e-12, "{mean} {error}");
-        assert_eq!(gain(&plain[..1], &better[..1]), [2.0, f64::INFINITY]);
+        let [mean, error] = gain(&[plain, plain].concat(), &[better, better].concat());
+        assert!((mean + 4.0).abs() < 1e-12 && (error - 4.0).abs() < 1e-12, "{mean} {error}");
+        assert_eq!(gain(&plain, &better), [-4.0, f64::INFINITY]);
     }
 }

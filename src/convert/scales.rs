@@ -7,6 +7,7 @@
 use super::calibrate::Statistics;
 use super::choices::{Options, Scales};
 use super::graph::{Conv, Network, Op, Second, Step, TensorId};
+use super::layer::SHOWN_LIMIT;
 use super::parallel::in_order;
 use super::range;
 use super::round::{LARGEST, integer};
@@ -21,6 +22,10 @@ const DEAD: f64 = 1e-6;
 /// The least factor that an identity skip should have, and how much coarser it may become for that.
 const FACTOR: f64 = 8.0;
 const COARSER: f64 = 4.0;
+/// A mean's scales are at least this part of its input's.
+const LEAST_RATIO: f64 = 1.0 / 4096.0;
+/// Values of a byte above 0.
+const ABOVE_ZERO: f64 = 255.0;
 /// How far a gate is open as a rule.
 const HALF_OPEN: f64 = 0.5;
 
@@ -148,11 +153,11 @@ pub(super) fn scales(network: &Network, statistics: &Statistics, options: Option
         }
     }
     let uniform = search.uniform(&mut scales);
-    search.hand_on(&mut scales, &ratios);
+    search.raise_gated(&mut scales, &uniform);
+    let zeros = search.hand_on(&mut scales, &ratios);
     for (scales, q) in scales.iter_mut().zip(&network.tensors).filter_map(|(s, t)| Some((s, t.foreign?))) {
         scales.fill(f64::from(q.scale));
     }
-    let zeros = search.zeros(&scales);
     Found { scales, uniform, zeros }
 }
 
@@ -216,17 +221,6 @@ impl Search<'_> {
             return shared_zero(&bounds, -low, energy);
         }
         bounds.iter().map(|b| b.max(least) / levels).collect()
-    }
-
-    /// The bytes that stand for 0.
-    fn zeros(&self, scales: &[Vec<f64>]) -> Vec<Option<i32>> {
-        let finest = |scales: &[f64]| scales.iter().fold(f64::INFINITY, |a, &b| a.min(b));
-        let mut zeros: Vec<_> = self.around.iter().zip(scales).map(|(around, scales)| around.map(|a| a.zero(finest(scales)))).collect();
-        for step in self.network.steps.iter().filter(|s| matches!(s.op, Op::AveragePool { .. })) {
-            let ratio = scales[step.output][0] / scales[step.input][0];
-            zeros[step.output] = zeros[step.input].map(|z| integer((f64::from(z) / ratio + 0.5).floor()));
-        }
-        zeros
     }
 
     /// Variance of each channel of a step's output.
@@ -319,6 +313,15 @@ impl Search<'_> {
         }
     }
 
+    /// Raises the scales of what is gated into tensors around zero, so that the byte for 0 fits into the bias: what is finer lies far below a step of the output.
+    fn raise_gated(&self, scales: &mut [Vec<f64>], uniform: &[bool]) {
+        for step in self.network.steps.iter().filter(|s| matches!(s.op, Op::Gate { .. }) && self.around[s.output].is_some()) {
+            let least: Vec<f64> = scales[step.output].iter().map(|s| s * ABOVE_ZERO * ABOVE_ZERO / SHOWN_LIMIT).collect();
+            let largest = least.iter().fold(0.0f64, |a, &b| a.max(b));
+            scales[step.input].iter_mut().zip(least).for_each(|(s, least)| *s = s.max(if uniform[step.input] { largest } else { least }));
+        }
+    }
+
     /// Gives one scale to all channels of what a function reads or makes, and to all of which that is a part.
     fn uniform(&self, scales: &mut [Vec<f64>]) -> Vec<bool> {
         let steps = &self.network.steps;
@@ -344,7 +347,8 @@ impl Search<'_> {
     }
 
     /// The input and output of a max pool, of a mirrored border or of a function that keeps factors have the same scales or those of one ratio; those of an average are in one ratio to its input's; parts keep theirs.
-    fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) {
+    /// Returns the byte that stands for 0 in each tensor that is around one.
+    fn hand_on(&self, scales: &mut [Vec<f64>], ratios: &[Option<f64>]) -> Vec<Option<i32>> {
         let steps = &self.network.steps;
         for step in steps.iter().rev().filter(|s| keeps_scales(&s.op) && s.input != 0) {
             // What is clipped in front of a function does not count: see `Around`.
@@ -355,24 +359,41 @@ impl Search<'_> {
             scales[step.input] = larger.iter().map(|s| s / ratio).collect();
             scales[step.output] = larger;
         }
-        for step in steps.iter().filter(|s| s.input != 0) {
+        let mut zeros = std::vec![None; scales.len()];
+        for (i, step) in steps.iter().enumerate() {
             let ratio = match step.op {
-                _ if keeps_scales(&step.op) => self.ratio(step),
+                _ if step.input == 0 => None,
+                _ if keeps_scales(&step.op) => Some(self.ratio(step)),
                 Op::AveragePool { .. } => {
-                    let maker = steps.iter().position(|s| s.output == step.input);
-                    let needed = || scales[step.output].iter().zip(&scales[step.input]).fold(0.0f64, |m, (a, b)| m.max(a / b));
-                    let ratio = maker.and_then(|i| ratios[i]).unwrap_or_else(needed);
-                    // The byte for 0 is a whole one before and behind it.
-                    let zero = self.around[step.input].map(|a| f64::from(a.zero(scales[step.input][0])));
-                    zero.map_or(ratio, |zero| zero / (zero / ratio).floor().max(1.0))
+                    let known = steps.iter().position(|s| s.output == step.input).and_then(|maker| ratios[maker]);
+                    Some(self.ratio_of_mean(i, known, &scales[step.input], zeros[step.input]))
                 }
-                _ => {
-                    self.arranged(step, scales);
-                    continue;
-                }
+                _ => None,
             };
-            scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect();
+            match ratio {
+                Some(ratio) => scales[step.output] = scales[step.input].iter().map(|s| ratio * s).collect(),
+                None => self.arranged(step, scales),
+            }
+            zeros[step.output] = self.around[step.output].map(|around| match (&step.op, zeros[step.input]) {
+                (Op::MaxPool(_) | Op::Mirror(_) | Op::Slice(_), Some(zero)) => zero,
+                (Op::AveragePool { .. }, Some(zero)) => integer((f64::from(zero) / ratio.unwrap_or(1.0) + 0.5).floor()),
+                _ => around.zero(scales[step.output].iter().fold(f64::INFINITY, |a, &b| a.min(b))),
+            });
         }
+        zeros
+    }
+
+    /// The scales of a mean over those of its input, which `known` is where they were found together. The byte for 0 is a whole one before and behind it.
+    fn ratio_of_mean(&self, i: usize, known: Option<f64>, input: &[f64], zero: Option<i32>) -> f64 {
+        let (energy, seen) = (self.readers(self.network.steps[i].output).energy(), &self.statistics.outputs[i].channels);
+        let levels = self.levels(i);
+        // A channel needs no more than twice what was seen, whatever the others have, and no mean is larger than what it is the mean of.
+        let needed = |((c, s), bound): ((usize, &f64), f64)| (bound.min(2.0 * seen.largest(c) / levels) / s).min(1.0);
+        let ratio = known.unwrap_or_else(|| input.iter().enumerate().zip(self.bounds(i, &energy)).map(needed).fold(LEAST_RATIO, f64::max));
+        let Some(zero) = zero.map(f64::from) else { return ratio };
+        let tops = range::bounds(&self.statistics.outputs[i], ABOVE_ZERO, self.options.method, &energy);
+        let ratio = tops.iter().zip(input).fold(ratio, |ratio, (top, s)| ratio.max(((top / s).min(ABOVE_ZERO - zero) + zero) / ABOVE_ZERO));
+        zero / (zero / ratio).floor().max(1.0)
     }
 
     /// The scales of what a step makes over those of what it reads, where they keep one ratio.

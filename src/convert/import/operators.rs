@@ -355,7 +355,9 @@ fn help(op: &str) -> &'static str {
         "ReduceSum" | "ReduceMax" | "ReduceProd" => {
             "sums over axes and attention across branches, as in SKNet and ResNeSt, are not supported: use a variant of the network without it"
         }
-        "Pow" | "Sqrt" => OWN_STATISTICS,
+        "Pow" | "Sqrt" => {
+            "powers and roots are not supported, neither in a normalization by the statistics of the picture itself (train with batch normalization) nor in an activation such as GELU (Relu, LeakyRelu, Sigmoid, HardSigmoid, HardSwish and SiLU are)"
+        }
         "Elu" | "Selu" | "Celu" | "Gelu" | "Mish" | "Softplus" | "Softsign" | "Tanh" | "Erf" | "ThresholdedRelu" | "Exp" | "Log" => {
             "the activations that are supported are Relu, Clip (ReLU6), LeakyRelu, Sigmoid, HardSigmoid, HardSwish and x times Sigmoid(x) (SiLU)"
         }
