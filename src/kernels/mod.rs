@@ -6,6 +6,7 @@
 //! A set keeps the bytes of U8 tensors as the instructions want them: as they are, or XOR 0x80 as signed bytes ([`Kernels::flip`]). What leaves the tensors is
 //! turned back, so that every set shows the same bytes.
 
+pub(crate) mod copy;
 mod detect;
 mod peak;
 mod scalar;

@@ -2,7 +2,7 @@
 
 use super::rows::{Fill, Padded};
 use super::{Units, byte_of};
-use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source};
+use crate::kernels::{BlockSecond, ConvBlock, Kernels, Source, copy};
 use crate::pack::{Depth, LANES, Narrow, Taps, panels, params};
 use crate::quant::DataType;
 use crate::shape::{View, Window};
@@ -230,7 +230,7 @@ impl<'a> Conv<'a> {
     fn keep(&self, scratch: &mut [u8], padded: &Padded, y: usize, rows: usize) -> Option<usize> {
         let from = rows * self.window.stride[0] as usize;
         if padded.kept > 0 {
-            scratch.copy_within(from * padded.pitch..(from + padded.kept) * padded.pitch, 0);
+            copy::to_front(scratch, from * padded.pitch..(from + padded.kept) * padded.pitch);
         }
         Some(y + rows)
     }

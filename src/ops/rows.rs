@@ -1,5 +1,6 @@
 //! Copies rows of a tensor to a scratch where their border is physically present.
 
+use crate::kernels::copy::copy;
 use crate::shape::{View, Window, round_up};
 use core::ops::Range;
 
@@ -67,7 +68,7 @@ impl Fill<'_> {
             self.pad(before);
             self.pad(after);
             if self.input.pixel == pixel {
-                middle.copy_from_slice(&source[..middle.len()]);
+                copy(middle, &source[..middle.len()]);
             } else {
                 for (to, from) in middle.chunks_mut(pixel).zip(source.chunks(self.input.pixel)) {
                     to.copy_from_slice(&from[..to.len()]);
