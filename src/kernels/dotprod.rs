@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
 use super::arm64::narrow::{
-    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+    Field, Panel, Side, fields, halve, lift, load, low_halves, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
 };
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
@@ -167,24 +167,61 @@ macro_rules! tap {
 
 macro_rules! next_line {
     () => {
-        "ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{w}], {lines}\n"
+        next_line!("lines")
+    };
+    ($next:literal) => {
+        concat!("ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{w}], {", $next, "}\n")
     };
 }
 
-/// The column behind the tile's first `$pixel` ones. After the last come those of the row below.
+/// The column behind the tile's first `$pixel` ones. Behind the last one `$next` further are those that are read then.
 macro_rules! column {
-    ($pixel:literal, $x:literal) => {
+    ($pixel:literal, $x:literal, $next:literal) => {
         concat!(
             ".if {pixels} > ",
             $pixel,
             "\nld1 {{v",
             $x,
-            ".16b}}, [{x}], {pixel}\n.endif\n",
-            ".if {pixels} == ",
+            ".16b}}, [{x}], {pixel}\n.endif\n.if {pixels} == ",
             $pixel,
             "\nld1 {{v",
             $x,
-            ".16b}}, [{x}], {back}\n.endif\n",
+            ".16b}}, [{x}], {",
+            $next,
+            "}\n.endif\n",
+        )
+    };
+}
+
+/// Three taps of pixels side by side.
+macro_rules! row {
+    () => {
+        concat!(
+            next_line!(),
+            "ld1 {{v20.16b}}, [{x}], {pixel}\nld1 {{v21.16b}}, [{x}], {pixel}\n",
+            column!(1, 22, "back"), column!(2, 23, "back"), column!(3, 24, "back"), column!(4, 25, "back"), column!(5, 26, "back"),
+            tap!(20 21 22 23 24),
+            next_line!(),
+            tap!(21 22 23 24 25),
+            next_line!(),
+            tap!(22 23 24 25 26),
+        )
+    };
+}
+
+/// Three taps of pixels with a column between them: the first, the third, the second.
+macro_rules! row_apart {
+    () => {
+        concat!(
+            next_line!("p2"),
+            "ld1 {{v20.16b}}, [{x}], {pixel}\n",
+            column!(1, 21, "p4"), column!(2, 22, "p4"), column!(3, 23, "p4"), column!(4, 24, "p4"), column!(5, 25, "p4"),
+            tap!(20 21 22 23 24),
+            next_line!("p3"),
+            tap!(21 22 23 24 25),
+            next_line!("p2"),
+            column!(1, 20, "back"), column!(2, 21, "back"), column!(3, 22, "back"), column!(4, 23, "back"), column!(5, 24, "back"),
+            tap!(20 21 22 23 24),
         )
     };
 }
@@ -207,25 +244,31 @@ impl Side for ByElement {
         unsafe {
             asm!(
                 ".arch_extension dotprod",
-                "ldr {tap_row}, [{field}, #16]\nldr {pixel}, [{field}, #32]\nmov {back}, #{columns}\nmsub {back}, {back}, {pixel}, {tap_row}",
                 tiles!(
                     concat!(
-                        pixels!(load),
-                        "mov {x}, {at}\nldr {rows}, [{field}]\ntbz {mode}, #2, 5f\n",
-                        "4:\n", // three taps, which share what they read
-                        next_line!(),
-                        "ld1 {{v20.16b}}, [{x}], {pixel}\nld1 {{v21.16b}}, [{x}], {pixel}\n",
-                        column!(1, 22), column!(2, 23), column!(3, 24), column!(4, 25), column!(5, 26),
-                        tap!(20 21 22 23 24),
-                        next_line!(),
-                        tap!(21 22 23 24 25),
-                        next_line!(),
-                        "subs {rows}, {rows}, #1\n",
-                        tap!(22 23 24 25 26),
-                        "b.ne 4b\n",
+                        "mov {x}, #{pixels}\ntbnz {mode}, #4, 1f\n",
+                        "lsl {p2}, {pixel}, #1\nadd {p3}, {p2}, {pixel}\nlsl {p4}, {pixel}, #2\n",
+                        "madd {back}, {x}, {pixel}, {pixel}\nsub {back}, {tap_row}, {back}\nb 2f\n",
+                        // The pixels that are apart: twice a tap's lines, a tap's lines back, from behind the tile to its second column and on to its next row.
+                        "1:\nlsl {p2}, {lines}, #1\nneg {p3}, {lines}\nmsub {p4}, {x}, {pixel}, {tap_col}\n",
+                        "sub {x}, {x}, #1\nmsub {back}, {x}, {pixel}, {tap_row}\nsub {back}, {back}, {tap_col}\n",
                     ),
                     concat!(
-                        "5:\nlsl {p2}, {pixel}, #1\nadd {p3}, {p2}, {pixel}\nlsl {p4}, {pixel}, #2\n",
+                        pixels!(load),
+                        "mov {x}, {at}\ntbz {mode}, #2, 5f\ntbnz {mode}, #3, 10f\n",
+                        row!(),
+                        row!(),
+                        "4:\n",
+                        row!(),
+                        "tbnz {mode}, #3, 11f\n",
+                    ),
+                    concat!(
+                        "10:\nldr {rows}, [{field}]\nb 4b\n",
+                        "11:\nsubs {rows}, {rows}, #1\nb.ne 4b\nb 7b\n",
+                        "5:\nldr {rows}, [{field}]\ntbz {mode}, #4, 5f\n",
+                        "4:\n",
+                        row_apart!(),
+                        "subs {rows}, {rows}, #1\nb.ne 4b\nb 7b\n",
                         "5:\nmov {run}, {x}\nldr {cols}, [{field}, #8]\n",
                         "6:\n", // a tap
                         next_line!(),
@@ -240,7 +283,6 @@ impl Side for ByElement {
                     64
                 ),
                 pixels = const P,
-                columns = const P + 1,
                 field = in(reg) field,
                 tap_row = out(reg) _, tap_col = out(reg) _, pixel = out(reg) _, out_pixel = out(reg) _, tile = out(reg) _, out_tile = out(reg) _,
                 tiles = out(reg) _, at = out(reg) _, out = out(reg) _, line = out(reg) _, lines = out(reg) _, mode = out(reg) _, first = out(reg) _,

@@ -318,6 +318,15 @@ macro_rules! halve_pair {
     };
 }
 
+macro_rules! low_halves_pair {
+    (@ $($a:literal $b:literal),*) => {
+        concat!($("uzp1 v", $a, ".8h, v", $a, ".8h, v", $b, ".8h\n",)*)
+    };
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal $g:literal $h:literal, $x:literal $y:literal) => {
+        low_halves_pair!(@ $a $b, $c $d, $e $f, $g $h)
+    };
+}
+
 /// S8 as if it were U8: plus 128.
 macro_rules! lift_pair {
     (@ $($a:literal)*) => {
@@ -408,12 +417,14 @@ impl Side for Matrix {
                 "add {x}, {field}, #400",
                 "ld1 {{v24.4s, v25.4s, v26.4s, v27.4s}}, [{x}], #64\nld1 {{v28.4s, v29.4s, v30.4s, v31.4s}}, [{x}]",
                 each_pair!(rounds_pair),
-                each_pair!(halve_pair),
-                "tbnz {mode}, #0, 14f",
+                "tbz {mode}, #5, 16f",
+                each_pair!(low_halves_pair),
                 "13:\nldp q24, q25, [{field}, #528]\nmovi v27.16b, #128",
                 each_pair!(put_pair),
                 next_tile!(),
-                "14:\nmovi v26.8h, #128",
+                "16:",
+                each_pair!(halve_pair),
+                "tbz {mode}, #0, 13b\nmovi v26.8h, #128",
                 each_pair!(lift_pair),
                 "b 13b",
                 "15:\nadd {x}, {field}, #560",

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the loop is written in assembly inside the bounds that a block was checked for")]
 
 use super::arm64::narrow::{
-    Field, Panel, Side, fields, halve, lift, load, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
+    Field, Panel, Side, fields, halve, lift, load, low_halves, narrowed, next_tile, only, pair_up, pixels, put, rounded, rounds, spread, store, tiles,
 };
 use super::arm64::{self, Dot, Sums, each_run, next_run};
 use super::raw::{Reads, Tile};
@@ -335,8 +335,8 @@ impl Side for Pairs {
         // SAFETY: as the caller's.
         unsafe {
             asm!(
-                "ldr {all_cols}, [{field}, #8]",
                 tiles!(
+                    "ldr {all_cols}, [{field}, #8]\n",
                     concat!(
                         load!(0 1 2 3),
                         only!(1, load!(8 9 10 11)),

@@ -6,7 +6,7 @@
 
 use super::{Sums, any_finish, line};
 use crate::kernels::ConvBlock;
-use crate::kernels::raw::{Job, Tile, unroll};
+use crate::kernels::raw::{Job, Reads, Tile, unroll};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
@@ -64,7 +64,7 @@ pub struct Field {
     /// The first line of weights, and the bytes from one tap's to the next's.
     line: *const u8,
     lines: usize,
-    /// What becomes of the sums: [`SIGNED`], [`WORDS`] or 0; and [`SHARED`].
+    /// What becomes of the sums: [`SIGNED`], [`WORDS`], or 0 and perhaps [`SMALL`]; and what [`shared`] says.
     mode: usize,
     panel: Panel,
     /// The sums of a tile, where they are left if they are wanted as words.
@@ -77,6 +77,12 @@ pub const SIGNED: usize = 1;
 pub const WORDS: usize = 2;
 /// A tap's bytes are those of the neighbour pixel's tap before it, and there are three taps in a row.
 pub const SHARED: usize = 4;
+/// As [`SHARED`], but there are not three rows.
+pub const ROWS: usize = 8;
+/// A pixel's first bytes are those of the neighbour pixel's third tap, and there are three taps in a row.
+pub const APART: usize = 16;
+/// Results are U8, and rounded sums fit into 16 bits.
+pub const SMALL: usize = 32;
 
 /// Computes a block of narrow groups.
 ///
@@ -103,8 +109,8 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
     let sides = [[reads.out_row, job.out_row], [reads.out_pixel, job.out_pixel]];
     let ([rows, pixels], [row, pixel]) = if job.pixels == 1 { ([1, job.rows], [sides[1], sides[0]]) } else { ([job.rows, job.pixels], sides) };
     let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
-    let shared = pixel[0] == reads.tap_col && reads.taps.cols == 3;
-    let mode = (if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED }) | (usize::from(shared) * SHARED);
+    let result = if !bytes { WORDS } else { usize::from(matches!(job.kind, DataType::S8)) * SIGNED };
+    let mode = result | shared(reads, pixel[0]);
     let columns = columns::<S>(pixels);
     // SAFETY: NEON is part of the target.
     let zero = unsafe { vdupq_n_s32(0) };
@@ -125,7 +131,8 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
     };
     for index in 0..job.panels {
         // SAFETY: NEON is part of the target; the block has the panel.
-        unsafe { fill::<S>(&mut field.panel, &job, index, narrow) };
+        let small = unsafe { fill::<S>(&mut field.panel, &job, index, narrow) };
+        field.mode = mode | if small && mode & (SIGNED | WORDS) == 0 { SMALL } else { 0 };
         field.line = reads.weights(index);
         for &(first, width, count) in columns.iter().filter(|(.., count)| *count > 0) {
             let start = [reads.bytes.wrapping_add(index * LANES + first * pixel[0]), job.out(0, 0, index).wrapping_add(first * pixel[1]).cast_const()];
@@ -144,6 +151,16 @@ unsafe fn whole<S: Side>(block: &mut ConvBlock<'_>, narrow: Narrow) {
                 }
             }
         }
+    }
+}
+
+/// Which bytes are shared by pixels that lie so far apart: [`SHARED`] and the like.
+const fn shared(reads: &Reads, pixel: usize) -> usize {
+    match (reads.taps.cols, reads.taps.rows) {
+        (3, 3) if pixel == reads.tap_col => SHARED,
+        (3, _) if pixel == reads.tap_col => SHARED | ROWS,
+        (3, _) if pixel == 2 * reads.tap_col => APART,
+        _ => 0,
     }
 }
 
@@ -186,9 +203,11 @@ unsafe fn words<S: Side>(
     }
 }
 
+/// Writes what the tiles of a panel share; true if its rounded sums fit into 16 bits.
+///
 /// # Safety
-/// The panel must be the job's.
-unsafe fn fill<S: Side>(to: &mut Panel, job: &Job, index: usize, narrow: Narrow) {
+/// The panel must be the job's; NEON is part of the target.
+unsafe fn fill<S: Side>(to: &mut Panel, job: &Job, index: usize, narrow: Narrow) -> bool {
     // SAFETY: as the caller's; NEON is part of the target.
     unsafe {
         let [mut first, sums, multipliers] = [params::BIAS, params::SUM, params::MULTIPLIER].map(|row| line(job, index, row));
@@ -197,8 +216,19 @@ unsafe fn fill<S: Side>(to: &mut Panel, job: &Job, index: usize, narrow: Narrow)
             unroll!(q < 4 => first[q] = vaddq_s32(first[q], vshlq_n_s32::<7>(sums[q])));
         }
         S::panel(to, first, multipliers, narrow);
+        let taps = job.main.taps.rows * job.main.taps.cols;
+        let products = vdupq_n_s32(i32::try_from(taps * narrow.channels() * PRODUCT).unwrap_or(i32::MAX));
+        let mut most = vdupq_n_s32(0);
+        unroll!(q < 4 => {
+            let sum = vqaddq_s32(vqabsq_s32(first[q]), products);
+            most = vmaxq_s32(most, vqrdmulhq_s32(sum, vqabsq_s32(multipliers[q])));
+        });
+        vmaxvq_s32(most) < i32::from(i16::MAX)
     }
 }
+
+/// The largest product of a signed byte and a weight.
+const PRODUCT: usize = 128 * 127;
 
 /// The words of two lines that start from the sums of lanes: each lane is two of them.
 ///
@@ -323,6 +353,14 @@ macro_rules! halve {
 }
 pub(in crate::kernels) use halve;
 
+/// [`halve`], where the numbers fit.
+macro_rules! low_halves {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("uzp1 v", $a, ".8h, v", $a, ".8h, v", $b, ".8h\nuzp1 v", $c, ".8h, v", $c, ".8h, v", $d, ".8h\n")
+    };
+}
+pub(in crate::kernels) use low_halves;
+
 /// S8 as if it were U8: plus 128.
 macro_rules! lift {
     ($a:literal $b:literal $c:literal $d:literal) => {
@@ -375,21 +413,21 @@ macro_rules! next_tile {
 }
 pub(in crate::kernels) use next_tile;
 
-/// Tiles one after the other. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the
+/// Tiles one after the other, after `$start`. `$sums`, which may go on in `$other`, sums up a line of each tap and goes on to 7: `{first}` says from which words, `{w}` where the
 /// first line is; a pixel's sums are four registers. `$bytes` are those of a line's first words. Register 27 is for the stores.
 macro_rules! tiles {
-    ($sums:expr, $other:expr, $bytes:literal) => {
+    ($start:expr, $sums:expr, $other:expr, $bytes:literal) => {
         concat!(
             fields!(),
+            $start,
             "2:\nmov {w}, {line}\n",
             "3:\n",
             $sums,
             "7:\ntbnz {lines}, #7, 9f\n",
-            "8:\ntbnz {mode}, #1, 15f\n",
-            "ldp q28, q29, [{field}, #400]\nldp q30, q31, [{field}, #432]\n",
+            "8:\nldp q28, q29, [{field}, #400]\nldp q30, q31, [{field}, #432]\n",
+            "tbz {mode}, #5, 16f\n",
             pixels!(rounds),
-            pixels!(halve),
-            "tbnz {mode}, #0, 14f\n",
+            pixels!(low_halves),
             "13:\nldr q25, [{field}, #528]\n",
             pixels!(put),
             next_tile!(),
@@ -402,7 +440,10 @@ macro_rules! tiles {
             "9:\nadd {first}, {field}, #144\n",
             pixels!(pair_up),
             "b 8b\n",
-            "14:\nmovi v26.8h, #128\n",
+            "16:\ntbnz {mode}, #1, 15f\n",
+            pixels!(rounds),
+            pixels!(halve),
+            "tbz {mode}, #0, 13b\nmovi v26.8h, #128\n",
             pixels!(lift),
             "b 13b\n",
             "15:\nadd {x}, {field}, #560\n",
