@@ -151,19 +151,19 @@ unsafe fn tile<const N: usize, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
-        store_any(acc, None, job, t);
+        store_any(acc, job, t);
     }
 }
 
-/// Stores a tile; of narrow groups the lanes are put in order.
+/// Stores a tile.
 #[inline(always)]
-unsafe fn store_any<const N: usize, const P: usize>(acc: Sums<N, P>, narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn store_any<const N: usize, const P: usize>(acc: Sums<N, P>, job: &Job, t: Tile) {
     // SAFETY: as the caller's: the tile lies inside the block.
     unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<N, P, false>(&acc, narrow, job, t),
-            DataType::S8 => store_bytes::<N, P, true>(&acc, narrow, job, t),
-            DataType::S16 if N == 1 && narrow.is_none() => unroll!(p < P => store_words(acc[p][0], job, Tile { pixel: t.pixel + p, ..t })),
+            DataType::U8 => store_bytes::<N, P, false>(&acc, job, t),
+            DataType::S8 => store_bytes::<N, P, true>(&acc, job, t),
+            DataType::S16 if N == 1 => unroll!(p < P => store_words(acc[p][0], job, Tile { pixel: t.pixel + p, ..t })),
             DataType::S16 | DataType::I32 => {
                 let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
@@ -195,7 +195,7 @@ unsafe fn finish_wide(sums: &[__m512i], job: &Job, t: Tile) {
                     });
                 }
                 requantize(&mut acc, job, Tile { panel, ..t });
-                unroll!(p < 4 => store_any([acc[p]], None, job, Tile { pixel: t.pixel + places[p], panel, ..t }));
+                unroll!(p < 4 => store_any([acc[p]], job, Tile { pixel: t.pixel + places[p], panel, ..t }));
             }
         }
     }
@@ -280,31 +280,44 @@ unsafe fn dot<const N: usize, const P: usize>(first: [__m512i; N], reads: &Reads
 unsafe fn narrow_tile<const LINES: usize, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's: the tile lies inside the block.
     unsafe {
+        let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
         for panel in t.panel..t.panel + t.panels {
             let t = Tile { panel, ..t };
             let [first] = first::<1>(job, &job.main, t, params::SUM);
-            let mut acc = narrow_dot::<LINES, P>(first, &job.main, t);
-            if job.plain {
-                requantize(&mut acc, job, t);
+            let acc = narrow_dot::<LINES, P>(first, &job.main, t);
+            let m = line(job, t, 0, params::MULTIPLIER);
+            if bytes && _mm512_cmpge_epu32_mask(_mm512_abs_epi32(m), _mm512_set1_epi32(1 << 29)) == 0 {
+                let mut twice = [_mm512_setzero_si512(); P];
+                narrow_twice::<LINES, P>(&mut twice, &acc, _mm512_slli_epi32::<2>(m));
+                narrow_store::<P>(&twice, job, t);
             } else {
-                let mut sums = acc;
-                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
-                acc = sums;
+                let sums = acc;
+                narrow_any(sums.as_flattened(), job, t);
             }
-            store_any(acc, Narrow::of(LINES * 4), job, t);
         }
     }
 }
 
-/// The sums of products of a tile of narrow groups.
+/// What the sums of a pixel of narrow groups start from: of two lines each lane is two words.
 #[inline(always)]
-unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: &Reads, t: Tile) -> Sums<1, P> {
+unsafe fn narrow_first<const LINES: usize>(first: __m512i) -> [__m512i; LINES] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let mut lines = [first; LINES];
+        if LINES == 2 {
+            (lines[0], lines[LINES - 1]) = (_mm512_unpacklo_epi32(first, zero), _mm512_unpackhi_epi32(first, zero));
+        }
+        lines
+    }
+}
+
+/// The sums of products of a tile of narrow groups, line by line.
+#[inline(always)]
+unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: &Reads, t: Tile) -> Sums<LINES, P> {
     // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
     unsafe {
-        let mut acc = [[_mm512_setzero_si512(); LINES]; P];
-        if LINES == 1 {
-            unroll!(p < P => acc[p][0] = first);
-        }
+        let mut acc = [narrow_first::<LINES>(first); P];
         let (origin, stride) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.out_pixel);
         let mut weights = reads.weights(t.panel);
         for tap_row in 0..reads.taps.rows {
@@ -319,13 +332,77 @@ unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: 
                 weights = weights.wrapping_add(64 * LINES);
             }
         }
-        let mut sums = [[first]; P];
-        unroll!(p < P => {
-            let [a, b] = [acc[p][0], acc[p][LINES - 1]].map(|a| _mm512_castsi512_ps(a));
-            let halves = [_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)].map(|h| _mm512_castps_si512(h));
-            sums[p][0] = if LINES == 1 { acc[p][0] } else { _mm512_add_epi32(first, _mm512_add_epi32(halves[0], halves[1])) };
+        acc
+    }
+}
+
+/// Twice the results of each lane, rounded down: the upper halves of the products with the multipliers' fourfold, `m`.
+#[inline(always)]
+unsafe fn narrow_twice<const LINES: usize, const P: usize>(twice: &mut [__m512i; P], acc: &Sums<LINES, P>, m: __m512i) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if LINES == 2 {
+            let m = [_mm512_unpacklo_epi32(m, m), _mm512_unpackhi_epi32(m, m)];
+            unroll!(p < P => {
+                let (a, b) = (acc[p][0], acc[p][LINES - 1]);
+                let [a, b] = [a, b].map(|a| _mm512_add_epi32(a, _mm512_srli_epi64::<32>(a)));
+                let [a, b] = [_mm512_mul_epi32(a, m[0]), _mm512_mul_epi32(b, m[1])].map(|a| _mm512_castsi512_ps(a));
+                twice[p] = _mm512_castps_si512(_mm512_shuffle_ps::<0xDD>(a, b));
+            });
+        } else {
+            let odd = _mm512_srli_epi64::<32>(m);
+            unroll!(p < P => {
+                let (x, y) = (_mm512_mul_epi32(acc[p][0], m), _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc[p][0]), odd));
+                twice[p] = _mm512_mask_shuffle_epi32::<0xF5>(y, 0x5555, x);
+            });
+        }
+    }
+}
+
+/// Halves, rounds and clamps what [`narrow_twice`] gives, and stores it in the order of the channels, four pixels at a time.
+#[inline(always)]
+unsafe fn narrow_store<const P: usize>(twice: &[__m512i; P], job: &Job, t: Tile) {
+    // SAFETY: the channels of the pixels lie inside the output.
+    unsafe {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let lanes = job.narrow.unwrap_or(Narrow::Four).lanes();
+        let (half, lanes) = (_mm512_set1_epi16(1 << 14), _mm512_broadcast_i32x4(_mm_loadu_si128(lanes.as_ptr().cast())));
+        unroll!(i < P.div_ceil(4) => {
+            let mut four = [_mm512_setzero_si512(); 4];
+            unroll!(v < 4 => four[v] = twice[(4 * i + v).min(P - 1)]);
+            let [low, high] = [_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3])].map(|v| _mm512_mulhrs_epi16(v, half));
+            let bytes = if matches!(job.kind, DataType::S8) { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
+            let bytes = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(order, bytes), lanes);
+            unroll!(j < 4 => if 4 * i + j < P {
+                let pixel = match j {
+                    0 => _mm512_castsi512_si128(bytes),
+                    1 => _mm512_extracti32x4_epi32::<1>(bytes),
+                    2 => _mm512_extracti32x4_epi32::<2>(bytes),
+                    _ => _mm512_extracti32x4_epi32::<3>(bytes),
+                };
+                _mm_storeu_si128(job.out(t.row, t.pixel + 4 * i + j, t.panel).cast(), pixel);
+            });
         });
-        sums
+    }
+}
+
+/// Rounds with parameters of any size and stores in any type.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn narrow_any(sums: &[__m512i], job: &Job, t: Tile) {
+    // SAFETY: as the caller's: the tile lies inside the block.
+    unsafe {
+        for (p, lines) in sums.chunks_exact(sums.len() / t.pixels).enumerate() {
+            let mut sums = [lines[0]];
+            if let &[a, b] = lines {
+                let [a, b] = [a, b].map(|a| _mm512_castsi512_ps(a));
+                let halves = [_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)].map(|h| _mm512_castps_si512(h));
+                sums = [_mm512_add_epi32(halves[0], halves[1])];
+            }
+            finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
+            store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
+        }
     }
 }
 
@@ -385,7 +462,7 @@ unsafe fn requantize<const N: usize, const P: usize>(acc: &mut Sums<N, P>, job: 
 /// Clamps and stores, four registers at a time.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a mask has as many bits as there are lanes")]
-unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &Sums<N, P>, job: &Job, t: Tile) {
     // SAFETY: the masks let only the channels of the pixels through, which lie inside the output.
     unsafe {
         let channels = job.channels(t.panel, N);
@@ -395,10 +472,6 @@ unsafe fn store_bytes<const N: usize, const P: usize, const SIGNED: bool>(acc: &
         unroll!(i < P.div_ceil(pixels) => {
             let mut four = [_mm512_setzero_si512(); 4];
             unroll!(v < 4 => four[v] = acc[(i * pixels + v / N).min(P - 1)][v % N]);
-            if let Some(narrow) = narrow {
-                let lanes = _mm512_cvtepu8_epi32(_mm_loadu_si128(narrow.lanes().as_ptr().cast()));
-                unroll!(v < 4 => four[v] = _mm512_permutexvar_epi32(lanes, four[v]));
-            }
             let (low, high) = (_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
             let bytes = if SIGNED { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
             let bytes = _mm512_permutexvar_epi32(order, bytes);
@@ -489,7 +562,7 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, terms: &Te
         }
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
-        store_any(acc, None, &addition.job, t);
+        store_any(acc, &addition.job, t);
     }
 }
 
