@@ -7,6 +7,7 @@ use super::x86;
 use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
+use crate::shape::LINE;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
@@ -74,7 +75,7 @@ unsafe fn conv(block: &mut ConvBlock<'_>) {
     });
 }
 
-const FOURS: [TileFn; 16] = [
+const FOURS: [TileFn; 14] = [
     narrow_tile::<1, 1>,
     narrow_tile::<1, 2>,
     narrow_tile::<1, 3>,
@@ -89,8 +90,6 @@ const FOURS: [TileFn; 16] = [
     narrow_tile::<1, 12>,
     narrow_tile::<1, 13>,
     narrow_tile::<1, 14>,
-    narrow_tile::<1, 15>,
-    narrow_tile::<1, 16>,
 ];
 const EIGHTS: [TileFn; 12] = [
     narrow_tile::<2, 1>,
@@ -321,19 +320,76 @@ unsafe fn narrow_dot<const LINES: usize, const P: usize>(first: __m512i, reads: 
         let (origin, stride) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.out_pixel);
         let mut weights = reads.weights(t.panel);
         for tap_row in 0..reads.taps.rows {
-            for tap_col in 0..reads.taps.cols {
-                let x = origin.wrapping_add(tap_row * reads.tap_row + tap_col * reads.tap_col);
-                let mut w = [_mm512_setzero_si512(); LINES];
-                unroll!(l < LINES => w[l] = _mm512_loadu_si512(weights.wrapping_add(64 * l).cast()));
-                unroll!(p < P => {
-                    let x = _mm512_broadcast_i32x4(_mm_loadu_si128(x.wrapping_add(p * stride).cast()));
-                    unroll!(l < LINES => acc[p][l] = _mm512_dpbusd_epi32(acc[p][l], x, w[l]));
-                });
-                weights = weights.wrapping_add(64 * LINES);
+            let x = origin.wrapping_add(tap_row * reads.tap_row);
+            if reads.taps.cols == 3 && stride == reads.tap_col {
+                narrow_row::<LINES, P, 1>(&mut acc, x, reads, weights);
+            } else if reads.taps.cols == 3 && stride == 2 * reads.tap_col {
+                narrow_row::<LINES, P, 2>(&mut acc, x, reads, weights);
+            } else {
+                for tap in 0..reads.taps.cols {
+                    let (x, weights) = (x.wrapping_add(tap * reads.tap_col), weights.wrapping_add(LINE * LINES * tap));
+                    let w = lines::<LINES>(weights);
+                    unroll!(p < P => multiply::<LINES>(&mut acc[p], column(x.wrapping_add(p * stride)), &w));
+                }
             }
+            weights = weights.wrapping_add(LINE * LINES * reads.taps.cols);
         }
         acc
     }
+}
+
+/// Adds the products of three taps side by side, where pixels are `STEP` taps apart, 1 or 2: each column is read once for all the taps that it is.
+#[inline(always)]
+unsafe fn narrow_row<const LINES: usize, const P: usize, const STEP: usize>(acc: &mut Sums<LINES, P>, x: *const u8, reads: &Reads, weights: *const u8) {
+    // SAFETY: as the caller's: the columns lie inside the source, the lines inside the weights.
+    unsafe {
+        let w = [0, 1, 2].map(|k| lines::<LINES>(weights.wrapping_add(LINE * LINES * k)));
+        unroll!(c < P + 2 => {
+            let (at, before) = (x.wrapping_add(c * reads.out_pixel), [c.saturating_sub(1), c.saturating_sub(2)]);
+            // Sums are met again after two others.
+            if c < P + 2 / STEP {
+                let column = column(at);
+                if c < P {
+                    multiply::<LINES>(&mut acc[c], column, &w[0]);
+                }
+                if c >= 1 && c <= P {
+                    multiply::<LINES>(&mut acc[before[0]], column, &w[STEP]);
+                }
+                if c >= 2 && STEP == 1 {
+                    multiply::<LINES>(&mut acc[before[1]], column, &w[2]);
+                }
+            }
+            if c >= 2 && STEP == 2 {
+                multiply::<LINES>(&mut acc[before[1]], column(x.wrapping_add(before[1] * reads.out_pixel + reads.tap_col)), &w[1]);
+            }
+        });
+    }
+}
+
+/// Adds the products of a column with the lines of a tap.
+#[inline(always)]
+unsafe fn multiply<const LINES: usize>(acc: &mut [__m512i; LINES], x: __m512i, w: &[__m512i; LINES]) {
+    // SAFETY: as the caller's.
+    unsafe {
+        acc[0] = _mm512_dpbusd_epi32(acc[0], x, w[0]);
+        if LINES == 2 {
+            acc[LINES - 1] = _mm512_dpbusd_epi32(acc[LINES - 1], x, w[LINES - 1]);
+        }
+    }
+}
+
+/// The lines of a tap.
+#[inline(always)]
+unsafe fn lines<const LINES: usize>(at: *const u8) -> [__m512i; LINES] {
+    // SAFETY: the caller has the lines there.
+    unsafe { core::array::from_fn(|l| _mm512_loadu_si512(at.wrapping_add(LINE * l).cast())) }
+}
+
+/// 16 bytes, four times.
+#[inline(always)]
+unsafe fn column(at: *const u8) -> __m512i {
+    // SAFETY: the caller has 16 bytes there.
+    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(at.cast())) }
 }
 
 /// Twice the results of each lane, rounded down: the upper halves of the products with the multipliers' fourfold, `m`.
