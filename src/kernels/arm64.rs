@@ -112,6 +112,9 @@ unsafe fn projected<D: Dot, const P: usize>(job: &Job, panel: &SignedPanel, read
 }
 
 /// [`finish`] in a function of its own, that all sets share.
+///
+/// # Safety
+/// As [`finish`].
 #[inline(never)]
 unsafe fn finish_apart<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
     // SAFETY: as the caller's.
@@ -119,6 +122,9 @@ unsafe fn finish_apart<const P: usize>(acc: &[Sums; P], job: &Job, t: Tile) {
 }
 
 /// Rounds the sums of a tile and stores them.
+///
+/// # Safety
+/// The tile must lie inside the block that `job` was made from.
 #[inline(always)]
 unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block.
@@ -134,6 +140,9 @@ unsafe fn finish<const P: usize>(mut acc: [Sums; P], job: &Job, t: Tile) {
 }
 
 /// Adds a skip of S16, rounds and stores in S16 where the panel is whole; the rest goes the long way.
+///
+/// # Safety
+/// As [`finish`].
 #[inline(never)]
 unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
     // SAFETY: the tile lies inside the block, and all lanes meet channels.
@@ -157,6 +166,9 @@ unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
 }
 
 /// Clamps to S16 and stores the first `channels` lanes.
+///
+/// # Safety
+/// The output must have room for so many channels, which are [`LANES`] or a multiple of 4 below.
 #[inline(always)]
 unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
     // SAFETY: the caller's output has so many channels.
@@ -175,6 +187,9 @@ unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
 }
 
 /// Adds a skip of S16, rounds where the parameters are of any size, and stores in any type.
+///
+/// # Safety
+/// As [`finish`].
 #[cold]
 #[inline(never)]
 unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
@@ -203,6 +218,9 @@ unsafe fn any_finish(acc: &mut [Sums], job: &Job, t: Tile) {
 }
 
 /// A row of a panel's parameters.
+///
+/// # Safety
+/// The panel must be the job's, and its parameters must have the row.
 #[inline(always)]
 unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
     let at = job.params(panel, row).cast::<i32>();
@@ -210,6 +228,10 @@ unsafe fn line(job: &Job, panel: usize, row: usize) -> Sums {
     unsafe { [vld1q_s32(at), vld1q_s32(at.wrapping_add(4)), vld1q_s32(at.wrapping_add(8)), vld1q_s32(at.wrapping_add(12))] }
 }
 
+/// Sixteen lanes.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn registers(lanes: &[i32; LANES]) -> Sums {
     // SAFETY: NEON is part of the target.
@@ -217,6 +239,9 @@ unsafe fn registers(lanes: &[i32; LANES]) -> Sums {
 }
 
 /// Adds a skip whose factors fit into 16 bits.
+///
+/// # Safety
+/// As [`finish`]; `skip` is what the job adds, of bytes.
 #[inline(always)]
 unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, skip: &Skip, t: Tile) {
     // SAFETY: only lanes that meet a channel are read.
@@ -239,6 +264,10 @@ unsafe fn add_skip<const P: usize>(acc: &mut [Sums; P], panel: &SignedPanel, ski
 /// 16 words, as they lie in memory.
 type Words = [int16x8_t; 2];
 
+/// Sixteen words.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn words(words: &[i16; LANES]) -> Words {
     // SAFETY: NEON is part of the target.
@@ -246,6 +275,9 @@ unsafe fn words(words: &[i16; LANES]) -> Words {
 }
 
 /// The low halves of 16 lanes.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn narrow_words(k: Sums) -> Words {
     // SAFETY: NEON is part of the target.
@@ -253,12 +285,19 @@ unsafe fn narrow_words(k: Sums) -> Words {
 }
 
 /// 16 elements of S16, at any address.
+///
+/// # Safety
+/// There must be 32 bytes.
 #[inline(always)]
 unsafe fn load_words(at: *const u8) -> Words {
     // SAFETY: the caller has 32 bytes there.
     unsafe { [vreinterpretq_s16_u8(vld1q_u8(at)), vreinterpretq_s16_u8(vld1q_u8(at.wrapping_add(16)))] }
 }
 
+/// Sixteen bytes as words.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn widened(bytes: int8x16_t) -> Words {
     // SAFETY: NEON is part of the target.
@@ -266,6 +305,9 @@ unsafe fn widened(bytes: int8x16_t) -> Words {
 }
 
 /// Adds the products of 16 elements and factors.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn multiply_add(acc: &mut Sums, [low, high]: Words, k: Words) {
     // SAFETY: NEON is part of the target.
@@ -278,6 +320,9 @@ unsafe fn multiply_add(acc: &mut Sums, [low, high]: Words, k: Words) {
 }
 
 /// Less `offset`, clamped to signed bytes.
+///
+/// # Safety
+/// NEON is part of the target.
 #[inline(always)]
 unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
@@ -288,6 +333,9 @@ unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
 }
 
 /// Clamps a tile to bytes and stores it.
+///
+/// # Safety
+/// As [`finish`].
 #[inline(always)]
 unsafe fn store_bytes<const P: usize>(acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
@@ -307,6 +355,9 @@ unsafe fn store_bytes<const P: usize>(acc: [Sums; P], job: &Job, t: Tile) {
 }
 
 /// Stores the first `channels` bytes of each pixel of a tile.
+///
+/// # Safety
+/// As [`finish`]; `channels` is a multiple of 4 below [`LANES`].
 #[inline(never)]
 unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize) {
     let out = job.out(t.row, t.pixel, t.panel);
@@ -442,6 +493,10 @@ unsafe fn add_panel(addition: &Addition, panel: usize, pixels: Range<usize>) {
     }
 }
 
+/// Computes `P` pixels of a panel of an addition.
+///
+/// # Safety
+/// As [`add_panel`].
 #[inline(always)]
 unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums, [k1, k2]: [Words; 2], two: bool, pixel: usize) {
     // SAFETY: as the caller's: 16 elements of the pixels may be read.
@@ -464,6 +519,9 @@ unsafe fn add_tile<const P: usize>(addition: &Addition, panel: usize, bias: Sums
 }
 
 /// Adds the products of an operand and its factors.
+///
+/// # Safety
+/// As [`add_panel`]; the operand is the addition's.
 #[inline(always)]
 unsafe fn add_operand<const P: usize>(acc: &mut [Sums; P], operand: &Operand, panel: usize, pixel: usize, k: Words) {
     // SAFETY: as the caller's: 16 elements of the pixels may be read.

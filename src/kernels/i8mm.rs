@@ -364,6 +364,9 @@ macro_rules! store_pair {
 }
 
 /// A register of words of two pixels for each pair of lanes that a matrix product gives.
+///
+/// # Safety
+/// NEON is part of the target.
 unsafe fn pairs_of([a, b, c, d]: Sums) -> [Sums; 2] {
     // SAFETY: NEON is part of the target.
     unsafe {

@@ -86,6 +86,29 @@ fn lines(bytes: &[u8]) -> Vec<[u8; 64]> {
     bytes.as_chunks().0.to_vec()
 }
 
+/// Bytes at an odd address, as those of a file may lie.
+struct Odd {
+    memory: Vec<u8>,
+    from: usize,
+}
+
+impl Odd {
+    fn new(bytes: &[u8]) -> Self {
+        let mut memory = vec![0; bytes.len() + 1];
+        let from = usize::from(memory.as_ptr().addr().is_multiple_of(2));
+        memory[from..][..bytes.len()].copy_from_slice(bytes);
+        Self { memory, from }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.from..]
+    }
+
+    fn lines(&self) -> &[[u8; 64]] {
+        self.bytes().as_chunks().0
+    }
+}
+
 /// A source with its memory and its packed weights.
 #[derive(Clone)]
 struct Operand {
@@ -270,9 +293,11 @@ impl Case {
         let length = self.length();
         let mut out: Vec<u8> = (0..length + 2 * GUARD).map(|i| (i * 7 % 251) as u8).collect();
         kernels.flip_tensor(self.kind, &mut out);
-        let [bytes, second] = self.stored(kernels);
-        let weights = [&self.main, if let Second::Projection(operand) = &self.second { operand } else { &self.main }].map(|o| &o.weights[..]);
-        self.run_in(kernels, [&bytes, &second], weights, &self.params, &mut out[GUARD..GUARD + length]);
+        let operands = self.stored(kernels).map(|bytes| Odd::new(&bytes));
+        let weights =
+            [&self.main, if let Second::Projection(operand) = &self.second { operand } else { &self.main }].map(|o| Odd::new(o.weights.as_flattened()));
+        let params = Odd::new(self.params.as_flattened());
+        self.run_in(kernels, operands.each_ref().map(Odd::bytes), weights.each_ref().map(Odd::lines), params.lines(), &mut out[GUARD..GUARD + length]);
         kernels.flip_tensor(self.kind, &mut out);
         out
     }

@@ -9,6 +9,10 @@ const BOTH: [Narrow; 2] = [Narrow::Four, Narrow::Eight];
 fn case(noise: &mut Noise, narrow: Narrow, [rows, cols]: [usize; 2], [height, pixels, panels]: [usize; 3]) -> Case {
     let size = [height, pixels, panels * LANES];
     let mut case = Case::new(noise, Taps { rows, cols, groups: narrow.lines() }, size);
+    // Pixels that share taps with their neighbours, or not.
+    if let step @ 1.. = noise.below(4) {
+        (case.main.tap_col, case.main.out_pixel) = (panels * LANES, step * panels * LANES);
+    }
     let reach = case.main.source(&[]).reach(&Taps { rows, cols, groups: 4 * panels }, height, pixels);
     case.main.bytes = noise.bytes(reach);
     (case.narrow, case.second) = (Some(narrow), Second::None);

@@ -11,6 +11,7 @@ use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::aarch64::*;
+use core::mem::offset_of;
 
 /// A set's way to multiply narrow groups.
 pub trait Side {
@@ -70,6 +71,16 @@ pub struct Field {
     /// The sums of a tile, where they are left if they are wanted as words.
     sums: [Sums; 6],
 }
+
+// The places that the assembly knows.
+const _: () = {
+    assert!(offset_of!(Field, taps) == 0 && offset_of!(Field, tap) == 16 && offset_of!(Field, pixel) == 32 && offset_of!(Field, tile) == 48);
+    assert!(offset_of!(Field, strip) == 64 && offset_of!(Field, count) == 80 && offset_of!(Field, at) == 96 && offset_of!(Field, out) == 104);
+    assert!(offset_of!(Field, line) == 112 && offset_of!(Field, lines) == 120 && offset_of!(Field, mode) == 128);
+    let panel = offset_of!(Field, panel);
+    assert!(panel + offset_of!(Panel, first) == 144 && panel + offset_of!(Panel, multipliers) == 400 && panel + offset_of!(Panel, lanes) == 528);
+    assert!(offset_of!(Field, sums) == 560);
+};
 
 /// Results are S8.
 pub const SIGNED: usize = 1;
@@ -176,6 +187,9 @@ fn columns<S: Side>(pixels: usize) -> [(usize, usize, usize); 3] {
 }
 
 /// Computes tiles whose parameters are of any size, or whose results are not bytes.
+///
+/// # Safety
+/// As [`narrow`]; the field and the panel must be the job's, and the tiles must lie inside the block.
 #[cold]
 #[inline(never)]
 unsafe fn words<S: Side>(
@@ -242,6 +256,8 @@ pub unsafe fn spread(first: Sums) -> [Sums; 2] {
     }
 }
 
+/// Computes tiles of so many pixels.
+///
 /// # Safety
 /// As [`Side::tiles`].
 unsafe fn of_width<S: Side>(field: &mut Field, width: usize) {

@@ -9,7 +9,10 @@ use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
+/// Computes a block of narrow groups.
+///
 /// # Safety
 /// The CPU must have NEON.
 pub unsafe fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
@@ -145,6 +148,17 @@ struct Side<'a> {
     out_jump: usize,
     lanes: &'static [u8; LANES],
 }
+
+// The places that the assembly knows.
+const _: () = {
+    assert!(offset_of!(Side<'_>, at) == 0 && offset_of!(Side<'_>, step) == 4 && offset_of!(Side<'_>, line) == 8 && offset_of!(Side<'_>, next) == 12);
+    assert!(offset_of!(Side<'_>, after) == 16 && offset_of!(Side<'_>, taps) == 20 && offset_of!(Side<'_>, cols) == 24);
+    assert!(offset_of!(Side<'_>, next_row) == 28 && offset_of!(Side<'_>, tap_col) == 32 && offset_of!(Side<'_>, panel) == 36);
+    assert!(offset_of!(Side<'_>, sums) == 40 && offset_of!(Side<'_>, pixels) == 44 && offset_of!(Side<'_>, out) == 48 && offset_of!(Side<'_>, out_step) == 52);
+    assert!(offset_of!(Side<'_>, mode) == 56 && offset_of!(Side<'_>, multipliers) == 60 && offset_of!(Side<'_>, rows) == 64);
+    assert!(offset_of!(Side<'_>, jump) == 68 && offset_of!(Side<'_>, out_jump) == 72 && offset_of!(Side<'_>, lanes) == 76);
+    assert!(offset_of!(Panel, first) == 0);
+};
 
 /// A tap's bytes, and on to the next run: its row goes on, or the row below begins.
 macro_rules! tap {
