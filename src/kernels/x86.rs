@@ -74,23 +74,23 @@ unsafe fn tile<D: Dot, const P: usize>(job: &Job, t: Tile) {
             unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, t.panel));
             acc = sums;
         }
-        store_any(acc, None, job, t);
+        store_any(acc, job, t);
     }
 }
 
-/// Stores a tile; of narrow groups the lanes are put in order.
+/// Stores a tile.
 #[inline(always)]
-unsafe fn store_any<const P: usize>(acc: [Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn store_any<const P: usize>(acc: [Sums; P], job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
         match job.kind {
-            DataType::U8 => store_bytes::<P, false>(&acc, narrow, job, t),
-            DataType::S8 => store_bytes::<P, true>(&acc, narrow, job, t),
-            DataType::S16 if narrow.is_none() => {
+            DataType::U8 => store_bytes::<P, false>(&acc, job, t),
+            DataType::S8 => store_bytes::<P, true>(&acc, job, t),
+            DataType::S16 => {
                 let channels = job.channels(t.panel, 1);
                 unroll!(p < P => store_words(acc[p], job.out(t.row, t.pixel + p, t.panel), channels));
             }
-            DataType::S16 | DataType::I32 => {
+            DataType::I32 => {
                 let mut values = acc;
                 unroll!(p < P => store::<0>(flat(&mut values[p]), job, t.row, t.pixel + p, t.panel));
             }
@@ -115,7 +115,7 @@ unsafe fn finish_wide(sums: &[Sums], job: &Job, t: Tile) {
                 unroll!(h < 2 => acc[0][h] = _mm256_add_epi32(acc[0][h], _mm256_madd_epi16(x[h], k2[h])));
             }
             requantize(&mut acc, job, t);
-            store_any(acc, None, job, t);
+            store_any(acc, job, t);
         }
     }
 }
@@ -210,7 +210,7 @@ unsafe fn add_tile<const P: usize, const WIDE: bool>(addition: &Addition, panel:
         });
         let t = Tile::of(pixel, P, panel);
         requantize(&mut acc, &addition.job, t);
-        store_any(acc, None, &addition.job, t);
+        store_any(acc, &addition.job, t);
     }
 }
 
@@ -240,34 +240,45 @@ pub unsafe fn any_narrow<D: Dot, const LINES: usize>(job: &Job, t: Tile) {
     }
 }
 
+/// # Safety
+/// As [`any_narrow`].
 #[inline(always)]
 unsafe fn narrow_tile<D: Dot, const LINES: usize, const P: usize>(job: &Job, t: Tile) {
     // SAFETY: as the caller's.
     unsafe {
+        let bytes = job.plain && matches!(job.kind, DataType::U8 | DataType::S8);
         for panel in t.panel..t.panel + t.panels {
             let t = Tile { panel, ..t };
-            let mut acc = narrow_dot::<D, LINES, P>(first(job, &job.main, panel, params::SUM), &job.main, t);
-            if job.plain {
-                requantize(&mut acc, job, t);
+            let acc = narrow_dot::<D, LINES, P>(first(job, &job.main, panel, params::SUM), &job.main, t);
+            let m = line(job, panel, params::MULTIPLIER);
+            let large = _mm256_or_si256(_mm256_abs_epi32(m[0]), _mm256_abs_epi32(m[1]));
+            if bytes && _mm256_testz_si256(large, _mm256_set1_epi32(-1 << 29)) != 0 {
+                let mut values = [[_mm256_setzero_si256(); 2]; P];
+                narrow_twice::<LINES, P>(&mut values, &acc, m.map(|m| _mm256_slli_epi32::<2>(m)));
+                narrow_store::<P>(&values, job, t);
             } else {
-                let mut sums = acc;
-                unroll!(p < P => finish::<0>(flat(&mut sums[p]), job, t.row, t.pixel + p, panel));
-                acc = sums;
+                let sums = acc;
+                narrow_finish(sums.as_flattened(), job, t);
             }
-            store_any(acc, Narrow::of(LINES * 4), job, t);
         }
     }
 }
 
-/// The sums of products of the tile.
+/// The sums of products of the tile, line by line.
+///
+/// # Safety
+/// As [`any_narrow`]; `reads` is the job's.
 #[inline(always)]
-unsafe fn narrow_dot<D: Dot, const LINES: usize, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [Sums; P] {
+unsafe fn narrow_dot<D: Dot, const LINES: usize, const P: usize>(first: Sums, reads: &Reads, t: Tile) -> [[Sums; LINES]; P] {
     // SAFETY: the tile's pixels read inside the source, its panel inside the weights.
     unsafe {
-        let mut acc = [[[_mm256_setzero_si256(); 2]; LINES]; P];
-        if LINES == 1 {
-            unroll!(p < P => acc[p][0] = first);
+        let mut start = [first; LINES];
+        if LINES == 2 {
+            // Each lane is two words.
+            let zero = _mm256_setzero_si256();
+            (start[0], start[LINES - 1]) = (first.map(|f| _mm256_unpacklo_epi32(f, zero)), first.map(|f| _mm256_unpackhi_epi32(f, zero)));
         }
+        let mut acc = [start; P];
         let (origin, stride) = (reads.at(t.row, t.pixel).wrapping_add(t.panel * LANES), reads.out_pixel);
         let mut weights = reads.weights(t.panel);
         for tap_row in 0..reads.taps.rows {
@@ -283,12 +294,78 @@ unsafe fn narrow_dot<D: Dot, const LINES: usize, const P: usize>(first: Sums, re
                 weights = weights.wrapping_add(64 * LINES);
             }
         }
-        let mut sums = [first; P];
-        unroll!(p < P => unroll!(h < 2 => {
-            let [a, b] = [acc[p][0][h], acc[p][LINES - 1][h]];
-            sums[p][h] = if LINES == 1 { a } else { _mm256_add_epi32(first[h], _mm256_hadd_epi32(a, b)) };
-        }));
-        sums
+        acc
+    }
+}
+
+/// Twice the results of each lane, rounded down: the upper halves of the products with the multipliers' fourfold, `m`.
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[inline(always)]
+unsafe fn narrow_twice<const LINES: usize, const P: usize>(values: &mut [Sums; P], acc: &[[Sums; LINES]; P], m: Sums) {
+    // SAFETY: as the caller's.
+    unsafe {
+        unroll!(h < 2 => if LINES == 2 {
+            let m = [_mm256_unpacklo_epi32(m[h], m[h]), _mm256_unpackhi_epi32(m[h], m[h])];
+            unroll!(p < P => {
+                let [a, b] = [acc[p][0][h], acc[p][LINES - 1][h]].map(|a| _mm256_add_epi32(a, _mm256_srli_epi64::<32>(a)));
+                let [a, b] = [_mm256_mul_epi32(a, m[0]), _mm256_mul_epi32(b, m[1])].map(|a| _mm256_castsi256_ps(a));
+                values[p][h] = _mm256_castps_si256(_mm256_shuffle_ps::<0xDD>(a, b));
+            });
+        } else {
+            let odd = _mm256_srli_epi64::<32>(m[h]);
+            unroll!(p < P => {
+                let a = acc[p][0][h];
+                let (x, y) = (_mm256_mul_epi32(a, m[h]), _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), odd));
+                values[p][h] = _mm256_blend_epi32::<0xAA>(_mm256_srli_epi64::<32>(x), y);
+            });
+        });
+    }
+}
+
+/// Halves, rounds and clamps what [`narrow_twice`] gives, and stores it in the order of the channels, two pixels at a time.
+///
+/// # Safety
+/// As [`any_narrow`], of a job with results of bytes.
+#[inline(always)]
+unsafe fn narrow_store<const P: usize>(twice: &[Sums; P], job: &Job, t: Tile) {
+    // SAFETY: the channels of the pixels lie inside the output.
+    unsafe {
+        let (order, half) = (_mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), _mm256_set1_epi16(1 << 14));
+        // Not known before the program runs, so that both orders stay an instruction each.
+        let lanes = job.narrow.unwrap_or(Narrow::Four).lanes();
+        let lanes = _mm256_broadcastsi128_si256(_mm_loadu_si128(lanes.as_ptr().cast()));
+        unroll!(i < P.div_ceil(2) => {
+            let [a, b] = [twice[2 * i], twice[(2 * i + 1).min(P - 1)]].map(|v| _mm256_mulhrs_epi16(_mm256_packs_epi32(v[0], v[1]), half));
+            let bytes = if matches!(job.kind, DataType::S8) { _mm256_packs_epi16(a, b) } else { _mm256_packus_epi16(a, b) };
+            let bytes = _mm256_shuffle_epi8(_mm256_permutevar8x32_epi32(bytes, order), lanes);
+            _mm_storeu_si128(job.out(t.row, t.pixel + 2 * i, t.panel).cast(), _mm256_castsi256_si128(bytes));
+            if 2 * i + 1 < P {
+                _mm_storeu_si128(job.out(t.row, t.pixel + 2 * i + 1, t.panel).cast(), _mm256_extracti128_si256::<1>(bytes));
+            }
+        });
+    }
+}
+
+/// Rounds with parameters of any size and stores in any type.
+///
+/// # Safety
+/// As [`any_narrow`]; there are two registers for each line of each pixel.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn narrow_finish(sums: &[Sums], job: &Job, t: Tile) {
+    // SAFETY: as the caller's.
+    unsafe {
+        for (p, lines) in sums.chunks_exact(sums.len() / t.pixels).enumerate() {
+            let mut sums = lines[0];
+            if let [a, b] = lines {
+                unroll!(h < 2 => sums[h] = _mm256_hadd_epi32(a[h], b[h]));
+            }
+            finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
+            store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
+        }
     }
 }
 
@@ -408,7 +485,7 @@ unsafe fn requantize<const P: usize>(acc: &mut [Sums; P], job: &Job, t: Tile) {
 }
 
 #[inline(always)]
-unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], narrow: Option<Narrow>, job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
         let channels = job.channels(t.panel, 1);
@@ -417,10 +494,7 @@ unsafe fn store_bytes<const P: usize, const SIGNED: bool>(acc: &[Sums; P], narro
             let (a, b) = (acc[2 * i], acc[(2 * i + 1).min(P - 1)]);
             let (a, b) = (_mm256_packs_epi32(a[0], a[1]), _mm256_packs_epi32(b[0], b[1]));
             let bytes = if SIGNED { _mm256_packs_epi16(a, b) } else { _mm256_packus_epi16(a, b) };
-            let mut bytes = _mm256_permutevar8x32_epi32(bytes, order);
-            if let Some(narrow) = narrow {
-                bytes = _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(_mm_loadu_si128(narrow.lanes().as_ptr().cast())));
-            }
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
             store_lanes(_mm256_castsi256_si128(bytes), job.out(t.row, t.pixel + 2 * i, t.panel), channels);
             if 2 * i + 1 < P {
                 store_lanes(_mm256_extracti128_si256::<1>(bytes), job.out(t.row, t.pixel + 2 * i + 1, t.panel), channels);

@@ -26,20 +26,8 @@ const FOURS: [TileFn; 14] = [
     tile::<1, 13>,
     tile::<1, 14>,
 ];
-const EIGHTS: [TileFn; 12] = [
-    tile::<2, 1>,
-    tile::<2, 2>,
-    tile::<2, 3>,
-    tile::<2, 4>,
-    tile::<2, 5>,
-    tile::<2, 6>,
-    tile::<2, 7>,
-    tile::<2, 8>,
-    tile::<2, 9>,
-    tile::<2, 10>,
-    tile::<2, 11>,
-    tile::<2, 12>,
-];
+const EIGHTS: [TileFn; 10] =
+    [tile::<2, 1>, tile::<2, 2>, tile::<2, 3>, tile::<2, 4>, tile::<2, 5>, tile::<2, 6>, tile::<2, 7>, tile::<2, 8>, tile::<2, 9>, tile::<2, 10>];
 
 /// Computes a block of narrow groups.
 ///
@@ -71,7 +59,7 @@ unsafe fn tile<const LINES: usize, const P: usize>(job: &Job, t: Tile) {
             if bytes && _mm512_cmpge_epu32_mask(_mm512_abs_epi32(m), _mm512_set1_epi32(1 << 29)) == 0 {
                 let mut values = [_mm512_setzero_si512(); P];
                 twice::<LINES, P>(&mut values, &acc, _mm512_slli_epi32::<2>(m));
-                store_bytes::<LINES, P>(&values, job, t);
+                store_bytes::<P>(&values, job, t);
             } else {
                 let sums = acc;
                 any_finish(sums.as_flattened(), job, t);
@@ -224,11 +212,12 @@ unsafe fn twice<const LINES: usize, const P: usize>(values: &mut [__m512i; P], a
 /// # Safety
 /// As [`tile`], of a job with results of bytes.
 #[inline(always)]
-unsafe fn store_bytes<const LINES: usize, const P: usize>(twice: &[__m512i; P], job: &Job, t: Tile) {
+unsafe fn store_bytes<const P: usize>(twice: &[__m512i; P], job: &Job, t: Tile) {
     // SAFETY: the channels of the pixels lie inside the output.
     unsafe {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let lanes = if LINES == 1 { Narrow::Four } else { Narrow::Eight }.lanes();
+        // Not known before the program runs, so that both orders stay an instruction each.
+        let lanes = job.narrow.unwrap_or(Narrow::Four).lanes();
         let (half, lanes) = (_mm512_set1_epi16(1 << 14), _mm512_broadcast_i32x4(_mm_loadu_si128(lanes.as_ptr().cast())));
         unroll!(i < P.div_ceil(4) => {
             let mut four = [_mm512_setzero_si512(); 4];
