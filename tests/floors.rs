@@ -21,14 +21,16 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 17] = [
+const UNSAFE: [&str; 19] = [
     "kernels/mod",
     "kernels/detect",
+    "kernels/copy",
     "kernels/raw",
     "kernels/x86",
     "kernels/avx2",
     "kernels/avxvnni",
     "kernels/avx512vnni",
+    "kernels/avx512vnni/narrow",
     "kernels/arm64",
     "kernels/arm64/narrow",
     "kernels/neon",
