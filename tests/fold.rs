@@ -31,6 +31,7 @@ impl Build {
             constants: HashMap::new(),
             dims,
             output: String::new(),
+            left_out: Vec::new(),
             grids: HashMap::new(),
         })
     }

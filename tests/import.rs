@@ -101,6 +101,16 @@ fn accepted_files_agree_with_onnx_runtime() {
 }
 
 #[test]
+fn other_outputs_are_named() {
+    let mut onnx = Onnx::load(Path::new("models/resnet8.onnx")).unwrap();
+    let whole = import(onnx.clone()).unwrap();
+    onnx.outputs.extend(["features".to_owned(), "boxes".to_owned()]);
+    let graph = import(onnx).unwrap();
+    assert_eq!((graph.output, graph.left_out), (whole.output, vec!["features".to_owned(), "boxes".to_owned()]));
+    assert!(whole.left_out.is_empty());
+}
+
+#[test]
 fn refused_files_are_named() {
     let mut wrong = Vec::new();
     for path in files("tests/onnx/refused") {

@@ -103,6 +103,10 @@ impl PreprocessArgs {
             }
             (Some(Preset::Tensor), _) if self.bgr => return Err(CliError::usage("--bgr is for pictures, --preprocess tensor", "leave one of them out")),
             (Some(preset), false) => preset.get(),
+            (None, true) if self.mean.is_none() && self.std.is_none() && self.scale.is_none() => {
+                let help = "add --mean and --std of the training, --scale 255 for values from 0 to 1, or --scale 1 for bytes as they are";
+                return Err(CliError::usage("--resize and --crop say nothing of the values, --preprocess", help));
+            }
             (None, true) => self.spelled_out()?,
         };
         preprocess.bgr = self.bgr;
@@ -183,9 +187,9 @@ mod tests {
         assert_eq!(spelled, get("--preprocess imagenet"));
         assert_eq!(get("--mean 0.5").map(|p| (p.mean, p.scale)), Ok(([0.5; 4], 255.0)));
         assert_eq!(get("--scale 127.5 --mean 1,1,1").map(|p| p.scale), Ok(127.5));
-        assert_eq!(get("--resize none").map(|p| (p.resize, p.scale)), Ok((Resize::Never, 1.0)));
+        assert_eq!(get("--resize none --scale 1").map(|p| (p.resize, p.scale)), Ok((Resize::Never, 1.0)));
         assert_eq!(get("--preprocess tensor").map(|p| p.tensor.is_some()), Ok(true));
-        assert_eq!(get("--crop 32").map(|p| p.resize), Ok(Resize::Never));
+        assert_eq!(get("--crop 32 --scale 1").map(|p| p.resize), Ok(Resize::Never));
     }
 
     #[test]
@@ -201,6 +205,8 @@ mod tests {
             "--mean 1,2",
             "--mean x",
             "--crop 0",
+            "--crop 32",
+            "--resize none",
             "--std inf",
             "--preprocess tensor --bgr",
             "--preprocess tensor --scale 2",

@@ -39,6 +39,8 @@ pub struct Graph {
     pub dims: HashMap<String, Vec<usize>>,
     /// Name of the value that holds the scores.
     pub output: String,
+    /// The other outputs of the file, which nothing here computes.
+    pub left_out: Vec<String>,
     /// The constants that the file stores as integers.
     pub grids: HashMap<String, Grid>,
 }
@@ -208,7 +210,8 @@ enum Meaning {
 pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
     let Onnx { name, opset, inputs, outputs, nodes, tensors, types, sha256 } = onnx;
     let value = |name: &str, what: String, help| ConvertError::Value { name: name.to_owned(), what, help };
-    let output = outputs.into_iter().next().ok_or_else(|| value("", "the graph has no output".into(), "export the model again"))?;
+    let mut outputs = outputs.into_iter();
+    let output = outputs.next().ok_or_else(|| value("", "the graph has no output".into(), "export the model again"))?;
     let sorted = order::needed(&nodes, &inputs, &tensors, &output)?;
     sorted.nodes.iter().try_for_each(|&i| operators::within_the_family(&nodes[i]))?;
     let mut used = inputs.into_iter().filter(|i| sorted.inputs.contains(&i.name));
@@ -263,7 +266,7 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
     }
     importer.prune();
     let Importer { constants, dims, operations, grids, .. } = importer;
-    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output, grids })
+    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output, left_out: outputs.collect(), grids })
 }
 
 impl Importer {

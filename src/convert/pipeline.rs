@@ -107,6 +107,8 @@ pub struct Source {
     pub bypasses: Vec<Bypass>,
     /// Those that are.
     left_out: Vec<Bypass>,
+    /// Outputs of the ONNX file that are not computed.
+    outputs: Vec<String>,
     path: PathBuf,
     feed: FloatInput,
     /// The input as the ONNX file expects it, before any arithmetic of its own.
@@ -149,11 +151,14 @@ impl Source {
         scale.truncate(channels);
         shift.truncate(channels);
         let fed = Input { scale, shift, ..network.input.clone() };
-        let source = Self { quantized, network, sha256, bypasses, left_out, path: path.to_path_buf(), feed, fed };
+        let source = Self { quantized, network, sha256, bypasses, left_out, outputs: graph.left_out, path: path.to_path_buf(), feed, fed };
         let shape = source.network.input.shape;
         if let Some(crop) = preprocess.crop.filter(|c| *c != [shape[0], shape[1]]) {
             let what = std::format!("the crop is {}x{}, the network reads {}x{}", crop[1], crop[0], shape[1], shape[0]);
-            return Err(ConvertError::Preprocess { what, help: "crop to the network's input size, with --crop or another --preprocess" });
+            return Err(ConvertError::Preprocess {
+                what,
+                help: "spell it out for this size, in place of --preprocess: --resize and --crop of the training beside --mean and --std (of imagenet: 0.485,0.456,0.406 and 0.229,0.224,0.225)",
+            });
         }
         Ok(source)
     }
@@ -351,6 +356,10 @@ impl Calibrated {
         if walked.is_empty() {
             let left_out = options.quantize.left_out().into_iter();
             quantized.notes.extend(left_out.map(|what| std::format!("left out, for it needs pictures: {what}")));
+        }
+        if !self.source.outputs.is_empty() {
+            let others = self.source.outputs.join("`, `");
+            quantized.notes.push(std::format!("the first output of the ONNX file is computed, not the others: `{others}`"));
         }
         if self.missing > 0 {
             quantized.notes.push(std::format!("{} pictures of the set are not in the ranges: merge all shards", self.missing));
