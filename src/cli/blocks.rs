@@ -176,7 +176,7 @@ impl Members<'_> {
         let convolutions = self.convolutions(sum);
         let traits = if block.is_some() { self.traits(sum, &convolutions) } else { Vec::new() };
         let (input, output) = (plan.tensor(first.input()).view(), plan.tensor(last.output()).view());
-        let counts = self.places.iter().map(|&p| parameters(&self.steps[p].operation()));
+        let counts = self.places.iter().map(|&p| parameters(&self.steps[p]));
         let (weights, biases) = counts.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         let arena_bytes = self.places.iter().map(|&p| live[p]).max().unwrap_or(0);
         Block {
@@ -213,14 +213,16 @@ fn spelled(conv: &Conv<'_>) -> String {
     format!("{h}x{w}{stride}{groups}")
 }
 
-/// Weights and biases of a step.
-fn parameters(operation: &Operation<'_>) -> (u64, u64) {
-    let Operation::Conv(conv) = operation else { return (0, 0) };
+/// Weights and biases of a step; zeros between groups that are multiplied together do not count.
+fn parameters(step: &StepRecord<'_>) -> (u64, u64) {
+    let Operation::Conv(conv) = step.operation() else { return (0, 0) };
     let taps = |kernel: [u32; 2]| u64::from(kernel[0]) * u64::from(kernel[1]);
     let outputs = u64::from(conv.output.c);
-    let own = u64::from(conv.input.c) / conv.groups as u64 * taps(conv.window.kernel) * outputs;
-    let shortcut = if let Second::Projection { view, window, .. } = &conv.second { u64::from(view.c) * taps(window.kernel) * outputs } else { 0 };
-    (own + shortcut, outputs)
+    let weights = match &conv.second {
+        Second::Projection { view, window, .. } => (u64::from(conv.input.c) * taps(conv.window.kernel) + u64::from(view.c) * taps(window.kernel)) * outputs,
+        _ => step.macs() / conv.output.pixels() as u64,
+    };
+    (weights, outputs)
 }
 
 /// Adds the times of the steps.

@@ -354,7 +354,8 @@ pub(super) fn with_progress<T>(output: Output, work: impl FnOnce(&convert::Progr
     let bar: RefCell<Option<(Stage, Progress)>> = RefCell::new(None);
     work(&|stage, done, of| {
         let mut bar = bar.borrow_mut();
-        if bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
+        // A stage may be gone through twice.
+        if done == 1 || bar.as_ref().is_none_or(|(shown, _)| *shown != stage) {
             *bar = Some((stage, Progress::new(output, of, stage.name())));
         }
         if let Some((_, bar)) = bar.as_ref().filter(|_| done > 0) {
