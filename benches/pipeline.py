@@ -42,7 +42,7 @@ NETWORKS = ("resnet20", "resnet18", "resnet50")
 
 
 def loops(program):
-    """the innermost loops that multiply and load: {set: {pixels: instructions as text}}"""
+    """the innermost loops that multiply and load, without branches inside: {set: {pixels: instructions as text}}"""
     command = [tool(f"llvm-objdump-{LLVM}", f"llvm-{LLVM}"), "-d", "--mattr=+all", "--no-show-raw-insn", program]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     code = [(int(m[1], 16), m[2].split("//")[0].split("<")[0].strip()) for m in re.finditer(r"^ *([0-9a-f]+):\s+(.*)$", listing, re.M)]
@@ -59,7 +59,8 @@ def loops(program):
         names = [t.split()[0] for t in body]
         macs = sum(MULTIPLY.get(n, 0) for n in names)
         kind = next((SETS[n] for n in SETS if n in names), None)
-        if kind and macs % PIXEL == 0 and any(n in ("ldr", "ldp") for n in names):
+        straight = not any(n.startswith("b.") or n in ("b", "cbz", "cbnz", "tbz", "tbnz") for n in names[:-1])
+        if kind and straight and macs % PIXEL == 0 and any(n in ("ldr", "ldp") for n in names):
             found.setdefault(kind, {}).setdefault(macs // PIXEL, [*body[:-1], "b.ne loop"])
     return found
 
