@@ -7,8 +7,8 @@ mod tiny;
 
 use rounds::rounds;
 use skipstone::crc::crc32;
-use skipstone::format::view::Fault;
-use skipstone::format::{HEADER, Plan, SECTION, header, op, proof, section, step};
+use skipstone::format::view::{Fault, ParseError};
+use skipstone::format::{Plan, op, proof, section, step};
 use skipstone::{Kernels, Model, PlanKind, Session};
 use std::collections::HashSet;
 
@@ -156,22 +156,28 @@ fn no_mutation_makes_it_panic() {
     assert!(accepted > mutations / 20 && refused > mutations / 2);
 }
 
+/// Where the record of the first step begins in which this word has this value.
+fn step_with(file: &[u8], index: usize, value: u32) -> usize {
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    (section(file, &section::STEPS)..).step_by(step::BYTES).find(|&at| word(at + index * 4) == value).unwrap()
+}
+
+/// What becomes of a file in which these words of a record have other values.
+fn with_words(file: &[u8], record: usize, changes: &[(usize, u32)]) -> Result<(), ParseError> {
+    let mut file = file.to_vec();
+    for &(index, value) in changes {
+        file[record + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    seal(&mut file);
+    Model::parse(&file).map(|_| ())
+}
+
 /// Words of a step that has narrow groups: its channels must be 16 at least, in groups of 4 or 8, and nothing may be added.
 #[test]
 fn narrow_groups_are_checked() {
     let file = small_file();
-    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
-    let entry = (0..word(header::SECTIONS)).map(|i| HEADER + i * SECTION).find(|&at| file[at..at + 8] == section::STEPS).unwrap();
-    let (first, bytes) = (word(entry + 16), word(entry + 20));
-    let record = (first..first + bytes).step_by(step::BYTES).find(|&at| word(at + step::NARROW * 4) == 8).unwrap();
-    let changed = |changes: &[(usize, u32)]| {
-        let mut file = file.clone();
-        for &(index, value) in changes {
-            file[record + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
-        }
-        seal(&mut file);
-        Model::parse(&file).map(|_| ())
-    };
+    let record = step_with(&file, step::NARROW, 8);
+    let changed = |changes: &[(usize, u32)]| with_words(&file, record, changes);
     assert_eq!(changed(&[]), Ok(()));
     let others = [&[(step::NARROW, 4)][..], &[(step::NARROW, 16)], &[(step::GROUPS, 1)], &[(step::GROUPS, 6)], &[(step::SECOND_KIND, 1)], &[(step::OP, 1)]];
     for changes in others {
@@ -185,17 +191,9 @@ fn narrow_groups_are_checked() {
 #[test]
 fn mirrored_borders_are_checked() {
     let file = small_file();
-    let steps = section(&file, &section::STEPS);
+    let record = step_with(&file, step::OP, op::MIRROR);
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-    let record = (steps..).step_by(step::BYTES).find(|&at| word(at + step::OP * 4) == op::MIRROR).unwrap();
-    let changed = |changes: &[(usize, u32)]| {
-        let mut file = file.clone();
-        for &(index, value) in changes {
-            file[record + index * 4..][..4].copy_from_slice(&value.to_le_bytes());
-        }
-        seal(&mut file);
-        Model::parse(&file).map(|_| ())
-    };
+    let changed = |changes: &[(usize, u32)]| with_words(&file, record, changes);
     assert_eq!(changed(&[]), Ok(()));
     let [kernel, stride, dilation, top, bottom] = [0, 2, 4, 6, 8].map(|i| step::WINDOW + i);
     let others = [

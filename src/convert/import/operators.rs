@@ -8,7 +8,6 @@ use crate::convert::onnx::Node;
 use crate::shape::Window;
 
 const UNKNOWN: &str = "this operator is not supported";
-const OWN_STATISTICS: &str = "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions";
 
 impl Importer {
     /// What `node`, whose first output is `output`, amounts to. `end` names the Softmax or ArgMax whose result it reads.
@@ -332,7 +331,9 @@ fn outside(op: &str) -> Option<&'static str> {
         | "RMSNormalization"
         | "MeanVarianceNormalization"
         | "LpNormalization"
-        | "LRN" => OWN_STATISTICS,
+        | "LRN" => {
+            "a normalization by the statistics of the picture itself is not supported: train the network with batch normalization, which becomes part of the convolutions"
+        }
         "Resize" | "Upsample" | "ConvTranspose" | "DepthToSpace" | "GridSample" | "NonMaxSuppression" | "TopK" | "RoiAlign" => {
             "networks that end in one row of scores are supported: cut heads for detection or segmentation off before the export"
         }
