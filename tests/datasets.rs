@@ -195,6 +195,10 @@ fn sub_folders_are_classes() {
     assert_eq!(names(&set, &folder), ["ant/1.png", "cat/1.png", "cat/deep/2.png", "dog/1.png"]);
     assert_eq!(classes(&set), [Some(0), Some(2), Some(2), Some(3)]);
     assert_eq!(classes(&DataSet::open(&folder.0, None, Some(1), None).unwrap()), [Some(0)]);
+    let labelled = |labels: &[&str]| classes(&open(&folder.0).unwrap().with_labels(labels));
+    assert_eq!(labelled(&["dog", "cat", "fox", "bee", "ant"]), [Some(4), Some(1), Some(1), Some(0)], "each folder is the label of its name");
+    assert_eq!(labelled(&["dog", "cat", "ant", "fox"]), [Some(0), Some(2), Some(2), Some(3)], "one folder is none of them");
+    assert_eq!(labelled(&[]), [Some(0), Some(2), Some(2), Some(3)]);
     let inner = open(&folder.0.join("cat")).unwrap();
     assert_eq!(classes(&inner), [None, None]);
     folder.write("top.png", &file("grey.png"));
@@ -219,7 +223,7 @@ fn truth_gives_classes() {
     assert_eq!(truth("elsewhere.png,3\n"), Err(missing("p/a.png")));
     assert_eq!(truth("a.png,3\n"), Err(missing("q/b.png")));
     assert_eq!(truth("x/a.png,3\ny/a.png,4\nb.png,1\n"), Err(missing("p/a.png")));
-    assert_eq!(truth("a.png,3\nb.png,x\n"), Err(DataError::Truth(csv.clone(), TruthError::Line(2))));
+    assert_eq!(truth("a.png,3\nb.png,x\n"), Err(DataError::Truth(csv.clone(), TruthError::Class(2, "x".into()))));
     assert_eq!(truth("a.png,3\nb.png\n"), Err(DataError::Truth(csv.clone(), TruthError::Line(2))));
     assert_eq!(truth("a.png,3\na.png,4\n"), Err(DataError::Truth(csv.clone(), TruthError::Twice("a.png".to_owned()))));
     let absent = DataSet::open(&folder.0, Some(Path::new("no.csv")), None, None).unwrap_err();

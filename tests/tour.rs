@@ -141,6 +141,7 @@ fn bad_conversions_leave_nothing() {
     let folder = Folder::new("refused");
     folder.write("notes.jpg", b"this is no picture");
     folder.write("two.txt", b"cat\ndog\n");
+    folder.write("made.stone", b"\x89STONE\r\n and so on");
     std::fs::create_dir(folder.path("empty")).expect("writable");
     let before = files(&folder);
     let (onnx, calib) = (model("resnet8.onnx"), model("calibration.bin"));
@@ -154,7 +155,7 @@ fn bad_conversions_leave_nothing() {
         (3, format!("convert {onnx} -o no/such/folder/y.stone --calib {calib} --preprocess cifar10"), &["no/such/folder"]),
         (3, format!("convert {onnx} -o empty --calib {calib} --preprocess cifar10"), &["empty"]),
         (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess imagenet --limit 2"), &["224"]),
-        (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --labels two.txt"), &["2 labels"]),
+        (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --labels two.txt"), &["two.txt: 2 labels for 10 classes"]),
         (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --labels nowhere.txt"), &["nowhere.txt"]),
         (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess martian"), &["martian"]),
         (2, format!("convert {onnx} -o y.stone --calib {calib} --limit 4"), &["--preprocess"]),
@@ -164,6 +165,9 @@ fn bad_conversions_leave_nothing() {
         (2, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --eval {calib} --max-drop -1"), &["--max-drop", "0 points or more"]),
         (3, format!("convert {onnx} -o y.stone --calib {calib} --preprocess cifar10 --explain --limit 9"), &["9 pictures", "--explain"]),
         (2, format!("convert {onnx} --calib {calib} --preprocess cifar10"), &["--output"]),
+        (3, format!("compare made.stone {onnx} --data {calib}"), &["made.stone: this is a .stone file, no ONNX file"]),
+        (3, format!("report made.stone {onnx} --data {calib} -o y.html"), &["made.stone: this is a .stone file"]),
+        (3, format!("convert made.stone -o y.stone --calib {calib} --preprocess cifar10"), &["made.stone: this is a .stone file"]),
     ];
     for (code, args, names) in table {
         let ran = folder.run(args);

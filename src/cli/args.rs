@@ -86,7 +86,7 @@ pub struct GeometryArgs {
     #[arg(long, value_name = "N|none")]
     pub resize: Option<ResizeArg>,
     /// Crop the centre, N by N pixels (default: as the file says)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, value_name = "N", value_parser = pixels)]
     pub crop: Option<u32>,
 }
 
@@ -98,10 +98,9 @@ impl FromStr for ResizeArg {
     type Err = &'static str;
 
     fn from_str(text: &str) -> core::result::Result<Self, Self::Err> {
-        match (text, text.parse()) {
-            ("none", _) => Ok(Self(Resize::None)),
-            (_, Ok(n @ 1..=65_535)) => Ok(Self(Resize::Shorter(n))),
-            _ => Err("a number of pixels from 1 to 65535, or none"),
+        match text {
+            "none" => Ok(Self(Resize::None)),
+            _ => pixels(text).map(|n| Self(Resize::Shorter(n))).map_err(|_| "a number of pixels from 1 to 65535, or none"),
         }
     }
 }
@@ -132,6 +131,11 @@ pub(super) fn threads(text: &str) -> core::result::Result<usize, String> {
         _ if text == "auto" => Ok(os::cores()),
         _ => Err(format!("a number from 1 to {MAX_THREADS}, or auto")),
     }
+}
+
+/// Reads a length in pixels.
+pub(super) fn pixels(text: &str) -> core::result::Result<u32, &'static str> {
+    text.parse().ok().filter(|n| (1..=65_535).contains(n)).ok_or("a number of pixels from 1 to 65535")
 }
 
 /// Reads a number of at least 1.
@@ -170,12 +174,13 @@ pub fn kernels(isa: Option<&str>) -> Result<Kernels> {
 }
 
 impl DataArgs {
-    /// The data set.
+    /// The data set, with the classes of `model`.
     ///
     /// # Errors
     /// If there is none, or the truth does not fit.
-    pub fn open(&self) -> Result<DataSet> {
-        self.choice.open(&self.data, self.labels.truth.as_deref())
+    pub fn open(&self, model: &Model<'_>) -> Result<DataSet> {
+        let labels: Vec<&str> = (0..).map_while(|class| model.label(class)).collect();
+        Ok(self.choice.open(&self.data, self.labels.truth.as_deref())?.with_labels(&labels))
     }
 }
 

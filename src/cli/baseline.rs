@@ -2,7 +2,7 @@
 
 use super::bench::Measured;
 use super::error::{CliError, Result};
-use super::output::ms;
+use super::output::{ms, thousands};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ struct File {
 struct Earlier {
     p50_ms: f64,
     threads: usize,
+    network: Option<String>,
+    macs: Option<u64>,
 }
 
 /// How a measurement compares with the baseline.
@@ -67,6 +69,10 @@ impl Baseline {
             let what = format!("{file} has no measurement of {} threads, --baseline", now.threads);
             return Err(CliError::input(what, "measure the baseline with the same --threads"));
         };
+        let other = earlier.network.as_ref().is_some_and(|name| *name != now.network) || earlier.macs.is_some_and(|macs| macs != now.macs);
+        if other {
+            eprintln!("warning: {file} measures another network than {} of {} MACs", now.network, thousands(now.macs));
+        }
         let change_percent = 100.0 * (now.latency.p50_ms / earlier.p50_ms - 1.0);
         Ok(Change { file, threads: now.threads, p50_ms: earlier.p50_ms, change_percent, fail_over_percent })
     }

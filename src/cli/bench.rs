@@ -80,6 +80,8 @@ struct Several<'a> {
 /// One measurement. Times are in milliseconds.
 #[derive(Serialize)]
 pub struct Measured {
+    /// Name of the network.
+    pub network: String,
     /// Percentiles.
     #[serde(flatten)]
     pub latency: Latency,
@@ -94,7 +96,8 @@ pub struct Measured {
     binding: Option<Vec<Binding>>,
     isa: &'static str,
     plan: &'static str,
-    macs: u64,
+    /// Multiplications and additions of a run.
+    pub macs: u64,
     gmac_per_s: f64,
     peak_gmac_per_s: f64,
     percent_of_peak: f64,
@@ -156,6 +159,7 @@ fn measure(engine: &Engine, args: &BenchArgs, threads: usize, output: Output) ->
     let peak_gmac_per_s = peak::of(engine.kernels).gmac_per_s * engine.places(threads) as f64;
     let gmac_per_s = engine.model.macs() as f64 / times.latency.p50_ms / 1e6;
     Ok(Measured {
+        network: engine.model.name().to_owned(),
         latency: times.latency,
         fill_ms,
         fill_from,

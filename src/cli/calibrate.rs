@@ -1,4 +1,4 @@
-//! `skipstone calibrate`: the statistics of pictures, in shards that add up. The work is in `shards`, which a small build leaves out.
+//! `skipstone calibrate`: the statistics of pictures, in shards that add up. The work is in `shards`.
 
 use super::args::{ChoiceArgs, ThreadArgs};
 use super::converter;
@@ -41,7 +41,7 @@ pub struct CalibrateArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// If an input is bad or the file cannot be written; with exit code 4 in a build without the converter.
+/// If an input is bad or the file cannot be written.
 pub fn run(args: &CalibrateArgs, output: Output) -> Result {
     let choice = [
         (args.choice.limit.is_some(), "--limit"),

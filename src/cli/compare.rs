@@ -28,7 +28,7 @@ pub struct CompareArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// If a file or picture cannot be used; with exit code 4 in a build without the converter.
+/// If a file or picture cannot be used.
 pub fn run(args: &CompareArgs, output: Output) -> Result {
     converter::compare(args, output)
 }

@@ -1,4 +1,4 @@
-//! `skipstone convert`: an ONNX file to a `.stone` file. The work is in `converter`, which a small build leaves out.
+//! `skipstone convert`: an ONNX file to a `.stone` file. The work is in `converter`.
 
 use super::args::{ChoiceArgs, ThreadArgs, count};
 use super::baseline::percent;
@@ -121,7 +121,7 @@ fn drop(text: &str) -> core::result::Result<f64, &'static str> {
 /// Runs the command.
 ///
 /// # Errors
-/// If an input is bad or the file cannot be written; with exit code 1 if it loses more accuracy than is allowed, 4 in a build without the converter.
+/// If an input is bad or the file cannot be written; with exit code 1 if it loses more accuracy than is allowed.
 pub fn run(args: &ConvertArgs, output: Output) -> Result {
     let choice = [(args.choice.limit.is_some(), "--limit"), (args.choice.shard.is_some(), "--shard")];
     if let Some((_, flag)) = choice.into_iter().find(|(given, _)| *given && args.calib.is_none()) {

@@ -1,18 +1,18 @@
 //! What a conversion is worth, and what `convert` says of it.
 
 use super::convert::ConvertArgs;
-use super::converter::{Calibration, Float, in_file, in_memory, with_progress};
+use super::converter::{Calibration, Float, in_file, in_memory, named, with_progress};
 use super::engine::{Engine, put};
 use super::ensemble::Skip;
 use super::error::Result;
 use super::eval::Tally;
-use super::layers::{Layer, compare_layers};
+use super::layers::{Layer, compare_layers, worst};
 use super::output::{Output, Table, or_dash, thousands};
 use super::profile::Shape;
 use crate::convert::choices::Stream;
 use crate::convert::explain::Rung;
 use crate::convert::quantize;
-use crate::convert::{Calibrated, Converted, Options, Pictures, Source};
+use crate::convert::{Calibrated, ConvertError, Converted, Options, Pictures, Source};
 use crate::format::view::Preprocess;
 use core::fmt::Write as _;
 use serde::Serialize;
@@ -133,7 +133,10 @@ impl Outcome {
         let check = args.check_picture.as_deref().map(|path| Calibration::one(path, calibration.geometry)).transpose()?;
         let check = check.as_ref().map(|c| c as &dyn Pictures);
         let converted = with_progress(output, |progress| calibrated.convert(options, calibration, check, progress));
-        let converted = converted.map_err(|e| in_file(&args.onnx, e))?;
+        let converted = converted.map_err(|e| match (&args.labels, &e) {
+            (Some(labels), ConvertError::Labels { .. }) => named(labels, e),
+            _ => in_file(&args.onnx, e),
+        })?;
         let engine = in_memory(converted.file.clone(), &args.output)?;
         Ok(Self { quantize: converted.method, converted, engine, tally: Tally::default() })
     }
@@ -212,8 +215,7 @@ impl Outcome {
     pub fn doubt(&self, args: &ConvertArgs, layers: &[Layer]) -> String {
         let (pictures, on) = (self.tally.pictures, measured_on(args));
         let [agreement, db] = [self.tally.agreement(), self.tally.sqnr_db()].map(|v| or_dash(v.map(|v| format!("{v:.1}"))));
-        let worst = layers.iter().filter_map(|l| Some((l.isolated_sqnr_db?, l))).min_by(|a, b| a.0.total_cmp(&b.0));
-        let worst = worst.map(|(db, l)| format!("; the step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
+        let worst = worst(layers).map(|(db, l)| format!("; the step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
         let wide = if self.quantize.stream == Stream::Wide { "" } else { ", --stream 16" };
         let ladder = if args.max_drop.is_some() { "" } else { ", --eval with --max-drop, which tries one method after the other" };
         format!(

@@ -8,6 +8,7 @@ use super::engine::{Engine, Preparer, load};
 use super::ensemble::Skip;
 use super::error::{CliError, Result};
 use super::eval::Job;
+use super::foreign::Foreign;
 pub(super) use super::layers::compare;
 use super::output::Output;
 use super::progress::Progress;
@@ -41,6 +42,9 @@ impl From<ConvertError> for CliError {
 
 /// The error of a conversion, with the path of the ONNX file.
 pub(super) fn named(onnx: &Path, error: ConvertError) -> CliError {
+    if let (ConvertError::Protobuf { .. } | ConvertError::File { .. }, Err(foreign)) = (&error, Foreign::unless_onnx(onnx)) {
+        return foreign;
+    }
     let (error, path) = (CliError::from(error), onnx.display().to_string());
     if error.what.contains(&path) { error } else { CliError { what: format!("{path}: {}", error.what), ..error } }
 }
@@ -239,7 +243,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         *scale = stored.map_or_else(|| calibration.scale(rungs[0].method), Ok)?;
     }
     let exif = args.choice.exif || ranges.as_ref().is_some_and(|r| r.exif);
-    let test = args.eval.as_deref().map(|data| open_eval(args, data, exif)).transpose()?;
+    let test = args.eval.as_deref().map(|data| open_eval(args, data, exif, &labels)).transpose()?;
     let whole = args.eval.is_some() || args.skip_blocks.is_some();
     let float = whole.then(|| float(&args.onnx, &preprocess)).transpose()?;
     let pictures = test.as_ref().map(|set| (set, geometry));
@@ -380,8 +384,8 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(|l| l.trim().to_owned()).filter(|l| !l.is_empty()).collect())
 }
 
-fn open_eval(args: &ConvertArgs, data: &Path, exif: bool) -> Result<DataSet> {
-    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif))
+fn open_eval(args: &ConvertArgs, data: &Path, exif: bool, labels: &[String]) -> Result<DataSet> {
+    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif).with_labels(labels))
 }
 
 /// An engine for the bytes of a file; `name` is its name in errors.

@@ -3,7 +3,8 @@
 //! A data set is one of
 //! * a JPEG or PNG;
 //! * a folder, searched recursively, its pictures in the order of their paths, with classes from `--truth` or, where no picture lies in the folder
-//!   itself but some in two or more of its sub-folders, from these: the class is the number of the sub-folder in the order of their names;
+//!   itself but some in two or more of its sub-folders, from these: the class is the label that each of them is named as, or else the number of the
+//!   sub-folder in the order of their names;
 //! * a CIFAR-10 binary file (`.bin`): records of a class and 3,072 bytes, the planes red, green and blue of 32x32 pixels;
 //! * an `.npy` of u8 `[n, h, w, 3]`;
 //! * for a network that reads no pictures an `.npy` of f32 or i8: `n` and the dimensions of the ONNX input behind its batch.
@@ -59,6 +60,8 @@ pub struct DataSet {
     whole: usize,
     /// Classes of the chosen pictures.
     labels: Option<Vec<u32>>,
+    /// Names of the sub-folders that are the classes.
+    folders: Vec<String>,
     exif: bool,
 }
 
@@ -82,6 +85,8 @@ enum Kind {
 pub enum DataError {
     /// A file or folder cannot be read.
     Read(PathBuf, String),
+    /// A folder where one picture is expected.
+    Folder(PathBuf),
     /// There is no picture in it, or none in the part that limit and shard leave.
     Empty(PathBuf),
     /// A picture (by its name) cannot be decoded.
@@ -114,6 +119,7 @@ impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, why) => write!(f, "cannot read {}: {why}", path.display()),
+            Self::Folder(path) => write!(f, "{} is a folder, not a picture", path.display()),
             Self::Empty(path) => write!(f, "no pictures in {}", path.display()),
             Self::Picture(name, error) => write!(f, "{name}: {error}"),
             Self::CifarSize(path, bytes) => write!(f, "{}: {bytes} bytes are no CIFAR-10 records of {CIFAR_RECORD} bytes", path.display()),
@@ -140,7 +146,10 @@ impl DataError {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Read(..) => "check the path and that it may be read",
-            Self::Empty(..) => "give a JPEG, a PNG, a folder of them, a CIFAR-10 .bin or an .npy; check --limit and --shard",
+            Self::Folder(..) => "name the pictures in it, as your shell's FOLDER/* does; `skipstone eval NET.stone --data FOLDER` goes through a whole folder",
+            Self::Empty(..) => {
+                "give a JPEG, a PNG, a folder of them (other formats are left out: save these as PNG), a CIFAR-10 .bin or an .npy; check --limit and --shard"
+            }
             Self::Picture(_, error) => error.help(),
             Self::CifarSize(..) | Self::CifarClass(..) => "give a file of the CIFAR-10 binary version (not CIFAR-100, and unpacked)",
             Self::Npy(..) => "save it anew with numpy.save(file, numpy.ascontiguousarray(array))",
@@ -179,12 +188,31 @@ impl DataSet {
         if chosen.is_empty() {
             return Err(DataError::Empty(path.to_owned()));
         }
-        let mut set = Self { path: path.to_owned(), source, chosen, whole, labels: None, exif: false };
+        let mut set = Self { path: path.to_owned(), source, chosen, whole, labels: None, folders: Vec::new(), exif: false };
         set.labels = match truth {
             Some(file) => Some(set.classes_from(file)?),
             None => set.classes_within()?,
         };
         Ok(set)
+    }
+
+    /// The same pictures; where sub-folders are their classes and each is named as a label of the network, the class is the number of that label.
+    /// Says on stderr where the folders are not as many as the labels.
+    #[must_use]
+    pub fn with_labels(mut self, labels: &[impl AsRef<str>]) -> Self {
+        let number = |folder: &String| labels.iter().zip(0..).find(|(label, _)| label.as_ref() == folder).map(|(_, number)| number);
+        let numbers: Option<Vec<u32>> = self.folders.iter().map(number).collect();
+        match numbers {
+            Some(numbers) => self.labels.iter_mut().flatten().for_each(|class| *class = numbers.get(*class as usize).copied().unwrap_or(*class)),
+            None if !labels.is_empty() && labels.len() != self.folders.len() => eprintln!(
+                "warning: {}: the {} folders are not named as the network's {} labels, so they are counted as its first classes; give the classes with --truth",
+                self.path.display(),
+                self.folders.len(),
+                labels.len()
+            ),
+            None => {}
+        }
+        self
     }
 
     /// The same pictures, turned as their EXIF orientation says.
@@ -361,9 +389,12 @@ impl DataSet {
     }
 
     /// Classes that the data set itself gives.
-    fn classes_within(&self) -> Result<Option<Vec<u32>>, DataError> {
+    fn classes_within(&mut self) -> Result<Option<Vec<u32>>, DataError> {
         match &self.source {
-            Source::Files(files) => Ok(folder_classes(&self.path, files)?.map(|all| self.chosen.iter().map(|&k| all[k]).collect())),
+            Source::Files(files) => Ok(folder_classes(&self.path, files)?.map(|(folders, all)| {
+                self.folders = folders;
+                self.chosen.iter().map(|&k| all[k]).collect()
+            })),
             Source::Npy { .. } => Ok(None),
             Source::Cifar { file, .. } => {
                 let class = |(i, &k): (usize, &usize)| {
@@ -393,6 +424,9 @@ impl Source {
 /// If the file cannot be read or decoded.
 pub fn load_picture(path: &Path, exif: bool) -> Result<Decoded, DataError> {
     let unreadable = |error: io::Error| DataError::Read(path.to_owned(), error.to_string());
+    if path.is_dir() {
+        return Err(DataError::Folder(path.to_owned()));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -471,15 +505,19 @@ fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) ->
     Ok(())
 }
 
-/// The class of each file by the sub-folder it lies in, if the pictures are sorted into sub-folders.
-fn folder_classes(folder: &Path, files: &[PathBuf]) -> Result<Option<Vec<u32>>, DataError> {
+/// The names of sub-folders, and the number of that in which each file lies.
+type Folders = (Vec<String>, Vec<u32>);
+
+/// The sub-folders, if the pictures are sorted into them.
+fn folder_classes(folder: &Path, files: &[PathBuf]) -> Result<Option<Folders>, DataError> {
     if files == [folder] {
         return Ok(None);
     }
-    let folders = entries(folder)?.into_iter().filter(|path| path.is_dir());
-    let numbers: HashMap<PathBuf, u32> = folders.zip(0..).collect();
+    let folders: Vec<_> = entries(folder)?.into_iter().filter(|path| path.is_dir()).collect();
+    let names = folders.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect();
+    let numbers: HashMap<PathBuf, u32> = folders.into_iter().zip(0..).collect();
     let top = |file: &PathBuf| Some(folder.join(file.strip_prefix(folder).ok()?.components().next()?));
     let class = |file: &PathBuf| numbers.get(&top(file)?).copied();
     let classes: Option<Vec<u32>> = files.iter().map(class).collect();
-    Ok(classes.filter(|classes| classes.first() != classes.last()))
+    Ok(classes.filter(|classes| classes.first() != classes.last()).map(|classes| (names, classes)))
 }

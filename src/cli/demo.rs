@@ -21,7 +21,7 @@ pub struct DemoArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// If the files are not there, or one of the commands fails: with its exit code; with exit code 4 in a build without the converter.
+/// If the files are not there, or one of the commands fails: with its exit code.
 pub fn run(args: &DemoArgs, output: Output) -> Result {
     converter::demo(args, output)
 }

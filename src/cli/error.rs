@@ -62,7 +62,7 @@ impl CliError {
     /// A `.stone` file cannot be used.
     #[must_use]
     pub fn open(path: &Path, error: &OpenError) -> Self {
-        if let Some(foreign) = Foreign::at(path) {
+        if let Some(foreign) = Foreign::at(path).filter(|&foreign| foreign != Foreign::Stone) {
             return Self::input(format!("{}: this is {}, no .stone file", path.display(), foreign.name()), foreign.help(path));
         }
         let help = match error {
@@ -132,8 +132,11 @@ impl From<clap::Error> for CliError {
         let body = text.split("\n\nUsage:").next().unwrap_or_default().split("\n\nFor more information").next().unwrap_or_default();
         let mut parts = body.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
         let what = parts.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let command =
+            text.split("Usage: skipstone ").nth(1).and_then(|usage| usage.split_whitespace().next()).filter(|word| !word.starts_with(['[', '<', '-']));
+        let takes = command.map_or_else(|| COMMANDS.to_owned(), |command| format!("`skipstone {command} --help` shows what it takes"));
         let tips: Vec<_> = parts.map(|tip| tip.trim_start_matches("tip: ").to_owned()).filter(|tip| !tip.is_empty()).collect();
-        let help = if tips.is_empty() { COMMANDS.to_owned() } else { tips.join("; ") };
+        let help = if tips.is_empty() { takes } else { tips.join("; ") };
         Self::usage(what, help)
     }
 }

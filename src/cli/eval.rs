@@ -21,6 +21,12 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+const AGAINST: &str = if cfg!(feature = "convert") {
+    "Compare with the float network of this ONNX file on the same inputs"
+} else {
+    "Compare with the float network of an ONNX file (needs the program with the converter)"
+};
+
 /// Accuracy on labelled pictures
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  skipstone eval net.stone --data test_batch.bin --limit 1000\n  \
@@ -30,8 +36,8 @@ pub struct EvalArgs {
     net: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Compare with the float network of this ONNX file on the same inputs
-    #[arg(long, value_name = "NET.onnx")]
+    /// An ONNX file.
+    #[arg(long, value_name = "NET.onnx", help = AGAINST)]
     against: Option<PathBuf>,
     /// Write index,file,truth,class,float_class of every picture
     #[arg(long, value_name = "FILE.csv")]
@@ -45,6 +51,7 @@ pub struct EvalArgs {
 #[derive(Serialize)]
 struct Report {
     schema: &'static str,
+    network: String,
     pictures: u64,
     labelled: u64,
     top1: Option<f64>,
@@ -68,7 +75,7 @@ struct Report {
 /// If the network or a picture cannot be used, or the predictions cannot be written.
 pub fn run(args: &EvalArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
-    let set = args.data.open()?;
+    let set = args.data.open(&engine.model)?;
     let float = args.against.as_deref().map(|onnx| converter::against(onnx, &engine, &args.net)).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
@@ -218,6 +225,7 @@ impl Tally {
     fn report(&self, engine: &Engine, threads: usize, seconds: f64, float: bool, host: Host) -> Report {
         Report {
             schema: "skipstone.eval/1",
+            network: engine.model.name().to_owned(),
             pictures: self.pictures,
             labelled: self.labelled,
             top1: self.top1(),
@@ -255,6 +263,9 @@ impl Report {
         put("float top-5", self.float_top5, "%");
         put("agreement", self.agreement, "% of the pictures have the float network's class");
         put("scores", self.sqnr_db, "dB of signal over quantization noise");
+        if self.labelled == 0 {
+            text.push_str("top-1              - no classes are known: give them with --truth, or sort the pictures into one folder a class\n");
+        }
         let rate = self.pictures as f64 / self.seconds;
         let labelled = if self.labelled == self.pictures { String::new() } else { format!(", {} of them labelled", self.labelled) };
         let _ = writeln!(text, "pictures      {:6}{labelled}, {rate:.0} a second", self.pictures);

@@ -1,11 +1,13 @@
-//! What was given where a `.stone` file is expected, by its first bytes.
+//! What was given where another kind of file is expected, by its first bytes.
 
 use super::decode::is_picture;
+use super::error::{CliError, Result};
+use crate::format::MAGIC;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What users take for a `.stone` file.
+/// What users take for a `.stone` file, or for an ONNX file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// A folder.
@@ -14,6 +16,8 @@ pub enum Foreign {
     Onnx,
     /// A JPEG or PNG.
     Picture,
+    /// A network that is converted already.
+    Stone,
 }
 
 impl Foreign {
@@ -30,9 +34,24 @@ impl Foreign {
         File::open(path).ok()?.take(4).read_to_end(&mut begin).ok()?;
         match begin[..] {
             _ if is_picture(&begin) => Some(Self::Picture),
+            _ if begin == MAGIC[..begin.len()] && !begin.is_empty() => Some(Self::Stone),
             // The fields of a protobuf in the order of their numbers: 1, the version of the format, then one of 2 to 8.
             [0x08, 1..=0x7F, 0x12 | 0x1A | 0x22 | 0x28 | 0x32 | 0x3A | 0x42, _] => Some(Self::Onnx),
             _ => None,
+        }
+    }
+
+    /// Refuses a file that certainly is no ONNX.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn unless_onnx(path: &Path) -> Result {
+        match Self::at(path) {
+            None | Some(Self::Onnx) => Ok(()),
+            Some(foreign) => Err(CliError::input(
+                format!("{}: this is {}, no ONNX file", path.display(), foreign.name()),
+                "give the network as PyTorch and others export it; where a .stone file stands beside it, the ONNX comes first",
+            )),
         }
     }
 
@@ -43,6 +62,7 @@ impl Foreign {
             Self::Folder => "a folder",
             Self::Onnx => "an ONNX file",
             Self::Picture => "a picture",
+            Self::Stone => "a .stone file",
         }
     }
 
@@ -55,6 +75,7 @@ impl Foreign {
                 let stone = path.with_extension("stone");
                 format!("convert it first with `skipstone convert {} -o {} --calib PICTURES --preprocess NAME`", path.display(), stone.display())
             }
+            Self::Stone => "give the ONNX file from which it was made".into(),
             Self::Picture => "the .stone file comes first: `skipstone run NET.stone PICTURE`".into(),
         }
     }

@@ -176,6 +176,13 @@ const fn type_name(kind: DataType) -> &'static str {
     }
 }
 
+/// What the column `proofs` says.
+const PROOFS: &str = "\
+proofs of a step's weights, which `verify` makes again; kernels may rest on them
+  pair_safe  sums of two products, of a byte and a weight each, stay within 16 bits
+  winograd4  the sum of all products stays below 2^25, so that a transform for 3x3 windows (Winograd's F(4x4, 3x3)) gives the same bits
+";
+
 fn text(report: &Report, plan: &Plan<'_>) -> String {
     let [h, w, c] = report.input.shape;
     let mut text = String::new();
@@ -231,6 +238,6 @@ fn text(report: &Report, plan: &Plan<'_>) -> String {
             flags.join(" "),
         ]);
     }
-    let _ = write!(text, "\nplan {}\n{table}", plan.kind().name());
+    let _ = write!(text, "\nplan {}\n{table}\n{PROOFS}", plan.kind().name());
     text
 }

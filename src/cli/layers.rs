@@ -5,6 +5,7 @@ use super::converter::{fed, source_of};
 use super::engine::{Engine, Preparer, input_bytes, load, put};
 use super::error::Result;
 use super::eval::Tally;
+use super::foreign::Foreign;
 use super::output::{Output, Table, or_dash};
 use super::progress::Progress;
 use crate::convert::float::FloatNet;
@@ -191,6 +192,11 @@ fn alone(step: &StepRecord<'_>, kernels: Kernels, operands: [&[u8]; 3]) -> (Vec<
     (out, operation.output())
 }
 
+/// The step that has the lowest signal over error by itself, which it is in dB.
+pub(super) fn worst(layers: &[Layer]) -> Option<(f64, &Layer)> {
+    layers.iter().filter_map(|l| Some((l.isolated_sqnr_db?, l))).min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
 /// A line a layer.
 pub(super) fn table(layers: &[Layer]) -> String {
     let mut table = Table::new(&["layer", ">SQNR dB", ">alone dB", ">cosine", ">largest error"]);
@@ -228,8 +234,9 @@ struct CompareReport {
 
 /// Runs `compare`.
 pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
+    Foreign::unless_onnx(&args.onnx)?;
     let engine = Engine::open(&args.net, &args.engine)?;
-    let set = args.data.open()?;
+    let set = args.data.open(&engine.model)?;
     let source = source_of(&args.onnx, &engine, &args.net)?;
     let net = source.float(&source.values())?;
     let pool = engine.pool(1)?;
@@ -256,7 +263,8 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result {
     let report = CompareReport { schema: "skipstone.compare/1", pictures: tally.pictures, layers: comparison.layers(), output_sqnr_db: sqnr, agreement };
     output.show(&report, || {
         let line = format!("scores {} dB, agreement {} % on {} pictures", one(sqnr), one(agreement), report.pictures);
-        format!("{}\n{line}\n", table(&report.layers))
+        let worst = worst(&report.layers).map(|(db, l)| format!("\nthe step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
+        format!("{}\n{line}{worst}\n", table(&report.layers))
     })
 }
 

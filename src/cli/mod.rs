@@ -5,12 +5,8 @@ pub mod args;
 pub mod baseline;
 pub mod bench;
 pub mod blocks;
-pub mod calibrate;
-pub mod compare;
-pub mod convert;
 pub mod dataset;
 pub mod decode;
-pub mod demo;
 pub mod devices;
 pub mod engine;
 pub mod error;
@@ -24,41 +20,51 @@ pub mod npy;
 pub mod output;
 pub mod peak;
 pub mod plot;
-pub mod preprocess;
 pub mod profile;
 pub mod progress;
-pub mod report;
 pub mod run;
 pub mod soak;
-pub mod staged;
 pub mod stream;
 mod timer;
 pub mod truth;
 pub mod verify;
 
 #[cfg(feature = "convert")]
-mod energy;
-#[cfg(not(feature = "convert"))]
-#[path = "no_energy.rs"]
-mod energy;
-
+pub mod calibrate;
+#[cfg(feature = "convert")]
+pub mod compare;
+#[cfg(feature = "convert")]
+pub mod convert;
 #[cfg(feature = "convert")]
 mod converted;
 #[cfg(feature = "convert")]
 mod converter;
-#[cfg(not(feature = "convert"))]
-#[path = "no_converter.rs"]
-mod converter;
+#[cfg(feature = "convert")]
+pub mod demo;
+#[cfg(feature = "convert")]
+mod energy;
 #[cfg(feature = "convert")]
 mod ensemble;
 #[cfg(feature = "convert")]
 mod layers;
 #[cfg(feature = "convert")]
+pub mod preprocess;
+#[cfg(feature = "convert")]
+pub mod report;
+#[cfg(feature = "convert")]
 mod shards;
+#[cfg(feature = "convert")]
+pub mod staged;
 #[cfg(feature = "convert")]
 mod tour;
 
-use clap::builder::StyledStr;
+#[cfg(not(feature = "convert"))]
+#[path = "no_converter.rs"]
+mod converter;
+#[cfg(not(feature = "convert"))]
+#[path = "no_energy.rs"]
+mod energy;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::{CliError, Result};
@@ -77,7 +83,9 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "convert")]
     Convert(Box<convert::ConvertArgs>),
+    #[cfg(feature = "convert")]
     Calibrate(Box<calibrate::CalibrateArgs>),
     Run(run::RunArgs),
     Eval(eval::EvalArgs),
@@ -85,16 +93,24 @@ enum Command {
     Profile(profile::ProfileArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    #[cfg(feature = "convert")]
     Compare(compare::CompareArgs),
+    #[cfg(feature = "convert")]
     Report(report::ReportArgs),
     Devices(devices::DevicesArgs),
+    #[cfg(feature = "convert")]
     Demo(demo::DemoArgs),
+    #[cfg(not(feature = "convert"))]
+    #[command(flatten)]
+    Missing(converter::Missing),
 }
 
 impl Program {
     fn run(&self) -> Result {
         match &self.command {
+            #[cfg(feature = "convert")]
             Command::Convert(args) => convert::run(args, self.output),
+            #[cfg(feature = "convert")]
             Command::Calibrate(args) => calibrate::run(args, self.output),
             Command::Run(args) => run::run(args, self.output),
             Command::Eval(args) => eval::run(args, self.output),
@@ -102,10 +118,15 @@ impl Program {
             Command::Profile(args) => profile::run(args, self.output),
             Command::Inspect(args) => inspect::run(args, self.output),
             Command::Verify(args) => verify::run(args, self.output),
+            #[cfg(feature = "convert")]
             Command::Compare(args) => compare::run(args, self.output),
+            #[cfg(feature = "convert")]
             Command::Report(args) => report::run(args, self.output),
             Command::Devices(args) => devices::run(args, self.output),
+            #[cfg(feature = "convert")]
             Command::Demo(args) => demo::run(args, self.output),
+            #[cfg(not(feature = "convert"))]
+            Command::Missing(command) => command.run(),
         }
     }
 }
@@ -113,25 +134,7 @@ impl Program {
 /// The program's arguments, for its man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
-    let command = Program::command().mut_subcommand("verify", verify::describe);
-    if cfg!(feature = "convert") { command } else { marked(command) }
-}
-
-/// Says in the help what only a program with the converter can do.
-fn marked(command: clap::Command) -> clap::Command {
-    let mark = |help: Option<&StyledStr>| format!("{} (needs the program with the converter)", help.cloned().unwrap_or_default());
-    let command = ["convert", "calibrate", "compare", "report", "demo"].into_iter().fold(command, |all, name| {
-        all.mut_subcommand(name, |one| {
-            let about = mark(one.get_about());
-            one.about(about)
-        })
-    });
-    command.mut_subcommand("eval", |eval| {
-        eval.mut_arg("against", |against| {
-            let help = mark(against.get_help());
-            against.help(help)
-        })
-    })
+    Program::command().mut_subcommand("verify", verify::describe)
 }
 
 /// Reads the arguments of the process.

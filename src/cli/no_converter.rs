@@ -1,41 +1,55 @@
-//! What `convert`, `calibrate`, `compare`, `report`, `demo` and `eval --against` say in a build without the converter.
+//! What a build without the converter says of the commands that need it, and of `eval --against`.
 
-use super::calibrate::CalibrateArgs;
-use super::compare::CompareArgs;
-use super::convert::ConvertArgs;
 use super::dataset::DataSet;
-use super::demo::DemoArgs;
 use super::engine::Engine;
 use super::error::{CliError, Result};
-use super::output::Output;
-use super::report::ReportArgs;
+use clap::{Args, Subcommand};
+use std::ffi::OsString;
 use std::path::Path;
 
-fn missing(onnx: &Path) -> CliError {
+/// The commands that are not there.
+#[derive(Debug, Subcommand)]
+pub enum Missing {
+    /// ONNX to file (needs the program with the converter)
+    Convert(Anything),
+    /// Ranges for `convert --ranges` (needs the program with the converter)
+    Calibrate(Anything),
+    /// Float against integer, layer by layer (needs the program with the converter)
+    Compare(Anything),
+    /// One HTML page with plots (needs the program with the converter)
+    Report(Anything),
+    /// The tour (needs the program with the converter)
+    Demo(Anything),
+}
+
+/// Whatever arguments.
+#[derive(Args, Debug)]
+pub struct Anything {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Missing {
+    /// Says that it is not there.
+    ///
+    /// # Errors
+    /// Always, with exit code 4.
+    pub fn run(&self) -> Result {
+        let (Self::Convert(given) | Self::Calibrate(given) | Self::Compare(given) | Self::Report(given) | Self::Demo(given)) = self;
+        let first = given
+            .arguments
+            .iter()
+            .find(|argument| !argument.as_encoded_bytes().starts_with(b"-"))
+            .map(|argument| format!(", so it cannot read {}", argument.display()));
+        Err(missing(&first.unwrap_or_default()))
+    }
+}
+
+fn missing(so: &str) -> CliError {
     CliError::machine(
-        format!("the converter is not built into this program, so it cannot read {}", onnx.display()),
+        format!("the converter is not built into this program{so}"),
         "build it with `cargo build --release` (the default features hold `convert`), or convert on another machine: the .stone file is the same",
     )
-}
-
-pub(super) fn convert(args: &ConvertArgs, _: Output) -> Result {
-    Err(missing(&args.onnx))
-}
-
-pub(super) fn calibrate(args: &CalibrateArgs, _: Output) -> Result {
-    Err(missing(args.onnx.iter().chain(&args.merge).next().map_or(Path::new("its inputs"), |path| path)))
-}
-
-pub(super) fn compare(args: &CompareArgs, _: Output) -> Result {
-    Err(missing(&args.onnx))
-}
-
-pub(super) fn report(args: &ReportArgs, _: Output) -> Result {
-    Err(missing(&args.onnx))
-}
-
-pub(super) fn demo(_: &DemoArgs, _: Output) -> Result {
-    Err(missing(Path::new("the demo's network")))
 }
 
 /// The float scores of inputs `[h][w][c]`.
@@ -48,5 +62,5 @@ impl Float {
 }
 
 pub(super) fn against(onnx: &Path, _: &Engine, _: &Path) -> Result<Float> {
-    Err(missing(onnx))
+    Err(missing(&format!(", so it cannot read {}", onnx.display())))
 }

@@ -2,18 +2,33 @@
 
 use super::blocks::Block;
 use super::engine::Engine;
-use super::error::Result;
+use super::error::{CliError, Result};
 use super::output::Output;
 use clap::Args;
+use std::path::PathBuf;
 
-/// Nothing to choose.
+/// What asks for it.
 #[derive(Args, Debug)]
-pub struct EnergyArgs {}
+pub struct EnergyArgs {
+    /// Asks for it.
+    #[arg(long, hide = true)]
+    energy: bool,
+    /// Pictures.
+    #[arg(long, hide = true)]
+    data: Option<PathBuf>,
+}
 
 #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as the program with the converter has it")]
 impl EnergyArgs {
-    /// Nothing to refuse.
-    pub const fn check(&self) -> Result {
+    /// Refuses it.
+    ///
+    /// # Errors
+    /// If it is wanted, with exit code 4.
+    pub fn check(&self) -> Result {
+        if self.energy || self.data.is_some() {
+            let help = "measure it with the program that has the converter, on another machine: the bits are the same";
+            return Err(CliError::machine("this program does not measure the energy of residual blocks, --energy", help));
+        }
         Ok(())
     }
 

@@ -17,7 +17,7 @@ pub struct PreprocessArgs {
     #[arg(long, value_name = "N|none")]
     resize: Option<ResizeArg>,
     /// Crop the centre, N by N pixels
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, value_name = "N", value_parser = super::args::pixels)]
     crop: Option<u32>,
     /// Mean of each channel: real = (byte / scale - mean) / std
     #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]

@@ -22,6 +22,8 @@ pub enum TruthError {
     Read(String),
     /// A line is not `file,class`.
     Line(u64),
+    /// A line whose class is no number.
+    Class(u64, String),
     /// A name stands there twice, with different classes.
     Twice(String),
     /// The `.npy` is none of integers.
@@ -35,6 +37,7 @@ impl fmt::Display for TruthError {
         match self {
             Self::Read(why) => write!(f, "cannot be read: {why}"),
             Self::Line(line) => write!(f, "line {line} is not `file,class`"),
+            Self::Class(line, class) => write!(f, "line {line}: the class `{class}` is no number"),
             Self::Twice(name) => write!(f, "{name} stands there with two classes"),
             Self::Npy(error) => write!(f, "no array of integers: {error}"),
             Self::Element(i) => write!(f, "element {i} is no class"),
@@ -66,6 +69,7 @@ impl Truth {
             match (text(0), text(1).map(|class| class.parse())) {
                 (Some(name), Some(Ok(class))) => truth.insert(plain(&name), class)?,
                 (Some(_), Some(Err(_))) if k == 0 => {}
+                (Some(_), Some(Err(_))) => return Err(TruthError::Class(number, text(1).unwrap_or_default().into_owned())),
                 _ => return Err(TruthError::Line(number)),
             }
         }

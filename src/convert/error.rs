@@ -21,6 +21,13 @@ pub enum ConvertError {
         /// What is wrong.
         what: String,
     },
+    /// There is not one label a class.
+    Labels {
+        /// How many there are.
+        given: usize,
+        /// Classes of the network.
+        classes: usize,
+    },
     /// Data that an initializer keeps in another file is missing or out of bounds.
     External {
         /// Name of the initializer.
@@ -126,6 +133,7 @@ impl ConvertError {
             Self::Initializer { .. } => "export the model again with finite f32 or f16 weights",
             Self::Value { help, .. } | Self::Unsupported { help, .. } | Self::Preprocess { help, .. } | Self::Ranges { help, .. } => help,
             Self::Node { .. } => "the graph contradicts itself there: export the model again, or run `onnx.checker` and `onnx.shape_inference` on it",
+            Self::Labels { .. } => "give a file with one label a line, one for each class",
             Self::Arithmetic { .. } => "please report this network: the converter should have found a scale for it",
             Self::Picture { help, .. } | Self::Block { help, .. } => help,
             Self::Float { .. } => "tract cannot run this network: simplify it (`onnxsim`) or export it with another opset",
@@ -144,6 +152,7 @@ impl fmt::Display for ConvertError {
             Self::Node { node, op, what } | Self::Unsupported { node, op, what, .. } => write!(f, "{what}, node `{node}` ({op})"),
             Self::Arithmetic { node, what } => write!(f, "{what}, node `{node}`"),
             Self::Picture { what, .. } | Self::Block { what, .. } | Self::Ranges { what, .. } => f.write_str(what),
+            Self::Labels { given, classes } => write!(f, "{given} labels for {classes} classes"),
             Self::Preprocess { what, .. } => write!(f, "{what}, preprocessing"),
             Self::Float { what } => write!(f, "{what}, float network"),
         }

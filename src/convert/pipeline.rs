@@ -332,8 +332,7 @@ impl Calibrated {
         let (network, n, walked) = (&self.source.network, self.counted, &self.walked);
         let classes = network.steps.last().map_or(0, |s| network.tensors[s.output].shape[2] as usize);
         if !options.labels.is_empty() && options.labels.len() != classes {
-            let what = std::format!("{} labels for {classes} classes", options.labels.len());
-            return Err(ConvertError::Preprocess { what, help: "give a file with one label a line, one for each class" });
+            return Err(ConvertError::Labels { given: options.labels.len(), classes });
         }
         let (mut clock, spent) = (Clock(Instant::now()), Spent::default());
         let mut quantized = self.quantize(options.quantize, pictures, &spent, progress)?;

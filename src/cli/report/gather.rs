@@ -11,6 +11,7 @@ use crate::cli::engine::{Engine, Preparer, input_bytes, load};
 use crate::cli::ensemble::{self, Costs, Ensemble, Inputs};
 use crate::cli::error::{CliError, Result};
 use crate::cli::eval::{Job, Tally};
+use crate::cli::foreign::Foreign;
 use crate::cli::host::{Host, Watch};
 use crate::cli::layers::{Comparison, Layer, shown};
 use crate::cli::output::Output;
@@ -75,8 +76,9 @@ pub(in crate::cli) fn report(args: &ReportArgs, output: Output) -> Result {
     let start = Instant::now();
     let data = PathBuf::from(format!("{}.data", args.onnx.display()));
     let staged = Staged::create(&args.output, &[&args.onnx, &data, &args.net, &args.data.data])?;
+    Foreign::unless_onnx(&args.onnx)?;
     let engine = Engine::open(&args.net, &args.engine)?;
-    let set = args.data.open()?;
+    let set = args.data.open(&engine.model)?;
     let source = source_of(&args.onnx, &engine, &args.net)?;
     let measured = measure(args, engine, &set, &source, output)?;
     let html = page::html(&measured);

@@ -1,14 +1,9 @@
-//! `skipstone report`: one HTML page about a converted network. The work is in `gather`, which a small build leaves out.
+//! `skipstone report`: one HTML page about a converted network. The work is in `gather`.
 
-#[cfg(feature = "convert")]
 mod charts;
-#[cfg(feature = "convert")]
 mod distribution;
-#[cfg(feature = "convert")]
 pub(super) mod gather;
-#[cfg(feature = "convert")]
 mod page;
-#[cfg(feature = "convert")]
 mod svg;
 
 use super::args::{DataArgs, EngineArgs, ThreadArgs};
@@ -52,7 +47,7 @@ pub struct ReportArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// If a file or picture cannot be used or the page cannot be written; with exit code 4 in a build without the converter.
+/// If a file or picture cannot be used or the page cannot be written.
 pub fn run(args: &ReportArgs, output: Output) -> Result {
     converter::report(args, output)
 }

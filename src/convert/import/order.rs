@@ -1,5 +1,6 @@
 //! Which nodes are needed, in which order.
 
+use super::operators::within_the_family;
 use crate::convert::error::ConvertError;
 use crate::convert::onnx::{Node, Tensor, ValueInfo};
 use std::collections::{HashMap, HashSet};
@@ -52,6 +53,7 @@ pub(super) fn needed(nodes: &[Node], inputs: &[ValueInfo], tensors: &HashMap<Str
             match makers.get(name.as_str()) {
                 Some(&maker) => {
                     if nodes[maker].outputs.first() != Some(name) && nodes[maker].op != "Split" {
+                        within_the_family(&nodes[maker])?;
                         return Err(
                             nodes[maker].unsupported(format!("output `{name}` is read"), "only the first output of a node is supported, except of a Split")
                         );
