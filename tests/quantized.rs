@@ -141,6 +141,13 @@ fn pools_and_concatenations_of_values_with_a_sign() {
 }
 
 #[test]
+fn gates_of_squeeze_and_excitation() {
+    for name in ["qdq_gated", "qoperator_gated"] {
+        no_weight_is_rounded(&agrees(name, 1.0, 0.4));
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_is_said() {
     let notes = agrees("by_hand", 3.0, 1.0);
     assert!(notes.iter().any(|n| n.contains("-128 and became -127")), "{notes:?}");

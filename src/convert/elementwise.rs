@@ -120,7 +120,7 @@ impl Walk<'_> {
         }
         let zero = f64::from(self.made.tensors[input].zero);
         let shown = f64::from(self.zero(step.output));
-        if tensor.nonnegative && tensor.limit <= 1.0 {
+        if tensor.nonnegative && tensor.limit <= 1.0 && tensor.foreign.is_none() {
             scales.fill(1.0 / GATE_LEVELS);
         }
         let (low, high) = kind.range();

@@ -88,6 +88,12 @@ impl Quantization {
         (f32::from(self.byte(x)) - f32::from(self.zero)) * self.scale
     }
 
+    /// The largest value for which a byte stands.
+    #[must_use]
+    pub fn largest(self) -> f64 {
+        f64::from(u8::MAX - self.zero) * f64::from(self.scale)
+    }
+
     /// True if no byte stands for a value outside of `low` to `high`, but for the rounding of these two.
     #[must_use]
     pub fn within(self, low: f64, high: f64) -> bool {

@@ -104,6 +104,15 @@ def mirror():
     return n.model(n.head(n.relu(n.node("Conv", x, n.random(8, 8, 2, 2))), 8))
 
 
+def gated():
+    """Squeeze-and-excitation in front of a shortcut."""
+    n = Net(dims=(1, 3, 8, 8), seed=6)
+    x = n.relu(n.conv("x", 3, 8))
+    y = n.conv(x, 8, 8)
+    gates = n.node("Sigmoid", n.conv(n.relu(n.conv(n.node("GlobalAveragePool", y), 8, 4, k=1)), 4, 8, k=1))
+    return n.model(n.head(n.relu(n.node("Add", n.node("Mul", y, gates), x)), 8))
+
+
 def by_hand():
     """As other quantizers write it: [h][w][c], weights of -128, weights with their own QuantizeLinear, a ReLU behind bytes, ReLU6, a shortcut in float."""
     n = Net(dims=(1, 8, 8, 3), opset=15, seed=4)
@@ -149,4 +158,6 @@ if __name__ == "__main__":
         quantized(f"{word}_linear", linear(), form, True, QuantType.QInt8)
     quantized("qdq_mirror", mirror(), QuantFormat.QDQ, True, QuantType.QUInt8)
     quantized("qdq_symmetric", residual(), QuantFormat.QDQ, True, QuantType.QInt8, ActivationSymmetric=True)
+    quantized("qdq_gated", gated(), QuantFormat.QDQ, True, QuantType.QInt8)
+    quantized("qoperator_gated", gated(), QuantFormat.QOperator, True, QuantType.QUInt8)
     save("by_hand", by_hand(), RAW, nhwc=True)

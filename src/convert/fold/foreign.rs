@@ -145,7 +145,7 @@ impl<'a> Folder<'a> {
 
     fn set_foreign(&mut self, tensor: TensorId, q: Quantization) {
         let tensor = &mut self.tensors[tensor];
-        (tensor.foreign, tensor.nonnegative, tensor.limit) = (Some(q), q.zero == 0, f64::INFINITY);
+        (tensor.foreign, tensor.nonnegative, tensor.limit) = (Some(q), q.zero == 0, q.largest());
     }
 
     fn zero(&self, tensor: TensorId) -> u8 {

@@ -15,6 +15,7 @@ impl<'a> Folder<'a> {
         }
         let values = [self.read(operation, 0)?, self.read(operation, 1)?];
         let tensors = [self.whole(operation, &values[0])?, self.whole(operation, &values[1])?];
+        let mut what = "a product of two tensors";
         for (gate, x) in [(1, 0), (0, 1)] {
             let [h, w, c] = self.tensors[tensors[x]].shape;
             let fits = self.tensors[tensors[gate]].shape == [1, 1, c] && self.repeats(operation, gate, x, c)?;
@@ -23,8 +24,11 @@ impl<'a> Folder<'a> {
                 let nonnegative = self.nonnegative(tensors[x]);
                 return Ok(self.draft(operation, StepOp::Gate { gate: tensors[gate], skip: None }, tensors[x], [h, w, c], nonnegative));
             }
+            if fits {
+                what = "a product of a tensor and a value for every channel that may be negative or over 1";
+            }
         }
-        Err(operation.node.unsupported("a product of two tensors", HELP))
+        Err(operation.node.unsupported(what, HELP))
     }
 
     /// True if operand `gate` has one value for every channel of operand `x`, the result having the dimensions of `x`.
