@@ -174,8 +174,10 @@ def result(args, onnx, stone, known):
     same = next((exporter for exporter, other in known.items() if bytes_ and other.get("bytes") == bytes_), None)
     if same:
         return known[same] | {"same_as": same}
-    made = tried(args, onnx, stone, QUICK if args.quick else [])
-    if args.quick and made["state"] == "sqnr":
+    # Another exporter's file of this network needs what the first one needed.
+    quick = args.quick and all(other.get("options") != "" for other in known.values())
+    made = tried(args, onnx, stone, QUICK if quick else [])
+    if quick and made["state"] == "sqnr":
         made = tried(args, onnx, stone, [])
     return made | {"bytes": bytes_}
 

@@ -87,9 +87,9 @@ pub struct Converted {
 }
 
 /// Scores nearer than this, in dB, need no finer stream.
-const NEAR: f64 = 20.0;
+const NEAR: f64 = 22.0;
 /// What a finer stream must bring, in dB.
-const GAIN: f64 = 1.0;
+const GAIN: f64 = 0.5;
 /// Fewer calibration pictures than this are worth a word.
 const FEW: usize = 50;
 
