@@ -8,7 +8,7 @@ use skipstone::Kernels;
 use skipstone::ops::conv::{Conv, Second};
 use skipstone::ops::gate::Gate;
 use skipstone::ops::mirror::Mirror;
-use skipstone::ops::table::Table;
+use skipstone::ops::table::{POINT_LIMIT, POINTS, Table, point_bits};
 use skipstone::pack::{Depth, LANES, Narrow, pack, panels, params};
 use skipstone::quant::{DataType, rdm};
 use skipstone::shape::{View, Window};
@@ -25,6 +25,11 @@ fn integer(random: &mut Random, low: i32, high: i32) -> i32 {
 
 fn value(byte: u8, kind: DataType) -> i32 {
     if kind == DataType::S8 { i32::from(byte.cast_signed()) } else { i32::from(byte) }
+}
+
+/// Element `i` of a tensor of bytes or S16.
+fn element(bytes: &[u8], i: usize, kind: DataType) -> i32 {
+    if kind == DataType::S16 { i32::from(i16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]])) } else { value(bytes[i], kind) }
 }
 
 fn table(rows: &[Vec<i32>], channels: usize) -> Vec<u8> {
@@ -142,23 +147,24 @@ fn gates_scale_and_add() {
     let mut random = Random::new(2);
     for round in 0..40 {
         let channels = 4 * usize::try_from(integer(&mut random, 1, 20)).unwrap();
-        let [kind, skip_kind] = [round, round / 2].map(|i| [DataType::U8, DataType::S8][i % 2]);
+        let [kind, skip_kind] = [round, round / 3].map(|i| [DataType::U8, DataType::S8, DataType::S16][i % 3]);
         let c = u32::try_from(channels).unwrap();
-        let (x, skip) = (View::packed(3, 4, c, kind, 0), (round % 3 > 0).then_some(View::packed(3, 4, c, skip_kind, 0)));
+        let (x, skip) = (View::packed(3, 4, c, kind, 0), (round % 4 > 0).then_some(View::packed(3, 4, c, skip_kind, 0)));
         let (gate, output) = (View::packed(1, 1, c, DataType::U8, 0), View::packed(3, 4, c, DataType::U8, 0));
         let k2 = if skip.is_some() { 300 } else { 0 };
-        let rows: Vec<Vec<i32>> = [(-900, 900), (0, 0), (1 << 20, 1 << 22), (0, k2), (-255, 7)]
+        let zero = if kind == DataType::S16 { 32767 } else { 255 };
+        let rows: Vec<Vec<i32>> = [(-900, 900), (0, 0), (1 << 20, 1 << 22), (0, k2), (-zero, 7)]
             .into_iter()
             .map(|(low, high)| (0..channels).map(|_| integer(&mut random, low, high)).collect())
             .collect();
         let parameters = table(&rows, channels);
         let op = Gate { x, gate, skip, output, params: &parameters, p: 2 };
-        let [a, b, g] = [x.bytes(), x.bytes(), channels].map(|n| bytes(&mut random, n));
-        let expected: Vec<u8> = (0..x.bytes())
+        let [a, b, g] = [x.bytes(), skip.unwrap_or(x).bytes(), channels].map(|n| bytes(&mut random, n));
+        let expected: Vec<u8> = (0..output.bytes())
             .map(|i| {
                 let c = i % channels;
-                let acc =
-                    rows[0][c] + (value(a[i], kind) + rows[4][c]) * i32::from(g[c]) + if skip.is_some() { rows[3][c] * value(b[i], skip_kind) } else { 0 };
+                let added = if skip.is_some() { rows[3][c] * element(&b, i, skip_kind) } else { 0 };
+                let acc = rows[0][c] + (element(&a, i, kind) + rows[4][c]) * i32::from(g[c]) + added;
                 rdm(acc << 2, rows[2][c]).clamp(0, 255).to_le_bytes()[0]
             })
             .collect();
@@ -187,6 +193,39 @@ fn tables_map_the_bytes_of_the_definition() {
             }
             let expected: Vec<u8> = x.iter().map(|&b| table[usize::from(b)]).collect();
             assert!(turned(kernels, to, &out) == expected, "{}", kernels.set());
+        }
+    }
+}
+
+#[test]
+#[expect(clippy::cast_possible_truncation, reason = "clamped")]
+fn tables_of_words_are_lines_between_points() {
+    let mut random = Random::new(5);
+    for to in [DataType::U8, DataType::S8, DataType::S16] {
+        let (input, output) = (View::packed(3, 5, 24, DataType::S16, 0), View::packed(3, 5, 24, to, 0));
+        let (low, high) = to.range();
+        // Some points lie beyond what the type holds, and beyond what a file may have.
+        let points: Vec<i32> =
+            (0..POINTS).map(|_| integer(&mut random, 2 * low - 99, 2 * high) << point_bits(to)).map(|p| p.clamp(-POINT_LIMIT, POINT_LIMIT)).collect();
+        let table: Vec<u8> = points.iter().flat_map(|p| p.to_le_bytes()).collect();
+        let mut x = bytes(&mut random, input.bytes());
+        x[..8].copy_from_slice(&[0, 0x80, 0xFF, 0x7F, 0, 0, 0xFF, 0xFF]);
+        let expected: Vec<u8> = (0..output.bytes() / to.bytes())
+            .flat_map(|i| {
+                let place = i64::from(element(&x, i, DataType::S16)) + 32768;
+                let [a, b] = [0, 1].map(|k| i64::from(points[usize::try_from(place / 256 + k).unwrap()]));
+                let step = f64::from(1u32 << point_bits(to)) * 256.0;
+                let line = ((a * (256 - place % 256) + b * (place % 256)) as f64 / step + 0.5).floor().clamp(f64::from(low), f64::from(high));
+                (line as i32).to_le_bytes().into_iter().take(to.bytes())
+            })
+            .collect();
+        let op = Table { input, output, table: &table };
+        for kernels in Kernels::all() {
+            let mut out = vec![0; output.bytes()];
+            for units in [0..4, 4..15] {
+                op.run(kernels, &x, &mut out[units.start * output.pixel..], units);
+            }
+            assert!(turned(kernels, to, &out) == expected, "{}, {to:?}", kernels.set());
         }
     }
 }

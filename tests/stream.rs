@@ -1,4 +1,4 @@
-//! The residual stream in 16 bits: what is made of it, what it brings, and that every kernel set makes the same of it.
+//! The residual stream, and what functions and gates read, in 16 bits: what is made of it, what it brings, and that every kernel set makes the same of it.
 #![cfg(all(feature = "cli", feature = "convert"))]
 
 #[path = "support/emitted.rs"]
@@ -13,7 +13,7 @@ use float::{Builder, Noise, evaluate, point, run, three};
 use program::Folder;
 use skipstone::convert::calibrate::calibrate;
 use skipstone::convert::choices::{Bias, Options, Rounding, Stream};
-use skipstone::convert::graph::{Network, Op, Second};
+use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::pipeline::Calibrated;
 use skipstone::convert::quantize::{Spent, quantize, walked};
 use skipstone::crc::crc32;
@@ -125,6 +125,53 @@ fn amplifying(factor: f64) -> Network {
     b.finish(x, 9)
 }
 
+/// Blocks of two curves with squeeze-and-excitation, whose sums are added apart.
+fn curved(seed: u64) -> Network {
+    let mut b = Builder::new(seed, 9, 8);
+    let mut x = b.conv(0, three(1), 12, true, Second::None);
+    for function in [Function::Silu, Function::HardSwish, Function::Silu].into_iter().cycle().take(8) {
+        let y = b.conv(x, point(1), 16, false, Second::None);
+        let y = b.function(y, function);
+        let y = b.conv(y, three(1), 16, false, Second::None);
+        let y = b.function(y, function);
+        let y = b.excited(y, Function::Sigmoid, None);
+        x = b.conv(y, point(1), 12, true, Builder::skip(x));
+    }
+    b.finish(x, 9)
+}
+
+/// Squeeze-and-excitation of what a convolution makes, behind a ReLU or not, with a shortcut behind it.
+fn gated(seed: u64) -> Network {
+    let mut b = Builder::new(seed, 9, 8);
+    let mut x = b.conv(0, three(1), 12, true, Second::None);
+    for (i, function) in [Function::Sigmoid, Function::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 }].into_iter().cycle().take(5).enumerate() {
+        let y = b.conv(x, three(1), 12, true, Second::None);
+        let y = b.conv(y, three(1), 12, i % 2 == 0, Second::None);
+        x = b.excited(y, function, Some(x));
+    }
+    b.finish(x, 9)
+}
+
+#[test]
+fn functions_and_gates_read_sixteen_bits() {
+    // Of each block: what its functions read, what its gate reads, and but for the first, what it adds.
+    for (make, words) in [(curved as fn(u64) -> Network, 8 * (3 + 1 + 1)), (gated, 5 + 5)] {
+        let mut gains = Vec::new();
+        for seed in 1..5 {
+            let network = make(seed);
+            let files = [Stream::Narrow, Stream::Wide].map(|stream| made(&network, stream).0);
+            let model = Model::parse(&files[1]).unwrap();
+            let plan = model.plan(PlanKind::Fast).unwrap();
+            plan.steps().for_each(|s| _ = proof::check(&s).unwrap_or_else(|e| panic!("{}: {e}", s.name())));
+            let found = plan.steps().filter(|s| plan.tensor(s.output()).view().kind == DataType::S16).count();
+            assert_eq!(found, words);
+            let [narrow, wide] = files.each_ref().map(|file| sqnr(&network, file));
+            gains.push(wide - narrow);
+        }
+        assert!(gains.iter().sum::<f64>() > 4.0 && gains.iter().all(|g| *g > -1.0), "{gains:?} dB");
+    }
+}
+
 #[test]
 fn a_finer_stream_costs_nothing_where_branches_outweigh_it() {
     for factor in [30.0, 1000.0] {
@@ -196,10 +243,10 @@ fn a_finer_stream_is_chosen_where_it_is_needed_and_helps() {
     }
 }
 
-/// Steps that are made to read a tensor of 16 bits: only additions, affines and skips may.
+/// Steps that are made to read a tensor of 16 bits: only what adds, scales, gates or looks up may.
 #[test]
-fn sixteen_bits_are_read_only_where_they_are_added() {
-    for network in [rectified(1), signed(1)] {
+fn sixteen_bits_are_not_read_by_weights_and_pools() {
+    for network in [rectified(1), signed(1), curved(1)] {
         let (file, _) = made(&network, Stream::Wide);
         let model = Model::parse(&file).unwrap();
         let plan = model.plan(PlanKind::Fast).unwrap();
@@ -216,11 +263,15 @@ fn sixteen_bits_are_read_only_where_they_are_added() {
                 let sum = crc32(&file[..end]);
                 file[end..].copy_from_slice(&sum.to_le_bytes());
                 let of_type = matches!(Model::parse(&file), Err(e) if matches!(e.fault, Fault::Part("step", what) if what.contains("of this type")));
-                let added = word(step::OP) == op::ADD || word(step::OP) == op::CONV && word(step::SECOND_KIND) == 1 && operand == step::SECOND;
-                assert!(!(added && of_type), "tensor {tensor} as operand {operand} of an addition");
-                assert!(added || Model::parse(&file).is_err(), "tensor {tensor} as operand {operand} of operation {}", word(step::OP));
+                let may = match word(step::OP) {
+                    op::ADD | op::TABLE => true,
+                    op::GATE => operand == step::INPUT,
+                    _ => word(step::OP) == op::CONV && word(step::SECOND_KIND) == 1 && operand == step::SECOND,
+                };
+                assert!(!(may && of_type), "tensor {tensor} as operand {operand} of operation {}", word(step::OP));
+                assert!(may || Model::parse(&file).is_err(), "tensor {tensor} as operand {operand} of operation {}", word(step::OP));
                 refused += usize::from(of_type);
-                others += usize::from(added);
+                others += usize::from(may);
             }
         }
         assert!(refused > 30 && others > 30, "{refused} refused for their type, {others} that may read it");

@@ -137,6 +137,7 @@ pub fn run(args: &BenchArgs, output: Output) -> Result {
 }
 
 fn measure(engine: &Engine, args: &BenchArgs, threads: usize, output: Output) -> Result<Measured> {
+    engine.warn_of_turns(threads);
     let watch = Watch::new(&engine.cores);
     let binding = watch.binding(threads, &engine.cores);
     let pool = engine.pool(threads)?;

@@ -51,7 +51,7 @@ pub struct ConvertArgs {
     /// Where biases come from: means (each channel keeps the float network's mean) or float (default: means)
     #[arg(long, value_name = "FROM")]
     pub bias: Option<String>,
-    /// How finely what residual blocks hand on is rounded: 8 or 16 bits, or auto for 16 where the scores are far from the float network's (default: auto)
+    /// How finely what residual blocks hand on, functions read and gates scale is rounded: 8 or 16 bits, or auto for 16 where the scores are far from the float network's (default: auto)
     #[arg(long, value_name = "BITS")]
     pub stream: Option<String>,
     /// Leave out residual blocks: 3,5-7 as `inspect --blocks` counts them, or auto:10 for the least useful ones until that saves 10 % of the time

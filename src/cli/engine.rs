@@ -59,14 +59,19 @@ impl Engine {
         Ok(Self { model, plan, kernels, forced, cores })
     }
 
-    /// Threads, bound as asked. That they are more than cores is said on stderr.
+    /// Says on stderr that so many threads cannot all run at once.
+    pub fn warn_of_turns(&self, threads: usize) {
+        let places = self.places(threads);
+        if threads > places {
+            eprintln!("warning: {threads} threads on {places} cores take turns and are slower than one a core");
+        }
+    }
+
+    /// Threads, bound as asked.
     ///
     /// # Errors
     /// If there are no such cores or not as many threads.
     pub fn pool(&self, threads: usize) -> Result<Pool> {
-        if threads > self.places(threads) {
-            eprintln!("warning: {threads} threads on {} cores take turns and are slower than one a core", self.places(threads));
-        }
         Pool::new(threads, &self.cores).map_err(|e| {
             let what =
                 if self.cores.is_empty() { format!("no {threads} threads, --threads: {e}") } else { format!("cannot bind threads to cores, --pin: {e}") };

@@ -79,6 +79,7 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     let float = args.against.as_deref().map(|onnx| converter::against(onnx, &engine, &args.net)).transpose()?;
     let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
     let threads = args.threads.threads;
+    engine.warn_of_turns(threads);
     let watch = Watch::new(&engine.cores).warn();
     let start = Instant::now();
     let job = Job { engine: &engine, set: &set, geometry: args.data.geometry.of(&engine.model)?, skip_bad: args.data.choice.skip_bad, threads, output };

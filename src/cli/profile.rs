@@ -133,6 +133,7 @@ pub(super) fn steps(engine: &Engine, times: &[f64], threads: usize) -> (Vec<Step
 
 /// Times every step: the minimum over passes of the whole network. Gives the number of passes and the milliseconds.
 pub(super) fn measure(engine: &Engine, runs: Option<usize>, threads: usize) -> Result<(usize, Vec<f64>)> {
+    engine.warn_of_turns(threads);
     let pool = engine.pool(threads)?;
     let mut arena = engine.arena(threads)?;
     let mut session = engine.session(&mut arena, &pool)?;

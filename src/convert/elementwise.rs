@@ -6,15 +6,16 @@ use super::graph::{self, Function, TensorId};
 use super::quantize::{ONE, Walk, channel_means, derived, levels};
 use super::quantized::{Op, Sum, params};
 use super::round::integer;
-use super::stream::WIDE_FACTOR;
+use super::stream::{Use, WIDE_FACTOR, gate_scale};
 use crate::format::proof::FACTOR_LIMIT;
+use crate::ops::table::{POINT_LIMIT, point_bits};
 use crate::quant::{DataType, MULTIPLIER_LIMIT};
 use std::vec::Vec;
 
 /// Shifts stay below this many units.
 const SHIFT_LIMIT: f64 = 268_435_456.0;
 /// Values of a gate.
-const GATE_LEVELS: f64 = 255.0;
+pub(super) const GATE_LEVELS: f64 = 255.0;
 
 impl Walk<'_> {
     /// Factor and shift of each channel, with factors of 15 bits.
@@ -69,7 +70,8 @@ impl Walk<'_> {
 
     /// A gate for each channel, with the skip-add behind it.
     pub fn gate(&mut self, step: &graph::Step, gate: TensorId, skip: Option<TensorId>, kind: DataType) -> Result<(), ConvertError> {
-        let (x, gate, skip) = (self.stands_for[step.input], self.stands_for[gate], skip.map(|t| self.stands_for[t]));
+        let x = if self.is_wide_for(step.input, Use::Gate) { self.added(step.input) } else { self.stands_for[step.input] };
+        let (gate, skip) = (self.stands_for[gate], skip.map(|t| self.stands_for[t]));
         let (tensor, gates) = (&self.made.tensors[x], &self.made.tensors[gate]);
         if gates.kind != DataType::U8 || tensor.picture {
             let what = if tensor.picture { "it gates the picture" } else { "its gate has a sign" };
@@ -119,18 +121,28 @@ impl Walk<'_> {
             input = self.rescaled(step, input, from, scales, self.made.tensors[input].zero)?;
         }
         let zero = f64::from(self.made.tensors[input].zero);
-        let shown = f64::from(self.zero(step.output));
-        if tensor.nonnegative && tensor.limit <= 1.0 && tensor.foreign.is_none() {
-            scales.fill(1.0 / GATE_LEVELS);
+        let shown = if kind == DataType::S16 { self.wide_zero(step.output) } else { self.zero(step.output) };
+        if kind == DataType::S16 {
+            let largest = self.wide_bounds(step.output).iter().fold(0.0f64, |a, &b| a.max(b));
+            scales.fill(largest);
+        } else if let Some(scale) = gate_scale(self.network, step.output) {
+            scales.fill(scale);
         }
-        let (low, high) = kind.range();
-        let entry = |byte: u8| {
-            let x = if from == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) };
-            let y = (function.at((x - zero) * scale) / scales[0] + shown + 0.5).floor().clamp(f64::from(low), f64::from(high));
-            integer(y).to_le_bytes()[0]
+        // What stands for f(x) before it is rounded.
+        let at = |x: f64| function.at((x - zero) * scale) / scales[0] + f64::from(shown);
+        let table = if from == DataType::S16 {
+            let (one, limit) = (f64::from(1 << point_bits(kind)), f64::from(POINT_LIMIT));
+            let point = |i: u16| integer((at(f64::from(i) * 256.0 - 32768.0) * one + 0.5).floor().clamp(-limit, limit));
+            (0..=256).flat_map(|i| point(i).to_le_bytes()).collect()
+        } else {
+            let (low, high) = kind.range();
+            let entry = |byte: u8| {
+                let x = if from == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) };
+                integer((at(x) + 0.5).floor().clamp(f64::from(low), f64::from(high))).to_le_bytes()[0]
+            };
+            (0..=255).map(entry).collect()
         };
-        let table = (0..=255).map(entry).collect();
-        let output = self.output(step, kind, scales);
+        let output = self.output_around(step, kind, scales, shown);
         self.finish(step, Op::Table(table), (input, None, None), output)
     }
 

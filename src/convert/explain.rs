@@ -5,7 +5,7 @@ use super::graph::Input;
 use super::parallel::in_order;
 use super::pipeline::{self, Calibrated, Progress};
 use super::range::Method;
-use super::stream::streams;
+use super::stream::uses;
 use super::sums::count;
 use super::{ConvertError, Pictures};
 use crate::format::view::Preprocess;
@@ -115,7 +115,7 @@ pub fn climb(
         Ok::<_, ConvertError>(())
     })?;
     let (mut rungs, mut before): (_, Option<Vec<f64>>) = (Vec::new(), None);
-    let streams = streams(&source.network).contains(&true);
+    let streams = uses(&source.network).iter().any(Option::is_some);
     for options in ladder(options).into_iter().filter(|o| streams || o.stream != Stream::Wide) {
         let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
         let file = calibrated.convert(&conversion, seen, None, progress)?.file;

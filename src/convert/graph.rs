@@ -214,6 +214,12 @@ impl Function {
         matches!(self, Self::LeakyRelu { .. })
     }
 
+    /// True if it is a curve: neither made of two rays nor a limit.
+    #[must_use]
+    pub const fn bends(self) -> bool {
+        matches!(self, Self::Sigmoid | Self::HardSigmoid { .. } | Self::Silu | Self::HardSwish)
+    }
+
     /// Its value at `x`.
     #[must_use]
     pub fn at(self, x: f64) -> f64 {

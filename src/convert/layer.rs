@@ -13,7 +13,7 @@ use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
 use super::round::{fraction, integer, unit};
 use super::rounding::{Rows, by_group, integers};
-use super::stream::WIDE_FACTOR;
+use super::stream::{Use, WIDE_FACTOR};
 use super::{range, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::pack::{Depth, pack};
@@ -380,7 +380,8 @@ fn fused(
     let own_scales = foreign.is_none() && walk.options.scales == Scales::Channel && !walk.uniform[step.output];
     let least = if kind == DataType::S16 { walk.wide_bounds(step.output) } else { &walk.scales[step.output] };
     // M must fit: a scale is more than twice the unit.
-    let scale = |(s, u): (&f64, &f64)| s.max(if own_scales || kind == DataType::S16 { u * ROOM } else { largest });
+    let each = if kind == DataType::S16 { !walk.is_wide_for(step.output, Use::Function) } else { own_scales };
+    let scale = |(s, u): (&f64, &f64)| s.max(if each { u * ROOM } else { largest });
     let planned: Vec<f64> = least.iter().zip(&grid.unit).map(scale).collect();
     let shown: Vec<f64> = planned.iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s / u + 0.5).floor()).collect();
     let bias: Vec<i32> =

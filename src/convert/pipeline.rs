@@ -12,7 +12,7 @@ use super::import::{self, Graph, import};
 use super::onnx::Onnx;
 use super::quantize::{self, Spent, Stream, timed, walked};
 use super::quantized::Quantized;
-use super::stream::streams;
+use super::stream::uses;
 use super::{ConvertError, Pictures, plan};
 use crate::format::view::Preprocess;
 use crate::quant::DataType;
@@ -302,10 +302,10 @@ impl Calibrated {
             timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
         };
         let mut made = quantize(options)?;
-        if options.with(self.walked.len()).stream == Stream::Wide && !streams(network).contains(&true) {
-            made.notes.push("no convolution adds what another one makes: there is no residual stream for --stream 16".into());
+        if options.with(self.walked.len()).stream == Stream::Wide && uses(network).iter().all(Option::is_none) {
+            made.notes.push("no convolution adds what another one makes, and no function or gate reads it: there is nothing for --stream 16".into());
         }
-        let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && streams(network).contains(&true));
+        let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && uses(network).iter().any(Option::is_some));
         let Some(db) = far else { return Ok(made) };
         let Ok(mut wide) = quantize(quantize::Options { stream: Stream::Wide, ..options }) else { return Ok(made) };
         let gained = wide.sqnr_db.unwrap_or(f64::INFINITY);
@@ -313,7 +313,7 @@ impl Calibrated {
             return Ok(made);
         }
         wide.notes.push(std::format!(
-            "the residual stream has 16 bits: with 8 the scores are at {db:.1} dB, with 16 at {gained:.1} dB (--stream 8 for the faster one)"
+            "the residual stream, and what functions and gates read, has 16 bits: with 8 the scores are at {db:.1} dB, with 16 at {gained:.1} dB (--stream 8 for the faster one)"
         ));
         Ok(wide)
     }

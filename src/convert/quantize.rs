@@ -8,7 +8,7 @@ use super::place::place;
 use super::quantized::{Op, Quantized, Step, Sum, Tensor, params};
 use super::round::integer;
 use super::scales::{Found, scales};
-use super::stream::{WIDE_FACTOR, bounds};
+use super::stream::{WIDE_FACTOR, Wide, wide};
 use super::{ConvertError, layer, sums};
 use crate::format::proof::FACTOR_LIMIT;
 use crate::kernels::Kernels;
@@ -121,8 +121,8 @@ pub(super) struct Walk<'a> {
     pub uniform: Vec<bool>,
     /// The byte above 0 that stands for 0 in a tensor with signs that is made in bytes without.
     pub zeros: Vec<Option<i32>>,
-    /// The finest scales of the tensors of the network that are made in 16 bits.
-    pub streams: Vec<Option<Vec<f64>>>,
+    /// The tensors of the network that are made in 16 bits.
+    pub widened: Vec<Option<Wide>>,
     /// The tensor of `made` that stands for a tensor of the network in 16 bits.
     pub wide: Vec<Option<TensorId>>,
     /// What became of the integers of the ONNX file.
@@ -167,7 +167,7 @@ pub fn timed(
     let made = Quantized { tensors: std::vec![picture], ..Quantized::default() };
     let stands_for = std::vec![0; network.tensors.len()];
     let foreign = Kept::default();
-    let streams = if options.stream == Stream::Wide { bounds(network, statistics, &scales) } else { std::vec![None; network.tensors.len()] };
+    let widened = if options.stream == Stream::Wide { wide(network, statistics, &scales, &zeros) } else { std::vec![None; network.tensors.len()] };
     let wide = std::vec![None; network.tensors.len()];
     let kernels = Kernels::detect();
     let mut walk = Walk {
@@ -183,7 +183,7 @@ pub fn timed(
         stands_for,
         uniform,
         zeros,
-        streams,
+        widened,
         wide,
         foreign,
         estimated: 0,
@@ -253,12 +253,12 @@ impl Walk<'_> {
     }
 
     fn step(&mut self, index: usize, step: &graph::Step, means: &[f64]) -> Result<(), ConvertError> {
-        self.bytes_of_stream(step)?;
+        self.bytes_of_wide(step)?;
         let tensor = &self.network.tensors[step.output];
         let last = index + 1 == self.network.steps.len();
         let kind = if last {
             DataType::I32
-        } else if self.streams[step.output].is_some() {
+        } else if self.widened[step.output].is_some() {
             DataType::S16
         } else if tensor.foreign.is_some() || self.zeros[step.output].is_some() {
             DataType::U8

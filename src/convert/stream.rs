@@ -1,13 +1,18 @@
-//! The residual stream in 16 bits: what blocks hand on through their shortcuts is rounded finely, what their convolutions read is a copy of it in bytes.
+//! Tensors in 16 bits: the residual stream, what functions read, and what is gated.
 //!
+//! What blocks hand on through their shortcuts is rounded finely, what their convolutions read is a copy of it in bytes.
 //! Each block rounds the stream once more, and that noise stays in it to the end. A shortcut in bytes has some thousand units of the accumulator to a step, one in 16 bits some
-//! tens of them: next to nothing beside what the weights bring.
+//! tens of them: next to nothing beside what the weights bring. A function or a gate between two convolutions makes bytes of what it reads: in 16 bits, that is the only rounding.
 
 use super::ConvertError;
 use super::calibrate::Statistics;
+use super::elementwise::GATE_LEVELS;
 use super::graph::{self, Conv, Network, Op, Second, TensorId};
+use super::layer::SHOWN_LIMIT;
 use super::quantize::{Walk, derived, levels};
 use super::scales::units;
+use crate::format::proof::FACTOR_LIMIT;
+use crate::quant::DataType;
 use std::vec::Vec;
 
 /// Units of the accumulator in one step of the stream, where its range allows.
@@ -22,37 +27,98 @@ const HEADROOM: f64 = 2.0;
 /// The value that stands for zero behind a ReLU: all 16 bits lie above it.
 const LEAST: i32 = -32768;
 
-/// Which tensors are the stream: what convolutions make, add to and hand on.
-#[must_use]
-pub fn streams(network: &Network) -> Vec<bool> {
-    let mut streams = std::vec![false; network.tensors.len()];
-    for step in &network.steps {
-        if let Op::Conv(Conv { second: Second::Skip { tensor, .. }, .. }) = &step.op {
-            let made = network.steps.iter().find(|s| s.output == *tensor);
-            streams[*tensor] = made.is_some_and(|s| matches!(s.op, Op::Conv(_))) && network.tensors[*tensor].foreign.is_none();
-        }
-    }
-    streams
+/// What a tensor of 16 bits is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is the stream: what convolutions make, add to and hand on.
+    Stream,
+    /// A function reads it, and nothing else does.
+    Function,
+    /// It is gated; else only means read it.
+    Gate,
 }
 
-/// The finest scales of the stream that its range and its readers allow; nothing for other tensors. `scales` are those in bytes.
-pub(super) fn bounds(network: &Network, statistics: &Statistics, scales: &[Vec<f64>]) -> Vec<Option<Vec<f64>>> {
-    let mut found: Vec<Option<Vec<f64>>> = streams(network).into_iter().map(|stream| stream.then(Vec::new)).collect();
+/// A tensor that is made in 16 bits.
+#[derive(Clone, Debug)]
+pub struct Wide {
+    /// What it is for.
+    pub for_: Use,
+    /// The finest scales that its range and its readers allow.
+    pub bounds: Vec<f64>,
+}
+
+/// Which tensors can have 16 bits, and what for: those that are read otherwise than by multiplications with weights, where a byte is all that these take.
+#[must_use]
+pub fn uses(network: &Network) -> Vec<Option<Use>> {
+    let mut uses = std::vec![None; network.tensors.len()];
+    let maker = |t: TensorId| network.steps.iter().find(|s| s.output == t).filter(|_| network.tensors[t].foreign.is_none());
+    let convolution = |t: TensorId| maker(t).is_some_and(|s| matches!(s.op, Op::Conv(_)));
+    for step in &network.steps {
+        if let Op::Conv(Conv { second: Second::Skip { tensor, .. }, .. }) = &step.op {
+            uses[*tensor] = convolution(*tensor).then_some(Use::Stream);
+        }
+    }
+    let readers = |t: TensorId| network.steps.iter().filter(move |s| s.reads().any(|r| r == t));
+    for step in &network.steps {
+        let curve = matches!(step.op, Op::Function(function) if function.bends());
+        if curve && uses[step.input].is_none() && convolution(step.input) && readers(step.input).count() == 1 {
+            uses[step.input] = Some(Use::Function);
+        }
+    }
+    for step in &network.steps {
+        let Op::Gate { gate, skip } = step.op else { continue };
+        let t = step.input;
+        let function = || maker(t).is_some_and(|s| matches!(s.op, Op::Function(_)) && uses[s.input] == Some(Use::Function));
+        let alone = || readers(t).all(|s| matches!(s.op, Op::Gate { .. } | Op::AveragePool { .. }));
+        if uses[t].is_none() && t != gate && Some(t) != skip && (convolution(t) || function()) && alone() {
+            uses[t] = Some(Use::Gate);
+        }
+    }
+    uses
+}
+
+/// The tensors of 16 bits with their finest scales. `scales` are those in bytes, `zeros` the bytes that stand for 0.
+pub(super) fn wide(network: &Network, statistics: &Statistics, scales: &[Vec<f64>], zeros: &[Option<i32>]) -> Vec<Option<Wide>> {
+    let mut found: Vec<Option<Wide>> = uses(network).into_iter().map(|for_| for_.map(|for_| Wide { for_, bounds: Vec::new() })).collect();
     for (step, seen) in network.steps.iter().zip(&statistics.outputs) {
-        let Some(bounds) = &mut found[step.output] else { continue };
+        let Some(Wide { bounds, .. }) = &mut found[step.output] else { continue };
         let tensor = &network.tensors[step.output];
         let (levels, span) = (levels(tensor.bytes()), if tensor.nonnegative { 65535.0 } else { 32767.0 });
         let least = |(c, s): (usize, &f64)| (s * levels / span).max(HEADROOM * seen.channels.largest(c) / span);
         *bounds = scales[step.output].iter().enumerate().map(least).collect();
     }
     for step in &network.steps {
-        let Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) = &step.op else { continue };
-        let Some(bounds) = &mut found[*tensor] else { continue };
-        let unit = units(conv, if step.input == 0 { &network.input.scale } else { &scales[step.input] });
-        let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
-        bounds.iter_mut().zip(&unit[*front as usize..]).zip(&scales[*tensor]).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
+        match &step.op {
+            Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) => {
+                let Some(Wide { bounds, .. }) = &mut found[*tensor] else { continue };
+                let unit = units(conv, if step.input == 0 { &network.input.scale } else { &scales[step.input] });
+                let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
+                bounds.iter_mut().zip(&unit[*front as usize..]).zip(&scales[*tensor]).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
+            }
+            Op::Function(_) => {
+                let Some(Wide { for_: Use::Function, bounds }) = &mut found[step.input] else { continue };
+                let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
+                bounds.fill(largest);
+            }
+            Op::Gate { gate, skip } => {
+                let Some(Wide { for_: Use::Gate, bounds }) = &mut found[step.input] else { continue };
+                // What is added and what stands for zero, in units of the product, must fit.
+                let shown = zeros[step.output].map_or(0.0, f64::from) / SHOWN_LIMIT;
+                for (c, b) in bounds.iter_mut().enumerate() {
+                    let added = skip.map_or(0.0, |t| scales[t][c] / f64::from(WIDE_FACTOR));
+                    *b = b.max(added.max(shown * scales[step.output][c]) / gate_scale(network, *gate).unwrap_or(scales[*gate][c]));
+                }
+            }
+            _ => {}
+        }
     }
     found
+}
+
+/// The scale of a gate from 0 to 1.
+pub(super) fn gate_scale(network: &Network, gate: TensorId) -> Option<f64> {
+    let tensor = &network.tensors[gate];
+    (tensor.nonnegative && tensor.limit <= 1.0 && tensor.foreign.is_none()).then_some(1.0 / GATE_LEVELS)
 }
 
 impl Walk<'_> {
@@ -63,26 +129,39 @@ impl Walk<'_> {
 
     /// The stored value that stands for 0 in the 16 bits of a tensor.
     pub fn wide_zero(&self, t: TensorId) -> i32 {
-        if self.network.tensors[t].nonnegative { LEAST } else { 0 }
+        match self.network.tensors[t].nonnegative {
+            // A gate takes it off, as a factor of its own.
+            true if self.is_wide_for(t, Use::Gate) => -FACTOR_LIMIT,
+            true => LEAST,
+            false => 0,
+        }
     }
 
-    /// The finest scales of a tensor of the stream.
+    /// The finest scales of a tensor of 16 bits.
     pub fn wide_bounds(&self, t: TensorId) -> &[f64] {
-        self.streams[t].as_deref().unwrap_or_default()
+        self.widened[t].as_ref().map_or(&[], |wide| &wide.bounds)
     }
 
-    /// Sees to it that the stream is there in bytes, if a step reads it otherwise than by adding or scaling it.
-    pub fn bytes_of_stream(&mut self, step: &graph::Step) -> Result<(), ConvertError> {
-        let added = match &step.op {
+    /// True if a tensor has 16 bits for this.
+    pub fn is_wide_for(&self, t: TensorId, for_: Use) -> bool {
+        self.widened[t].as_ref().is_some_and(|wide| wide.for_ == for_)
+    }
+
+    /// Sees to it that what has 16 bits is there in bytes, if a step reads it otherwise than it can in 16.
+    pub fn bytes_of_wide(&mut self, step: &graph::Step) -> Result<(), ConvertError> {
+        let read = match &step.op {
             Op::Conv(Conv { second: Second::Skip { tensor, .. }, .. }) => Some(*tensor).filter(|t| *t != step.input),
             Op::Affine { .. } => Some(step.input),
+            Op::Function(_) => Some(step.input).filter(|&t| self.is_wide_for(t, Use::Function)),
+            Op::Gate { .. } => Some(step.input).filter(|&t| self.is_wide_for(t, Use::Gate)),
             _ => None,
         };
-        for t in step.reads().filter(|t| Some(*t) != added) {
+        for t in step.reads().filter(|t| Some(*t) != read) {
             let Some(wide) = self.wide[t].filter(|wide| self.stands_for[t] == *wide) else { continue };
             let maker = self.network.steps.iter().find(|s| s.output == t).map_or_else(|| step.name.clone(), |s| s.name.clone());
             let copy = graph::Step { name: derived(&maker, "bytes"), ..step.clone() };
-            self.stands_for[t] = self.rescaled(&copy, wide, self.network.tensors[t].bytes(), self.scales[t].clone(), 0)?;
+            let kind = if self.zeros[t].is_some() { DataType::U8 } else { self.network.tensors[t].bytes() };
+            self.stands_for[t] = self.rescaled(&copy, wide, kind, self.scales[t].clone(), self.zeros[t].unwrap_or(0))?;
         }
         Ok(())
     }

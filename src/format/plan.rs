@@ -3,7 +3,8 @@
 use super::view::{Model, float, long, word, words};
 use super::{NONE, flag, layout, op, step, tensor};
 use crate::kernels::{Average, Kernels};
-use crate::ops::{Units, add::Add, conv, gate::Gate, mirror::Mirror, pool, table::Table};
+use crate::ops::table::{self, Table};
+use crate::ops::{Units, add::Add, conv, gate::Gate, mirror::Mirror, pool};
 use crate::pack::{Depth, Narrow, panels, params};
 use crate::quant::DataType;
 use crate::shape::{LINE, View, Window};
@@ -351,7 +352,10 @@ impl<'a> StepRecord<'a> {
                 let skip = self.third().map(|i| self.plan.tensor(i).view());
                 Operation::Gate(Gate { x: input, gate, skip, output, params, p: self.word(step::P) })
             }
-            (op::TABLE, _) => Operation::Table(Table { input, output, table: self.plan.model.weights(self.word(step::TABLE), 256) }),
+            (op::TABLE, _) => {
+                let table = self.plan.model.weights(self.word(step::TABLE), table::table_bytes(input.kind));
+                Operation::Table(Table { input, output, table })
+            }
             (op::MIRROR, _) => Operation::Mirror(Mirror { before: [window.pads[0] as usize, window.pads[1] as usize], input, output }),
             (op::CONV, _) => Operation::Conv(self.conv(window, input, output, second)),
             (op::MAX_POOL, _) => Operation::Pool(pool::Pool { window, input, output, kind: pool::Kind::Max }),

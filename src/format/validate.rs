@@ -5,7 +5,8 @@ use super::view::{Fault, Model, ParseError, TensorInput, word};
 use super::{HEADER, MAGIC, NONE, SECTION, VERSION, header, layout, network, op, origin, section, step, tensor};
 use crate::crc::crc32;
 use crate::ops::conv::{Conv, Second};
-use crate::ops::{add::Add, gate::Gate, mirror::Mirror, pool, table::Table};
+use crate::ops::table::{POINT_LIMIT, Table, table_bytes};
+use crate::ops::{add::Add, gate::Gate, mirror::Mirror, pool};
 use crate::pack::{Depth, LANES, Narrow, panels, params};
 use crate::quant::DataType;
 use crate::shape::{LINE, View, Window};
@@ -318,13 +319,13 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     if record.operands().map(view).any(|operand| overlap(&operand, &output)) {
         return fail(at, "step", "its output lies on one of its inputs");
     }
-    // What is added may have 16 bits; all else that is read has 8.
-    let added = |i: usize| match code {
-        op::ADD => true,
-        op::GATE => record.third() == Some(i) && record.input() != i,
+    // What is added, gated or looked up may have 16 bits; all else that is read has 8.
+    let wide = |i: usize| match code {
+        op::ADD | op::TABLE => true,
+        op::GATE => record.second() != Some(i),
         _ => code == op::CONV && record.word(step::SECOND_KIND) == 1 && record.second() == Some(i) && record.input() != i,
     };
-    let readable = |i: usize| bytes_type(&view(i)) || view(i).kind == DataType::S16 && added(i);
+    let readable = |i: usize| bytes_type(&view(i)) || view(i).kind == DataType::S16 && wide(i);
     if !record.operands().all(readable) || output.is_picture() {
         return fail(at, "step", "it cannot read or write tensors of this type");
     }
@@ -466,11 +467,18 @@ fn check_gate(plan: &Plan<'_>, gate: &Gate<'_>, at: usize) -> Result<()> {
 
 fn check_table(table: &Table<'_>, at: usize) -> Result<()> {
     let shape = |v: &View| (v.h, v.w, v.c, v.stored_channels());
-    if shape(&table.input) != shape(&table.output) || !bytes_type(&table.output) {
+    if shape(&table.input) != shape(&table.output) {
         return fail(at, "table", "its output has another shape than its input");
     }
-    if table.table.len() != 256 {
+    if !bytes_type(&table.output) && [&table.input, &table.output].iter().any(|v| v.kind != DataType::S16) {
+        return fail(at, "table", "its output has another type than it can make");
+    }
+    if table.table.len() != table_bytes(table.input.kind) {
         return fail(at, "table", "it is not in the file");
+    }
+    let beyond = |point: &[u8; 4]| i32::from_le_bytes(*point).unsigned_abs() > POINT_LIMIT.unsigned_abs();
+    if table.input.kind == DataType::S16 && table.table.as_chunks().0.iter().any(beyond) {
+        return fail(at, "table", "a point of it is out of range");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use core::ops::Range;
 /// `rdm((bias + gate[c]·(x + K1) + K2·skip) << p, M)`, channel by channel: an addition whose first factor is computed by the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
-    /// What is gated, U8 or S8.
+    /// What is gated, U8, S8 or S16.
     pub x: View,
     /// The gate, `[1][1][c]` of U8.
     pub gate: View,

@@ -6,15 +6,33 @@ use crate::quant::DataType;
 use crate::shape::View;
 use core::ops::Range;
 
-/// `table[x]` for every byte, U8 or S8, in and out: sigmoid, hard swish and the like.
+/// Points between which the table for S16 is drawn: every 256th value.
+pub const POINTS: usize = 257;
+/// A point is at most this: what lies between two of them fits into 32 bits.
+pub const POINT_LIMIT: i32 = 1 << 22;
+
+/// A function of every value: sigmoid, hard swish and the like.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
-    /// What it reads.
+    /// What it reads, U8, S8 or S16.
     pub input: View,
-    /// What it makes, of the same shape.
+    /// What it makes, of the same shape; S16 only of S16.
     pub output: View,
-    /// The result for each byte.
+    /// For bytes, the result for each byte. For S16 [`POINTS`] words: the results for -32768, -32512 and so on up to 32768, with [`point_bits`] binary places;
+    /// the values between two of them lie on the line.
     pub table: &'a [u8],
+}
+
+/// Bytes of a table for values of this type.
+#[must_use]
+pub const fn table_bytes(input: DataType) -> usize {
+    if matches!(input, DataType::S16) { POINTS * 4 } else { 256 }
+}
+
+/// Binary places of the points of results of this type.
+#[must_use]
+pub const fn point_bits(output: DataType) -> u32 {
+    if matches!(output, DataType::S16) { 5 } else { 12 }
 }
 
 impl Table<'_> {
@@ -31,16 +49,42 @@ impl Table<'_> {
     pub fn run(&self, kernels: Kernels, x: &[u8], out: &mut [u8], units: Range<usize>) {
         let flip = |view: &View| if matches!(view.kind, DataType::U8) { kernels.flip() } else { 0 };
         let (from, to, channels) = (flip(&self.input), flip(&self.output), self.output.stored_channels());
-        let table: [u8; 256] = core::array::from_fn(|byte| self.table[byte ^ usize::from(from)] ^ to);
+        let [read, made] = [&self.input, &self.output].map(|view| channels * view.kind.bytes());
         let (start, width) = (byte_of(&self.output, units.start), self.output.w as usize);
-        let dense = self.input.pixel == channels && self.output.pixel == channels;
-        let mut at = units.start;
-        while at < units.end {
-            // Pixels of a row follow each other.
-            let pixels = if dense { (width - at % width).min(units.end - at) } else { 1 };
-            let target = &mut out[byte_of(&self.output, at) - start..][..pixels * channels];
-            kernels.lookup(&table, &x[byte_of(&self.input, at)..][..pixels * channels], target);
-            at += pixels;
+        let dense = self.input.pixel == read && self.output.pixel == made;
+        let mut pieces = |look_up: &dyn Fn(&[u8], &mut [u8])| {
+            let mut at = units.start;
+            while at < units.end {
+                // Pixels of a row follow each other.
+                let pixels = if dense { (width - at % width).min(units.end - at) } else { 1 };
+                let target = &mut out[byte_of(&self.output, at) - start..][..pixels * made];
+                look_up(&x[byte_of(&self.input, at)..][..pixels * read], target);
+                at += pixels;
+            }
+        };
+        if matches!(self.input.kind, DataType::S16) {
+            let (words, kind) = (self.table.as_chunks().0, self.output.kind);
+            let points: [i32; POINTS] = core::array::from_fn(|i| i32::from_le_bytes(words[i]));
+            return pieces(&|x, out| between(&points, kind, to, x, out));
         }
+        let table: [u8; 256] = core::array::from_fn(|byte| self.table[byte ^ usize::from(from)] ^ to);
+        pieces(&|x, out| kernels.lookup(&table, x, out));
+    }
+}
+
+/// The results of S16 by the lines between points, bytes XOR `flip`.
+fn between(points: &[i32; POINTS], kind: DataType, flip: u8, x: &[u8], out: &mut [u8]) {
+    let (shift, (low, high)) = (8 + point_bits(kind), kind.range());
+    let value = |x: &[u8; 2]| {
+        let place = u16::from_le_bytes(*x) ^ 0x8000;
+        let (i, part) = (usize::from(place >> 8), i32::from(place & 255));
+        let line = (points[i] << 8) + (points[i + 1] - points[i]) * part;
+        ((line + (1 << (shift - 1))) >> shift).clamp(low, high).to_le_bytes()
+    };
+    let x = x.as_chunks().0;
+    if matches!(kind, DataType::S16) {
+        out.as_chunks_mut().0.iter_mut().zip(x).for_each(|(out, x): (&mut [u8; 2], _)| [out[0], out[1], ..] = value(x));
+    } else {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = value(x)[0] ^ flip);
     }
 }
