@@ -9,7 +9,7 @@ folder (or CIFAR-10 .bin file); these calibrate as well, the next 36 measure. Fo
 passes with the same bits everywhere and an SQNR over 20 dB. Exporters: old13 and old17 (dynamo=False at that opset), new (dynamo=True). An exporter whose file converts to the same bytes
 as another's (weights and the check of every step), calibrated with two pictures, is given the other's result.
 
-RESULT.json is written after every network and the sweep goes on where it ended; --again failed does again what has not passed. Beside it stands RESULT.md with what passed by family
+RESULT.json is written after every network and the sweep goes on where it ended; --again failed does again what has not passed, with --size 96 on larger pictures. Beside it stands RESULT.md with what passed by family
 and each failure with its reason. Networks of more than 100 million parameters are left out; those of group or instance normalization or attention across branches may be refused and do
 not count. What is made is removed unless --keep is given.
 
@@ -140,7 +140,7 @@ def tried(args, onnx, stone, options):
     made, failed = converted(args, onnx, stone, "calibration", options)
     if failed:
         return {"state": "convert", "reason": failed}
-    facts = {"options": " ".join(options), "convert_s": round(made["seconds"], 1), "notes": made["notes"]}
+    facts = {"size": args.size, "options": " ".join(options), "convert_s": round(made["seconds"], 1), "notes": made["notes"]}
     verify, failed = called([args.skipstone, "verify", stone, "--isa", "all", "--json"], args.limit_s)
     if failed or not verify["ok"]:
         return {"state": "verify", "reason": failed or f"differs: {verify['first_difference'] or verify['broken_proofs']}", **facts}
@@ -210,8 +210,11 @@ def table(rows):
     """the result as Markdown"""
     results = [(name, exporter, row[exporter]) for name, row in rows.items() for exporter in EXPORTERS if exporter in row]
     counted = [r for r in results if r[2]["state"] not in ("large", "refused")]
-    passed = sum(r[2]["state"] == "passed" for r in counted)
-    lines = [f"{passed} of {len(counted)} pass ({100 * passed / max(1, len(counted)):.1f} %): convert, the same bits on all kernel sets, SQNR over {FLOOR:.0f} dB.", "",
+    passed = [r[2] for r in counted if r[2]["state"] == "passed"]
+    sizes = sorted({r.get("size", 64) for r in passed})
+    at = ", ".join(f"{sum(r.get('size', 64) == size for r in passed)} at {size}x{size}" for size in sizes)
+    share = 100 * len(passed) / max(1, len(counted))
+    lines = [f"{len(passed)} of {len(counted)} pass ({share:.1f} %; {at}): convert, the same bits on all kernel sets, SQNR over {FLOOR:.0f} dB.", "",
              f"| family | {' | '.join(EXPORTERS)} | lowest and median SQNR, dB |", "|---|" + "---|" * (len(EXPORTERS) + 1)]
     for kind in FAMILIES:
         own = [r for r in counted if family(r[0]) == kind]
@@ -223,7 +226,8 @@ def table(rows):
     for name, exporter, result in results:
         if result["state"] not in ("passed", "large"):
             stage = "refused, does not count" if result["state"] == "refused" else result["state"]
-            lines.append(f"| {name} | {exporter} | {stage} | {result['reason'].replace('|', '/')} |")
+            reason = result["reason"].split(".onnx: ")[-1].replace("|", "/")
+            lines.append(f"| {name} | {exporter} | {stage} | {reason} |")
     return "\n".join(lines) + "\n"
 
 
