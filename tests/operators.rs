@@ -204,7 +204,7 @@ fn tables_of_words_are_lines_between_points() {
     for to in [DataType::U8, DataType::S8, DataType::S16] {
         let (input, output) = (View::packed(3, 5, 24, DataType::S16, 0), View::packed(3, 5, 24, to, 0));
         let (low, high) = to.range();
-        // Some points lie beyond what the type holds, and beyond what a file may have.
+        // Some points lie beyond what the type holds; none beyond what a file may have.
         let points: Vec<i32> =
             (0..POINTS).map(|_| integer(&mut random, 2 * low - 99, 2 * high) << point_bits(to)).map(|p| p.clamp(-POINT_LIMIT, POINT_LIMIT)).collect();
         let table: Vec<u8> = points.iter().flat_map(|p| p.to_le_bytes()).collect();

@@ -19,6 +19,7 @@ use skipstone::convert::quantize::{Spent, quantize, walked};
 use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
 use skipstone::format::{HEADER, SECTION, op, proof, section, step};
+use skipstone::ops::table::{POINT_LIMIT, POINTS};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
 use std::path::Path;
@@ -157,7 +158,7 @@ fn functions_and_gates_read_sixteen_bits() {
     // Of each block: what its functions read, what its gate reads, and but for the first, what it adds.
     for (make, words) in [(curved as fn(u64) -> Network, 8 * (3 + 1 + 1)), (gated, 5 + 5)] {
         let mut gains = Vec::new();
-        for seed in 1..5 {
+        for seed in 1..9 {
             let network = make(seed);
             let files = [Stream::Narrow, Stream::Wide].map(|stream| made(&network, stream).0);
             let model = Model::parse(&files[1]).unwrap();
@@ -168,7 +169,7 @@ fn functions_and_gates_read_sixteen_bits() {
             let [narrow, wide] = files.each_ref().map(|file| sqnr(&network, file));
             gains.push(wide - narrow);
         }
-        assert!(gains.iter().sum::<f64>() > 4.0 && gains.iter().all(|g| *g > -1.0), "{gains:?} dB");
+        assert!(gains.iter().sum::<f64>() > 4.0 && gains.iter().all(|g| *g > -2.5), "{gains:?} dB");
     }
 }
 
@@ -264,8 +265,8 @@ fn sixteen_bits_are_not_read_by_weights_and_pools() {
                 file[end..].copy_from_slice(&sum.to_le_bytes());
                 let of_type = matches!(Model::parse(&file), Err(e) if matches!(e.fault, Fault::Part("step", what) if what.contains("of this type")));
                 let may = match word(step::OP) {
-                    op::ADD | op::TABLE => true,
-                    op::GATE => operand == step::INPUT,
+                    op::ADD => true,
+                    op::TABLE | op::GATE => operand == step::INPUT,
                     _ => word(step::OP) == op::CONV && word(step::SECOND_KIND) == 1 && operand == step::SECOND,
                 };
                 assert!(!(may && of_type), "tensor {tensor} as operand {operand} of operation {}", word(step::OP));
@@ -275,6 +276,29 @@ fn sixteen_bits_are_not_read_by_weights_and_pools() {
             }
         }
         assert!(refused > 30 && others > 30, "{refused} refused for their type, {others} that may read it");
+    }
+}
+
+/// A point of a table that would leave 32 bits on its line.
+#[test]
+fn points_of_a_table_are_in_range() {
+    let (file, _) = made(&curved(1), Stream::Wide);
+    let begin = |name: [u8; 8]| {
+        let entry = file[HEADER..].chunks(SECTION).find(|e| e[..8] == name).unwrap();
+        u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize
+    };
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    let records = (begin(section::STEPS)..).step_by(step::BYTES);
+    let record = records.into_iter().find(|&at| word(at + step::OP * 4) == op::TABLE).unwrap();
+    let point = begin(section::WEIGHTS) + word(record + step::TABLE * 4) as usize + 4 * (POINTS - 1);
+    for (value, good) in [(POINT_LIMIT, true), (-POINT_LIMIT, true), (POINT_LIMIT + 1, false), (i32::MIN, false)] {
+        let mut file = file.clone();
+        file[point..][..4].copy_from_slice(&value.to_le_bytes());
+        let end = file.len() - 4;
+        let sum = crc32(&file[..end]);
+        file[end..].copy_from_slice(&sum.to_le_bytes());
+        let found = Model::parse(&file).map(|_| ()).map_err(|e| e.fault);
+        assert_eq!(found, if good { Ok(()) } else { Err(Fault::Part("table", "a point of it is out of range")) });
     }
 }
 

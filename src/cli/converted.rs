@@ -99,7 +99,7 @@ pub(super) struct Report {
     pub scales: String,
     pub rounding: String,
     pub bias: String,
-    /// Bits of the residual stream: 8 or 16.
+    /// Bits of the residual stream, and of what functions and gates read: 8 or 16.
     pub stream: String,
     /// With `--explain`.
     pub brought: Option<Brought>,

@@ -197,20 +197,25 @@ impl DataSet {
     }
 
     /// The same pictures; where sub-folders are their classes and each is named as a label of the network, the class is the number of that label.
-    /// Says on stderr where the folders are not as many as the labels.
+    /// Says on stderr where some are not, or where they are not as many as the labels.
     #[must_use]
     pub fn with_labels(mut self, labels: &[impl AsRef<str>]) -> Self {
         let number = |folder: &String| labels.iter().zip(0..).find(|(label, _)| label.as_ref() == folder).map(|(_, number)| number);
         let numbers: Option<Vec<u32>> = self.folders.iter().map(number).collect();
-        match numbers {
-            Some(numbers) => self.labels.iter_mut().flatten().for_each(|class| *class = numbers.get(*class as usize).copied().unwrap_or(*class)),
-            None if !labels.is_empty() && labels.len() != self.folders.len() => eprintln!(
-                "warning: {}: the {} folders are not named as the network's {} labels, so they are counted as its first classes; give the classes with --truth",
+        if let Some(numbers) = numbers {
+            self.labels.iter_mut().flatten().for_each(|class| *class = numbers.get(*class as usize).copied().unwrap_or(*class));
+            return self;
+        }
+        let unnamed: Vec<&str> = self.folders.iter().filter(|folder| number(folder).is_none()).map(String::as_str).collect();
+        // Other names altogether, in the order of the classes, are usual.
+        if !labels.is_empty() && (labels.len() != self.folders.len() || unnamed.len() < self.folders.len()) {
+            eprintln!(
+                "warning: {}: folder {} is named as none of the network's {} labels, so all folders are counted as classes in the order of their names; \
+                 name each as its label, or give the classes with --truth",
                 self.path.display(),
-                self.folders.len(),
+                unnamed[0],
                 labels.len()
-            ),
-            None => {}
+            );
         }
         self
     }

@@ -27,7 +27,7 @@ impl EnergyArgs {
     pub fn check(&self) -> Result {
         if self.energy || self.data.is_some() {
             let help = "measure it with the program that has the converter, on another machine: the bits are the same";
-            return Err(CliError::machine("this program does not measure the energy of residual blocks, --energy", help));
+            return Err(CliError::machine("this program does not measure the energy of residual blocks, --energy and --data", help));
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Options {
     pub fn left_out(self) -> Vec<&'static str> {
         let rounding = "weights rounded together (--rounding hessian): each went to the nearest integer";
         let bias = "biases by a walk of the integer network (--bias means): they make up for the rounding of weights only, by the means in the ranges";
-        let stream = "a residual stream of 16 bits (--stream 16): it has 8";
+        let stream = "16 bits in residual streams and in front of functions and gates (--stream 16): they have 8";
         let asked = [(self.rounding == Rounding::Hessian, rounding), (self.bias == Bias::Means, bias), (self.stream == Stream::Wide, stream)];
         asked.into_iter().filter(|(asked, _)| *asked).map(|(_, what)| what).chain(["the agreement with the float network"]).collect()
     }
@@ -87,7 +87,7 @@ pub enum Bias {
     Means,
 }
 
-/// How finely what residual blocks hand on through their shortcuts is rounded.
+/// How finely what residual blocks hand on through their shortcuts, and what functions and gates read, is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Stream {
     /// In 8 bits, unless the scores lie too far from the float network's on the calibration pictures.
@@ -95,7 +95,7 @@ pub enum Stream {
     Auto,
     /// In 8 bits.
     Narrow,
-    /// In 16 bits where convolutions make and add it.
+    /// In 16 bits where no weights read it.
     Wide,
 }
 

@@ -62,9 +62,9 @@ impl Walk<'_> {
         let output = self.add_tensor(&derived(&from.name, kind_name(kind)), from.shape, kind, scales);
         self.made.tensors[output].zero = zero;
         let name = derived(&step.name, &std::format!("{}{x}", kind_name(kind)));
-        let stands_for = self.stands_for[step.output];
+        let (stands_for, wide) = (self.stands_for[step.output], self.wide[step.output]);
         self.scaled(&graph::Step { name, ..step.clone() }, x, &ones, &zeros, &[], output)?;
-        self.stands_for[step.output] = stands_for;
+        (self.stands_for[step.output], self.wide[step.output]) = (stands_for, wide);
         Ok(output)
     }
 
@@ -103,7 +103,7 @@ impl Walk<'_> {
         self.finish(step, Op::Gate(Sum { params, p: 0 }), (x, Some(gate), skip), output)
     }
 
-    /// A function of every value, as a table over the bytes of a tensor that has one scale, or any scales if the function keeps factors.
+    /// A function of every value, as a table over the bytes, or the points of lines over the 16 bits, of a tensor that has one scale, or any scales if the function keeps factors.
     pub fn function(&mut self, step: &graph::Step, function: Function, kind: DataType) -> Result<(), ConvertError> {
         let mut input = self.stands_for[step.input];
         if self.made.tensors[input].picture {

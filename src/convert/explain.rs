@@ -60,7 +60,7 @@ impl Pictures for Part<'_> {
     }
 }
 
-/// The options from the plainest to `chosen`, each with one thing more, a residual stream of 16 bits last.
+/// The options from the plainest to `chosen`, each with one thing more, what can have 16 bits in 16 last.
 #[must_use]
 pub fn ladder(chosen: Options) -> Vec<Options> {
     let plain = Options { method: Method::MinMax, scales: Scales::Tensor, rounding: Rounding::Nearest, bias: Bias::Float, stream: Stream::Narrow, ..chosen };
@@ -118,7 +118,12 @@ pub fn climb(
     let streams = uses(&source.network).iter().any(Option::is_some);
     for options in ladder(options).into_iter().filter(|o| streams || o.stream != Stream::Wide) {
         let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
-        let file = calibrated.convert(&conversion, seen, None, progress)?.file;
+        let file = match calibrated.convert(&conversion, seen, None, progress) {
+            Ok(made) => made.file,
+            // Where 16 bits cannot be had, the ladder ends below.
+            Err(ConvertError::Arithmetic { .. }) if options.stream == Stream::Wide => continue,
+            Err(error) => return Err(error),
+        };
         let Worth { sqnr_db, each, agreement } = worth(&file, &inputs, &expected, options.threads)?;
         rungs.push(Rung { options, sqnr_db, median_db: median(&each), gain: before.map(|before| gain(&before, &each)), agreement });
         before = Some(each);

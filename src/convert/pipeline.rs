@@ -12,6 +12,7 @@ use super::import::{self, Graph, import};
 use super::onnx::Onnx;
 use super::quantize::{self, Spent, Stream, timed, walked};
 use super::quantized::Quantized;
+use super::scales::scales;
 use super::stream::uses;
 use super::{ConvertError, Pictures, plan};
 use crate::format::view::Preprocess;
@@ -297,13 +298,15 @@ impl Calibrated {
     /// If a picture cannot be read or a step cannot be expressed in the arithmetic of the device.
     pub fn quantize(&self, options: quantize::Options, pictures: &dyn Pictures, spent: &Spent, progress: &Progress<'_>) -> Result<Quantized, ConvertError> {
         let network = &self.source.network;
+        let found = spent.scales.of(|| scales(network, &self.statistics, options));
         let quantize = |options| {
             let inputs = self.walked.iter().map(|&i| pictures.load(i, &network.input)).collect::<Result<_, _>>()?;
-            timed(network, &self.statistics, inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
+            timed(network, &self.statistics, found.clone(), inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
         };
         let mut made = quantize(options)?;
         if options.with(self.walked.len()).stream == Stream::Wide && uses(network).iter().all(Option::is_none) {
-            made.notes.push("no convolution adds what another one makes, and no function or gate reads it: there is nothing for --stream 16".into());
+            made.notes
+                .push("nothing here can have 16 bits (--stream 16): no sum, function or gate reads what a convolution makes without a limit above".into());
         }
         let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && uses(network).iter().any(Option::is_some));
         let Some(db) = far else { return Ok(made) };

@@ -143,16 +143,17 @@ pub fn quantize(
     options: Options,
     progress: &dyn Fn(usize),
 ) -> Result<Quantized, ConvertError> {
-    timed(network, statistics, pictures, options, &Spent::default(), progress)
+    timed(network, statistics, scales(network, statistics, options), pictures, options, &Spent::default(), progress)
 }
 
-/// [`quantize`], with the time that parts of it took.
+/// [`quantize`] with scales that are found already, and with the time that parts of it took.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn timed(
+pub(super) fn timed(
     network: &Network,
     statistics: &Statistics,
+    Found { scales, uniform, zeros }: Found,
     pictures: Vec<Vec<u8>>,
     options: Options,
     spent: &Spent,
@@ -160,7 +161,6 @@ pub fn timed(
 ) -> Result<Quantized, ConvertError> {
     let blind = pictures.is_empty();
     let options = options.with(pictures.len());
-    let Found { scales, uniform, zeros } = spent.scales.of(|| scales(network, statistics, options));
     let of_picture = network.input.scale.iter().map(|s| s.abs()).collect();
     let picture =
         Tensor { name: "input".into(), shape: network.input.shape, kind: network.input.kind(), scales: of_picture, zero: 0, picture: true, part: None };

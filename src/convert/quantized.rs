@@ -21,7 +21,7 @@ pub struct Tensor {
     pub kind: DataType,
     /// Real value of one step of each channel.
     pub scales: Vec<f64>,
-    /// The stored value that stands for 0: in tensors of our own it is 0, the least value of 16 bits behind a ReLU, or a byte above 0 around a function with a small
+    /// The stored value that stands for 0: in tensors of our own it is 0, the least or the next value of 16 bits behind a ReLU, or a byte above 0 around a function with a small
     /// negative part.
     pub zero: i32,
     /// True for the picture that is fed in, or the tensor: its channels have no padding.
@@ -99,7 +99,7 @@ pub enum Op {
     Add(Sum),
     /// The input times the second operand, a gate, plus the third.
     Gate(Sum),
-    /// A function of every value: the result for each byte.
+    /// A function of every value: the result for each byte, or the points of lines over 16 bits.
     Table(Vec<u8>),
     /// The channels of the input and of these tensors side by side: nothing to compute.
     Concat(Vec<TensorId>),

@@ -107,7 +107,7 @@ struct Search<'a> {
 }
 
 /// How the integers of tensors stand for values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     /// The scales of each tensor; the picture's are its own.
     pub scales: Vec<Vec<f64>>,

@@ -5,9 +5,9 @@
 //! tens of them: next to nothing beside what the weights bring. A function or a gate between two convolutions makes bytes of what it reads: in 16 bits, that is the only rounding.
 
 use super::ConvertError;
-use super::calibrate::Statistics;
+use super::calibrate::{Statistics, TensorStatistics};
 use super::elementwise::GATE_LEVELS;
-use super::graph::{self, Conv, Network, Op, Second, TensorId};
+use super::graph::{self, Conv, Function, Network, Op, Second, TensorId};
 use super::layer::SHOWN_LIMIT;
 use super::quantize::{Walk, derived, levels};
 use super::scales::units;
@@ -24,6 +24,8 @@ const FINER: f64 = 16.0;
 pub(super) const WIDE_FACTOR: i32 = 8191;
 /// The range of the stream in multiples of the largest value of the calibration pictures.
 const HEADROOM: f64 = 2.0;
+/// Beyond this a sigmoid is 0 or 1, to less than a hundredth of a byte's step.
+const SATURATED: f64 = 12.0;
 /// The value that stands for zero behind a ReLU: all 16 bits lie above it.
 const LEAST: i32 = -32768;
 
@@ -52,7 +54,8 @@ pub struct Wide {
 pub fn uses(network: &Network) -> Vec<Option<Use>> {
     let mut uses = std::vec![None; network.tensors.len()];
     let maker = |t: TensorId| network.steps.iter().find(|s| s.output == t).filter(|_| network.tensors[t].foreign.is_none());
-    let convolution = |t: TensorId| maker(t).is_some_and(|s| matches!(s.op, Op::Conv(_)));
+    // A ReLU6 is the end of a byte's range.
+    let convolution = |t: TensorId| network.tensors[t].limit.is_infinite() && maker(t).is_some_and(|s| matches!(s.op, Op::Conv(_)));
     for step in &network.steps {
         if let Op::Conv(Conv { second: Second::Skip { tensor, .. }, .. }) = &step.op {
             uses[*tensor] = convolution(*tensor).then_some(Use::Stream);
@@ -65,12 +68,16 @@ pub fn uses(network: &Network) -> Vec<Option<Use>> {
             uses[step.input] = Some(Use::Function);
         }
     }
-    for step in &network.steps {
-        let Op::Gate { gate, skip } = step.op else { continue };
+    for step in network.steps.iter().filter(|s| matches!(s.op, Op::Gate { .. })) {
         let t = step.input;
         let function = || maker(t).is_some_and(|s| matches!(s.op, Op::Function(_)) && uses[s.input] == Some(Use::Function));
-        let alone = || readers(t).all(|s| matches!(s.op, Op::Gate { .. } | Op::AveragePool { .. }));
-        if uses[t].is_none() && t != gate && Some(t) != skip && (convolution(t) || function()) && alone() {
+        let alone = || {
+            readers(t).all(|s| match s.op {
+                Op::Gate { gate, skip } => s.input == t && gate != t && skip != Some(t),
+                _ => matches!(s.op, Op::AveragePool { .. }),
+            })
+        };
+        if uses[t].is_none() && (convolution(t) || function()) && alone() {
             uses[t] = Some(Use::Gate);
         }
     }
@@ -87,7 +94,7 @@ pub(super) fn wide(network: &Network, statistics: &Statistics, scales: &[Vec<f64
         let least = |(c, s): (usize, &f64)| (s * levels / span).max(HEADROOM * seen.channels.largest(c) / span);
         *bounds = scales[step.output].iter().enumerate().map(least).collect();
     }
-    for step in &network.steps {
+    for (step, made) in network.steps.iter().zip(&statistics.outputs) {
         match &step.op {
             Op::Conv(conv @ Conv { second: Second::Skip { tensor, front, .. }, .. }) => {
                 let Some(Wide { bounds, .. }) = &mut found[*tensor] else { continue };
@@ -95,18 +102,21 @@ pub(super) fn wide(network: &Network, statistics: &Statistics, scales: &[Vec<f64
                 let wanted = |u: f64, coarse: f64| (FACTOR * u).min((LEAST_FACTOR * u).max(coarse / FINER)).min(coarse);
                 bounds.iter_mut().zip(&unit[*front as usize..]).zip(&scales[*tensor]).for_each(|((b, u), coarse)| *b = b.max(wanted(*u, *coarse)));
             }
-            Op::Function(_) => {
+            Op::Function(function) => {
                 let Some(Wide { for_: Use::Function, bounds }) = &mut found[step.input] else { continue };
-                let largest = bounds.iter().fold(0.0f64, |a, &b| a.max(b));
-                bounds.fill(largest);
+                let largest = |of: &TensorStatistics| (0..of.channels.len()).map(|c| of.channels.largest(c)).fold(0.0, f64::max);
+                let maker = network.steps.iter().position(|s| s.output == step.input).map_or(0.0, |i| largest(&statistics.outputs[i]));
+                bounds.fill(reach(*function, HEADROOM * maker, HEADROOM * largest(made)) / 32768.0);
             }
             Op::Gate { gate, skip } => {
                 let Some(Wide { for_: Use::Gate, bounds }) = &mut found[step.input] else { continue };
                 // What is added and what stands for zero, in units of the product, must fit.
-                let shown = zeros[step.output].map_or(0.0, f64::from) / SHOWN_LIMIT;
+                let zero = network.tensors[step.output].foreign.map_or(zeros[step.output].unwrap_or(0), |q| q.zero.into());
+                let shown = f64::from(zero) / SHOWN_LIMIT;
+                let gates = gate_scale(network, *gate).map_or_else(|| scales[*gate].clone(), |scale| std::vec![scale; bounds.len()]);
                 for (c, b) in bounds.iter_mut().enumerate() {
-                    let added = skip.map_or(0.0, |t| scales[t][c] / f64::from(WIDE_FACTOR));
-                    *b = b.max(added.max(shown * scales[step.output][c]) / gate_scale(network, *gate).unwrap_or(scales[*gate][c]));
+                    let added = skip.map_or(0.0, |t| 2.0 * scales[t][c] / f64::from(FACTOR_LIMIT));
+                    *b = b.max(added.max(shown * scales[step.output][c]) / gates[c]);
                 }
             }
             _ => {}
@@ -115,10 +125,25 @@ pub(super) fn wide(network: &Network, statistics: &Statistics, scales: &[Vec<f64
     found
 }
 
-/// The scale of a gate from 0 to 1.
+/// How far from 0 a function must be known of what is at most `read` and of which it makes at most `made`: beyond, it is what it is there, or is not met.
+fn reach(function: Function, read: f64, made: f64) -> f64 {
+    let (end, bend) = match function {
+        Function::HardSigmoid { alpha, beta } => (beta.max(1.0 - beta) / alpha, Some(beta / alpha)),
+        Function::HardSwish => (made.max(3.0), Some(3.0)),
+        Function::Sigmoid => (SATURATED, None),
+        _ => (made.max(SATURATED), None),
+    };
+    let reach = read.min(end);
+    // A bend lies on a point of the table.
+    let points = |bend: f64| (128.0 * bend / reach).floor();
+    bend.filter(|&b| b.is_finite() && points(b) >= 1.0).map_or(reach, |b| 128.0 * b / points(b))
+}
+
+/// The scale of a gate from 0 to 1 that a function makes.
 pub(super) fn gate_scale(network: &Network, gate: TensorId) -> Option<f64> {
     let tensor = &network.tensors[gate];
-    (tensor.nonnegative && tensor.limit <= 1.0 && tensor.foreign.is_none()).then_some(1.0 / GATE_LEVELS)
+    let function = || network.steps.iter().any(|s| s.output == gate && matches!(s.op, Op::Function(_)));
+    (tensor.nonnegative && tensor.limit <= 1.0 && tensor.foreign.is_none() && function()).then_some(1.0 / GATE_LEVELS)
 }
 
 impl Walk<'_> {

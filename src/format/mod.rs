@@ -183,7 +183,7 @@ pub mod step {
     pub const PARAMS: usize = 25;
     /// Offset of the padding bytes, one per input channel, or none: then the border is zero.
     pub const PADDING: usize = 26;
-    /// Offset of a table of 256 bytes, or none.
+    /// Offset of a table, or none: 256 bytes, 257 words where S16 is read.
     pub const TABLE: usize = 27;
     /// Bit 0 `winograd4`, bit 1 `pair_safe`, bit 2 an average pool counts the border.
     pub const FLAGS: usize = 28;
@@ -213,7 +213,7 @@ pub mod op {
     pub const ADD: u32 = 3;
     /// The input times the second operand, a gate for each channel, plus the third.
     pub const GATE: u32 = 4;
-    /// A table of 256 bytes, looked up for every byte.
+    /// A table, looked up for every byte; for S16 the points of lines.
     pub const TABLE: u32 = 5;
     /// A border that mirrors the input, as wide as the pads.
     pub const MIRROR: u32 = 6;

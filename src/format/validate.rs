@@ -321,7 +321,8 @@ fn check_step(plan: &Plan<'_>, record: &super::StepRecord<'_>, at: usize) -> Res
     }
     // What is added, gated or looked up may have 16 bits; all else that is read has 8.
     let wide = |i: usize| match code {
-        op::ADD | op::TABLE => true,
+        op::ADD => true,
+        op::TABLE => record.second().is_none(),
         op::GATE => record.second() != Some(i),
         _ => code == op::CONV && record.word(step::SECOND_KIND) == 1 && record.second() == Some(i) && record.input() != i,
     };
