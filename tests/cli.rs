@@ -103,6 +103,9 @@ fn bad_arguments_and_inputs() {
         (2, "eval net.stone --data one --limit 0", &["--limit"]),
         (2, "eval net.stone --data one --shard 2/2", &["--shard"]),
         (3, "eval net.stone --data one --predictions no/such/folder.csv", &["no/such/folder.csv"]),
+        (3, "eval net.stone --data one --predictions net.stone", &["net.stone: it is one of the inputs"]),
+        (3, "eval net.stone --data one --truth names.csv --predictions names.csv", &["names.csv"]),
+        (3, "bench net.stone --baseline grey.png", &["grey.png"]),
         (3, "inspect empty", &["empty"]),
         (3, "verify notes.jpg", &["notes.jpg"]),
         (2, "verify net.stone --isa every", &["every"]),
@@ -363,9 +366,11 @@ fn a_slower_program_fails_the_baseline() {
     folder.write("slow.json", br#"{"schema":"skipstone.bench/1","p50_ms":1e9,"threads":1}"#);
     folder.write("quick.json", br#"{"schema":"skipstone.bench/1","results":[{"p50_ms":1e-9,"threads":2},{"p50_ms":1e-9,"threads":1}]}"#);
     let good = folder.run("bench net.stone --runs 20 --baseline slow.json --json").expect(0);
-    assert!(!good.err.contains("another network"), "{}", good.err);
-    folder.write("other.json", br#"{"schema":"skipstone.bench/1","p50_ms":1e9,"threads":1,"network":"tiny","macs":1}"#);
-    assert!(folder.run("bench net.stone --runs 20 --baseline other.json").expect(0).err.contains("other.json measures another network"));
+    assert!(!good.err.contains("of other size"), "{}", good.err);
+    folder.write("size.json", br#"{"schema":"skipstone.bench/1","p50_ms":1e9,"threads":1,"macs":1}"#);
+    assert!(folder.run("bench net.stone --runs 20 --baseline size.json").expect(0).err.contains("size.json measures a network of other size"));
+    folder.write("other.json", br#"{"schema":"skipstone.bench/1","p50_ms":1e9,"threads":1,"network":"other","macs":1}"#);
+    folder.run("bench net.stone --runs 20 --baseline other.json").error(3, &["other.json measures another network", "--baseline"]);
     let good = good.json(0, "bench");
     assert!(number(&good["baseline"], "change_percent") < -99.0);
     let bad = folder.run("bench net.stone --runs 20 --baseline quick.json --fail-over 5% --json").expect(1);

@@ -195,10 +195,16 @@ fn sub_folders_are_classes() {
     assert_eq!(names(&set, &folder), ["ant/1.png", "cat/1.png", "cat/deep/2.png", "dog/1.png"]);
     assert_eq!(classes(&set), [Some(0), Some(2), Some(2), Some(3)]);
     assert_eq!(classes(&DataSet::open(&folder.0, None, Some(1), None).unwrap()), [Some(0)]);
-    let labelled = |labels: &[&str]| classes(&open(&folder.0).unwrap().with_labels(labels));
+    let labelled = |labels: &[&str]| classes(&open(&folder.0).unwrap().with_labels(labels, labels.len()));
     assert_eq!(labelled(&["dog", "cat", "fox", "bee", "ant"]), [Some(4), Some(1), Some(1), Some(0)], "each folder is the label of its name");
     assert_eq!(labelled(&["dog", "cat", "ant", "fox"]), [Some(0), Some(2), Some(2), Some(3)], "one folder is none of them");
     assert_eq!(labelled(&[]), [Some(0), Some(2), Some(2), Some(3)]);
+    let numbered = Folder::new("numbered");
+    for name in ["10/1.png", "2/1.png", "7/1.png"] {
+        numbered.write(name, &file("grey.png"));
+    }
+    let counted = |classes_: usize| classes(&open(&numbered.0).unwrap().with_labels(&["a"], classes_));
+    assert_eq!((counted(11), counted(10)), (vec![Some(10), Some(2), Some(7)], vec![Some(0), Some(1), Some(2)]), "numbers of classes, or else the order");
     let inner = open(&folder.0.join("cat")).unwrap();
     assert_eq!(classes(&inner), [None, None]);
     folder.write("top.png", &file("grey.png"));

@@ -180,7 +180,7 @@ impl DataArgs {
     /// If there is none, or the truth does not fit.
     pub fn open(&self, model: &Model<'_>) -> Result<DataSet> {
         let labels: Vec<&str> = (0..).map_while(|class| model.label(class)).collect();
-        Ok(self.choice.open(&self.data, self.labels.truth.as_deref())?.with_labels(&labels))
+        Ok(self.choice.open(&self.data, self.labels.truth.as_deref())?.with_labels(&labels, model.classes() as usize))
     }
 }
 

@@ -62,16 +62,19 @@ impl Baseline {
     /// Compares a measurement with the earlier one of as many threads.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is none, or it is one of another network.
     pub fn change(&self, now: &Measured, fail_over_percent: f64) -> Result<Change> {
         let file = self.path.display().to_string();
         let Some(earlier) = self.results.iter().find(|r| r.threads == now.threads && r.p50_ms > 0.0) else {
             let what = format!("{file} has no measurement of {} threads, --baseline", now.threads);
             return Err(CliError::input(what, "measure the baseline with the same --threads"));
         };
-        let other = earlier.network.as_ref().is_some_and(|name| *name != now.network) || earlier.macs.is_some_and(|macs| macs != now.macs);
-        if other {
-            eprintln!("warning: {file} measures another network than {} of {} MACs", now.network, thousands(now.macs));
+        if earlier.network.as_ref().is_some_and(|name| *name != now.network) {
+            let what = format!("{file} measures another network than {}, --baseline", now.network);
+            return Err(CliError::input(what, "measure the baseline with this network"));
+        }
+        if earlier.macs.is_some_and(|macs| macs != now.macs) {
+            eprintln!("warning: {file} measures a network of other size than {} with {} MACs", now.network, thousands(now.macs));
         }
         let change_percent = 100.0 * (now.latency.p50_ms / earlier.p50_ms - 1.0);
         Ok(Change { file, threads: now.threads, p50_ms: earlier.p50_ms, change_percent, fail_over_percent })

@@ -215,6 +215,12 @@ impl Outcome {
     pub fn doubt(&self, args: &ConvertArgs, layers: &[Layer]) -> String {
         let (pictures, on) = (self.tally.pictures, measured_on(args));
         let [agreement, db] = [self.tally.agreement(), self.tally.sqnr_db()].map(|v| or_dash(v.map(|v| format!("{v:.1}"))));
+        if args.skip_blocks.is_some() {
+            return format!(
+                "far from the float network: {agreement} % of {pictures} {on} pictures keep its class, scores {db} dB: that is what leaving out residual blocks costs; \
+                 leave out less, --skip-blocks"
+            );
+        }
         let worst = worst(layers).map(|(db, l)| format!("; the step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
         let wide = if self.quantize.stream == Stream::Wide { "" } else { ", --stream 16" };
         let ladder = if args.max_drop.is_some() { "" } else { ", --eval with --max-drop, which tries one method after the other" };

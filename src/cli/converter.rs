@@ -224,6 +224,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     let others = [&args.ranges, &args.calib, &args.eval, &args.truth, &args.labels, &args.check_picture];
     let inputs: Vec<&Path> = [&args.onnx, &data].into_iter().chain(others.into_iter().flatten()).map(PathBuf::as_path).collect();
     let staged = Staged::create(&args.output, &inputs)?;
+    Foreign::unless_onnx(&args.onnx)?;
     if !args.onnx.is_file() {
         let missing = std::fs::metadata(&args.onnx).err().unwrap_or_else(|| std::io::ErrorKind::InvalidInput.into());
         return Err(CliError::read(&args.onnx, &missing));
@@ -385,7 +386,7 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
 }
 
 fn open_eval(args: &ConvertArgs, data: &Path, exif: bool, labels: &[String]) -> Result<DataSet> {
-    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif).with_labels(labels))
+    Ok(DataSet::open(data, args.truth.as_deref(), args.eval_limit, None)?.with_exif(exif).with_labels(labels, labels.len()))
 }
 
 /// An engine for the bytes of a file; `name` is its name in errors.

@@ -3,8 +3,8 @@
 //! A data set is one of
 //! * a JPEG or PNG;
 //! * a folder, searched recursively, its pictures in the order of their paths, with classes from `--truth` or, where no picture lies in the folder
-//!   itself but some in two or more of its sub-folders, from these: the class is the label that each of them is named as, or else the number of the
-//!   sub-folder in the order of their names;
+//!   itself but some in two or more of its sub-folders, from these: the class is the label that each of them is named as, or the number that is its name, or else
+//!   the number of the sub-folder in the order of their names;
 //! * a CIFAR-10 binary file (`.bin`): records of a class and 3,072 bytes, the planes red, green and blue of 32x32 pixels;
 //! * an `.npy` of u8 `[n, h, w, 3]`;
 //! * for a network that reads no pictures an `.npy` of f32 or i8: `n` and the dimensions of the ONNX input behind its batch.
@@ -27,6 +27,8 @@ const CIFAR_SIDE: u32 = 32;
 const CIFAR_PLANE: usize = 1024;
 const CIFAR_RECORD: u64 = 1 + 3 * CIFAR_PLANE as u64;
 const CIFAR_CLASSES: u8 = 10;
+/// Endings of pictures that are not read.
+const OTHERS: [&str; 9] = ["webp", "bmp", "gif", "tif", "tiff", "heic", "avif", "jxl", "ppm"];
 /// Largest file that is read as a picture.
 const MAX_FILE: u64 = 1 << 30;
 
@@ -145,7 +147,7 @@ impl DataError {
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self {
-            Self::Read(..) => "check the path and that it may be read",
+            Self::Read(..) | Self::Truth(_, TruthError::Read(_)) => "check the path and that it may be read",
             Self::Folder(..) => "name the pictures in it, as your shell's FOLDER/* does; `skipstone eval NET.stone --data FOLDER` goes through a whole folder",
             Self::Empty(..) => {
                 "give a JPEG, a PNG, a folder of them (other formats are left out: save these as PNG), a CIFAR-10 .bin or an .npy; check --limit and --shard"
@@ -157,11 +159,13 @@ impl DataError {
                 "save pictures as numpy.uint8 [n, height, width, 3], tensors as numpy.float32 or numpy.int8 in little-endian order, n in front"
             }
             Self::NpyBytes(..) => "copy or save it again",
-            Self::Tensor(..) => "give pictures, or convert the network with --preprocess tensor",
+            Self::Tensor(..) => "give pictures (in an .npy as numpy.uint8 [n, height, width, 3]), or convert the network with --preprocess tensor",
             Self::Layout(..) => "save an .npy of f32 or i8 in the layout of the ONNX input, n in front",
             Self::Values(..) | Self::Infinite(..) => "mend the data, or leave it out (--skip-bad)",
             Self::Truth(..) => "write one `file,class` a line (for .npy and .bin `index,class`), the class as a number from 0",
-            Self::NoTruth(..) => "name each picture by its path in the folder or by its file name, then a comma and its class",
+            Self::NoTruth(..) => {
+                "name each picture by its path in the folder or by its file name, or in a .bin or .npy by its number from 0; then a comma and its class"
+            }
         }
     }
 }
@@ -196,25 +200,27 @@ impl DataSet {
         Ok(set)
     }
 
-    /// The same pictures; where sub-folders are their classes and each is named as a label of the network, the class is the number of that label.
-    /// Says on stderr where some are not, or where they are not as many as the labels.
+    /// The same pictures; where sub-folders are their classes and each is named as a label of the network, or as the number of one of its `classes`, that is the class.
+    /// Says on stderr where some are not, or where they are not as many as the classes.
     #[must_use]
-    pub fn with_labels(mut self, labels: &[impl AsRef<str>]) -> Self {
-        let number = |folder: &String| labels.iter().zip(0..).find(|(label, _)| label.as_ref() == folder).map(|(_, number)| number);
-        let numbers: Option<Vec<u32>> = self.folders.iter().map(number).collect();
-        if let Some(numbers) = numbers {
+    pub fn with_labels(mut self, labels: &[impl AsRef<str>], classes: usize) -> Self {
+        let label = |folder: &String| labels.iter().zip(0..).find(|(label, _)| label.as_ref() == folder).map(|(_, number)| number);
+        let number = |folder: &String| folder.parse().ok().filter(|&n: &u32| (n as usize) < classes);
+        let named: Vec<Option<u32>> = self.folders.iter().map(label).collect();
+        let numbers = |found: &[Option<u32>]| found.iter().copied().collect::<Option<Vec<u32>>>();
+        let counted: Vec<Option<u32>> = self.folders.iter().map(number).collect();
+        if let Some(numbers) = numbers(&named).or_else(|| numbers(&counted)) {
             self.labels.iter_mut().flatten().for_each(|class| *class = numbers.get(*class as usize).copied().unwrap_or(*class));
             return self;
         }
-        let unnamed: Vec<&str> = self.folders.iter().filter(|folder| number(folder).is_none()).map(String::as_str).collect();
         // Other names altogether, in the order of the classes, are usual.
-        if !labels.is_empty() && (labels.len() != self.folders.len() || unnamed.len() < self.folders.len()) {
+        let unnamed = named.iter().position(Option::is_none).filter(|_| named.iter().any(Option::is_some));
+        if classes > 0 && classes != self.folders.len() || unnamed.is_some() {
+            let [set, folders] = [self.path.display().to_string(), self.folders.len().to_string()];
+            let odd = unnamed.map_or_else(String::new, |i| format!(", {} is no label of it", self.folders[i]));
             eprintln!(
-                "warning: {}: folder {} is named as none of the network's {} labels, so all folders are counted as classes in the order of their names; \
-                 name each as its label, or give the classes with --truth",
-                self.path.display(),
-                unnamed[0],
-                labels.len()
+                "warning: {set}: {folders} folders for the network's {classes} classes{odd}: they are counted in the order of their names; \
+                 name each folder as its label or by the number of its class, or give the classes with --truth"
             );
         }
         self
@@ -486,14 +492,18 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 /// The pictures of a folder and all folders in it, in the order of their paths.
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = Vec::new();
-    collect(folder, &mut Vec::new(), &mut found)?;
+    let (mut found, mut others) = (Vec::new(), Vec::new());
+    collect(folder, &mut Vec::new(), &mut found, &mut others)?;
     found.sort();
+    if let Some(first) = others.first() {
+        let (count, set) = (others.len(), folder.display());
+        eprintln!("warning: {set}: {count} pictures of other formats are left out, such as {}: save them as PNG", first.display());
+    }
     Ok(found)
 }
 
-/// `above` are the real paths of the folders around, so that a link to one of them is not followed in circles.
-fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+/// Those of other formats become `others`. `above` are the real paths of the folders around, so that a link to one of them is not followed in circles.
+fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>, others: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let real = fs::canonicalize(folder).map_err(|error| DataError::Read(folder.to_owned(), error.to_string()))?;
     if above.contains(&real) {
         return Ok(());
@@ -501,9 +511,11 @@ fn collect(folder: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) ->
     above.push(real);
     for path in entries(folder)? {
         if path.is_dir() {
-            collect(&path, above, found)?;
+            collect(&path, above, found, others)?;
         } else if ["jpg", "jpeg", "png"].contains(&extension(&path).as_str()) {
             found.push(path);
+        } else if OTHERS.contains(&extension(&path).as_str()) {
+            others.push(path);
         }
     }
     above.pop();

@@ -76,7 +76,7 @@ impl DecodeError {
     #[must_use]
     pub const fn help(&self) -> &'static str {
         match self {
-            Self::Foreign => "give a JPEG or a PNG; other formats have to be converted first",
+            Self::Foreign => "give a JPEG or a PNG (save other formats as PNG); a data set may also be a folder of them, a CIFAR-10 .bin or an .npy",
             Self::Truncated => "copy or download the file again, or leave it out (--skip-bad, where a data set is read)",
             Self::TooLarge { .. } => "scale it down: at most 67108864 pixels, and 65535 a side",
             Self::Broken(_) => "check that other programs open it, or leave it out (--skip-bad, where a data set is read)",

@@ -82,6 +82,9 @@ impl CliError {
     /// A file cannot be read.
     #[must_use]
     pub fn read(path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return Self::input(format!("{} is no text", path.display()), "give a text file, UTF-8");
+        }
         Self::input(format!("cannot read {}: {error}", path.display()), "check the path and that it may be read")
     }
 
@@ -135,7 +138,7 @@ impl From<clap::Error> for CliError {
         let command =
             text.split("Usage: skipstone ").nth(1).and_then(|usage| usage.split_whitespace().next()).filter(|word| !word.starts_with(['[', '<', '-']));
         let takes = command.map_or_else(|| COMMANDS.to_owned(), |command| format!("`skipstone {command} --help` shows what it takes"));
-        let tips: Vec<_> = parts.map(|tip| tip.trim_start_matches("tip: ").to_owned()).filter(|tip| !tip.is_empty()).collect();
+        let tips: Vec<_> = parts.map(|tip| tip.trim_start_matches("tip: ").to_owned()).filter(|tip| !tip.is_empty() && !tip.contains("use '-- -")).collect();
         let help = if tips.is_empty() { takes } else { tips.join("; ") };
         Self::usage(what, help)
     }

@@ -8,6 +8,7 @@ use super::error::{CliError, Result};
 use super::host::{Host, Watch};
 use super::output::{Output, hex};
 use super::progress::Progress;
+use super::staged::Staged;
 use super::stream;
 use crate::classify;
 use crate::crc::Crc32;
@@ -16,8 +17,6 @@ use crate::session::Scores;
 use clap::Args;
 use core::fmt::Write as _;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -77,7 +76,7 @@ pub fn run(args: &EvalArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
     let set = args.data.open(&engine.model)?;
     let float = args.against.as_deref().map(|onnx| converter::against(onnx, &engine, &args.net)).transpose()?;
-    let mut table = args.predictions.as_deref().map(Predictions::create).transpose()?;
+    let mut table = args.predictions.as_deref().map(|path| Predictions::create(path, args)).transpose()?;
     let threads = args.threads.threads;
     engine.warn_of_turns(threads);
     let watch = Watch::new(&engine.cores).warn();
@@ -265,7 +264,7 @@ impl Report {
         put("agreement", self.agreement, "% of the pictures have the float network's class");
         put("scores", self.sqnr_db, "dB of signal over quantization noise");
         if self.labelled == 0 {
-            text.push_str("top-1              - no classes are known: give them with --truth, or sort the pictures into one folder a class\n");
+            text.push_str("top-1              - no classes are known: give them with --truth, or sort all pictures into one folder a class\n");
         }
         let rate = self.pictures as f64 / self.seconds;
         let labelled = if self.labelled == self.pictures { String::new() } else { format!(", {} of them labelled", self.labelled) };
@@ -278,20 +277,21 @@ impl Report {
 
 /// The table of `--predictions`.
 struct Predictions {
-    path: PathBuf,
-    writer: csv::Writer<BufWriter<File>>,
+    staged: Staged,
+    writer: csv::Writer<Vec<u8>>,
 }
 
 impl Predictions {
-    fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| CliError::write(path, &e))?;
-        let mut table = Self { path: path.to_owned(), writer: csv::Writer::from_writer(BufWriter::new(file)) };
+    fn create(path: &Path, args: &EvalArgs) -> Result<Self> {
+        let others = [args.data.labels.truth.as_deref(), args.against.as_deref()];
+        let inputs: Vec<&Path> = [args.net.as_path(), &args.data.data].into_iter().chain(others.into_iter().flatten()).collect();
+        let mut table = Self { staged: Staged::create(path, &inputs)?, writer: csv::Writer::from_writer(Vec::new()) };
         table.record(["index", "file", "truth", "class", "float_class"].map(str::to_owned))?;
         Ok(table)
     }
 
     fn record(&mut self, cells: [String; 5]) -> Result {
-        self.writer.write_record(cells).map_err(|e| CliError::write(&self.path, &e.into()))
+        self.writer.write_record(cells).map_err(|e| CliError::machine(format!("no memory for the table of --predictions: {e}"), "take fewer pictures"))
     }
 
     fn row(&mut self, i: usize, set: &DataSet, row: Row, float_class: Option<usize>) -> Result {
@@ -300,7 +300,6 @@ impl Predictions {
     }
 
     fn finish(self) -> Result {
-        let written = self.writer.into_inner().map_err(csv::IntoInnerError::into_error);
-        written.and_then(|mut inner| inner.flush()).map_err(|e| CliError::write(&self.path, &e))
+        self.staged.finish(&self.writer.into_inner().unwrap_or_default())
     }
 }

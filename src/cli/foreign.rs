@@ -18,6 +18,8 @@ pub enum Foreign {
     Picture,
     /// A network that is converted already.
     Stone,
+    /// Something that is to be unpacked first.
+    Packed,
 }
 
 impl Foreign {
@@ -35,6 +37,7 @@ impl Foreign {
         match begin[..] {
             _ if is_picture(&begin) => Some(Self::Picture),
             _ if begin == MAGIC[..begin.len()] && !begin.is_empty() => Some(Self::Stone),
+            [0xFD, b'7', b'z', b'X'] | [0x1F, 0x8B, ..] | [b'P', b'K', 3, 4] | [0x28, 0xB5, 0x2F, 0xFD] => Some(Self::Packed),
             // The fields of a protobuf in the order of their numbers: 1, the version of the format, then one of 2 to 8.
             [0x08, 1..=0x7F, 0x12 | 0x1A | 0x22 | 0x28 | 0x32 | 0x3A | 0x42, _] => Some(Self::Onnx),
             _ => None,
@@ -48,6 +51,7 @@ impl Foreign {
     pub fn unless_onnx(path: &Path) -> Result {
         match Self::at(path) {
             None | Some(Self::Onnx) => Ok(()),
+            Some(Self::Packed) => Err(CliError::input(format!("{}: this is a compressed file, no ONNX file", path.display()), "unpack it first")),
             Some(foreign) => Err(CliError::input(
                 format!("{}: this is {}, no ONNX file", path.display(), foreign.name()),
                 "give the network as PyTorch and others export it; where a .stone file stands beside it, the ONNX comes first",
@@ -63,6 +67,7 @@ impl Foreign {
             Self::Onnx => "an ONNX file",
             Self::Picture => "a picture",
             Self::Stone => "a .stone file",
+            Self::Packed => "a compressed file",
         }
     }
 
@@ -75,6 +80,7 @@ impl Foreign {
                 let stone = path.with_extension("stone");
                 format!("convert it first with `skipstone convert {} -o {} --calib PICTURES --preprocess NAME`", path.display(), stone.display())
             }
+            Self::Packed => "unpack it first".into(),
             Self::Stone => "give the ONNX file from which it was made".into(),
             Self::Picture => "the .stone file comes first: `skipstone run NET.stone PICTURE`".into(),
         }

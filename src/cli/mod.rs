@@ -24,6 +24,7 @@ pub mod profile;
 pub mod progress;
 pub mod run;
 pub mod soak;
+pub mod staged;
 pub mod stream;
 mod timer;
 pub mod truth;
@@ -53,8 +54,6 @@ pub mod preprocess;
 pub mod report;
 #[cfg(feature = "convert")]
 mod shards;
-#[cfg(feature = "convert")]
-pub mod staged;
 #[cfg(feature = "convert")]
 mod tour;
 

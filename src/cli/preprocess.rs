@@ -99,7 +99,8 @@ impl PreprocessArgs {
             }
             (Some(_), true) => {
                 let what = "--preprocess cannot stand beside --resize, --crop, --mean, --std or --scale";
-                return Err(CliError::usage(what, "give a name or the parts"));
+                let help = "give a name or the parts: imagenet is --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225, cifar10 is --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616";
+                return Err(CliError::usage(what, help));
             }
             (Some(Preset::Tensor), _) if self.bgr => return Err(CliError::usage("--bgr is for pictures, --preprocess tensor", "leave one of them out")),
             (Some(preset), false) => preset.get(),

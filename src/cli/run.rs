@@ -107,6 +107,7 @@ const SCHEMA: &str = "skipstone.run/1";
 /// If the network or a picture cannot be used.
 pub fn run(args: &RunArgs, output: Output) -> Result {
     let engine = Engine::open(&args.net, &args.engine)?;
+    engine.warn_of_turns(args.threads.threads);
     let pool = engine.pool(args.threads.threads)?;
     let mut arena = engine.arena(args.threads.threads)?;
     let mut runner = Runner {
