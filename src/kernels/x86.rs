@@ -352,7 +352,6 @@ unsafe fn narrow_store<const P: usize>(twice: &[Sums; P], job: &Job, t: Tile) {
 ///
 /// # Safety
 /// As [`any_narrow`]; there are two registers for each line of each pixel.
-#[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
 unsafe fn narrow_finish(sums: &[Sums], job: &Job, t: Tile) {
@@ -362,6 +361,15 @@ unsafe fn narrow_finish(sums: &[Sums], job: &Job, t: Tile) {
             let mut sums = lines[0];
             if let [a, b] = lines {
                 unroll!(h < 2 => sums[h] = _mm256_hadd_epi32(a[h], b[h]));
+            }
+            if job.wide {
+                let (mut acc, mut words) = ([sums], [0i16; LANES]);
+                requantize(&mut acc, job, t);
+                store_words(acc[0], words.as_mut_ptr().cast(), LANES);
+                let lanes = job.narrow.unwrap_or(Narrow::Four).lanes();
+                let words = lanes.map(|lane| words[usize::from(lane & 15)]);
+                store_part(&words, job.out(t.row, t.pixel + p, t.panel), LANES);
+                continue;
             }
             finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
             store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);

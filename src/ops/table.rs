@@ -6,7 +6,9 @@ use crate::quant::DataType;
 use crate::shape::View;
 use core::ops::Range;
 
-/// Points between which the table for S16 is drawn: every 256th value.
+/// A line of the table for S16 goes over 2 to this of its values.
+const SEGMENT: u32 = 8;
+/// Points between which these lines are drawn.
 pub const POINTS: usize = 257;
 /// A point is at most this: what lies between two of them fits into 32 bits.
 pub const POINT_LIMIT: i32 = 1 << 22;
@@ -64,22 +66,24 @@ impl Table<'_> {
         };
         if matches!(self.input.kind, DataType::S16) {
             let (words, kind) = (self.table.as_chunks().0, self.output.kind);
-            let points: [i32; POINTS] = core::array::from_fn(|i| i32::from_le_bytes(words[i]));
-            return pieces(&|x, out| between(&points, kind, to, x, out));
+            let point = |i: usize| i32::from_le_bytes(words[i]);
+            // Where each line begins, rounded, and how steep it is.
+            let half = 1 << (SEGMENT + point_bits(kind) - 1);
+            let lines = core::array::from_fn(|i| [(point(i) << SEGMENT) + half, point(i + 1) - point(i)]);
+            return pieces(&|x, out| on_lines(&lines, kind, to, x, out));
         }
         let table: [u8; 256] = core::array::from_fn(|byte| self.table[byte ^ usize::from(from)] ^ to);
         pieces(&|x, out| kernels.lookup(&table, x, out));
     }
 }
 
-/// The results of S16 by the lines between points, bytes XOR `flip`.
-fn between(points: &[i32; POINTS], kind: DataType, flip: u8, x: &[u8], out: &mut [u8]) {
-    let (shift, (low, high)) = (8 + point_bits(kind), kind.range());
+/// The results of S16 on lines, bytes XOR `flip`.
+fn on_lines(lines: &[[i32; 2]; POINTS - 1], kind: DataType, flip: u8, x: &[u8], out: &mut [u8]) {
+    let (shift, (low, high)) = (SEGMENT + point_bits(kind), kind.range());
     let value = |x: &[u8; 2]| {
         let place = u16::from_le_bytes(*x) ^ 0x8000;
-        let (i, part) = (usize::from(place >> 8), i32::from(place & 255));
-        let line = (points[i] << 8) + (points[i + 1] - points[i]) * part;
-        ((line + (1 << (shift - 1))) >> shift).clamp(low, high).to_le_bytes()
+        let [begin, slope] = lines[usize::from(place >> SEGMENT)];
+        ((begin + slope * i32::from(place & 255)) >> shift).clamp(low, high).to_le_bytes()
     };
     let x = x.as_chunks().0;
     if matches!(kind, DataType::S16) {

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::{Sums, TileFn, first, line};
+use super::{Sums, TileFn, first, line, requantize};
 use crate::kernels::raw::{Job, Reads, Tile, finish, flat, store, unroll};
 use crate::kernels::{ConvBlock, x86};
 use crate::pack::{LANES, Narrow, params};
@@ -238,11 +238,10 @@ unsafe fn store_bytes<const P: usize>(twice: &[__m512i; P], job: &Job, t: Tile) 
     }
 }
 
-/// Rounds with parameters of any size and stores in any type.
+/// Rounds with parameters of any size and stores in any type; S16 quickly where the parameters are of the usual size.
 ///
 /// # Safety
 /// As [`tile`]; there is a register for each line of each pixel.
-#[cold]
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn any_finish(sums: &[__m512i], job: &Job, t: Tile) {
@@ -254,6 +253,14 @@ unsafe fn any_finish(sums: &[__m512i], job: &Job, t: Tile) {
                 let [a, b] = [a, b].map(|a| _mm512_castsi512_ps(a));
                 let halves = [_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xDD>(a, b)].map(|h| _mm512_castps_si512(h));
                 sums = [_mm512_add_epi32(halves[0], halves[1])];
+            }
+            if job.wide {
+                let (mut acc, lanes) = ([sums], job.narrow.unwrap_or(Narrow::Four).lanes());
+                requantize(&mut acc, job, t);
+                let lanes = _mm256_cvtepu8_epi16(_mm_loadu_si128(lanes.as_ptr().cast()));
+                let words = _mm256_permutexvar_epi16(lanes, _mm512_cvtsepi32_epi16(acc[0][0]));
+                _mm256_storeu_si256(job.out(t.row, t.pixel + p, t.panel).cast(), words);
+                continue;
             }
             finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
             store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
