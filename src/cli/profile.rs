@@ -278,7 +278,8 @@ const fn why(operation: &Operation<'_>, set: Set) -> &'static str {
         (Operation::Conv(_), Set::I8mm) => "products of 2 x 8 by 8 x 2 bytes",
         (Operation::Conv(_), _) => "dot products of four bytes",
         (Operation::Pool(_) | Operation::Add(_) | Operation::Gate(_), _) => "one kernel for all",
-        (Operation::Table(_) | Operation::Mirror(_), _) => "portable code",
+        (Operation::Table(_), _) => "looked up",
+        (Operation::Mirror(_), _) => "portable code",
     }
 }
 

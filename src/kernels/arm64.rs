@@ -536,7 +536,7 @@ unsafe fn add_operand<const P: usize>(acc: &mut [Sums; P], operand: &Operand, pa
 
 /// The kernels of a set that multiplies by `D`, groups of 4 by `F` and groups of 8 by `E`.
 pub const fn table<D: Dot, F: Side, E: Side>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
-    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::narrow::<F, E>, max_pool, average_pool, add, lookup, peak }
+    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::narrow::<F, E>, max_pool, average_pool, add, lookup, lines: scalar::lines, peak }
 }
 
 /// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.

@@ -8,7 +8,8 @@ use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::Narrow;
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::Avx2, flip: 0, conv, narrow, max_pool, average_pool, add, lookup: scalar::lookup, peak: peak::avx2 };
+pub(super) static TABLE: Table =
+    Table { set: Set::Avx2, flip: 0, conv, narrow, max_pool, average_pool, add, lookup: scalar::lookup, lines: x86::lines, peak: peak::avx2 };
 
 /// Exact for weights of which no pair exceeds 128 in its positive or in its negative sum.
 struct PairSafe;

@@ -12,8 +12,18 @@ use crate::quant::DataType;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-pub(super) static TABLE: Table =
-    Table { set: Set::Avx512Vnni, flip: 0, conv, narrow: narrow::narrow, max_pool, average_pool, add, lookup: scalar::lookup, peak: peak::avx512vnni };
+pub(super) static TABLE: Table = Table {
+    set: Set::Avx512Vnni,
+    flip: 0,
+    conv,
+    narrow: narrow::narrow,
+    max_pool,
+    average_pool,
+    add,
+    lookup: scalar::lookup,
+    lines: x86::lines,
+    peak: peak::avx512vnni,
+};
 
 /// Computes a tile of the number of panels and pixels that the function is made for.
 type TileFn = unsafe fn(&Job, Tile);

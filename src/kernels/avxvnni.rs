@@ -8,11 +8,22 @@ use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, peak, scalar};
 use crate::pack::Narrow;
 use core::arch::x86_64::*;
 
-pub(super) static TABLE: Table = Table { set: Set::AvxVnni, flip: 0, conv, narrow, max_pool, average_pool, add, lookup: scalar::lookup, peak: peak::avxvnni };
+pub(super) static TABLE: Table =
+    Table { set: Set::AvxVnni, flip: 0, conv, narrow, max_pool, average_pool, add, lookup: scalar::lookup, lines: x86::lines, peak: peak::avxvnni };
 
 /// The same kernel with the dot product of AVX512-VNNI, for tests on a CPU that has only that.
-pub(super) static TWIN: Table =
-    Table { set: Set::AvxVnni, flip: 0, conv: twin, narrow: narrow_twin, max_pool, average_pool, add, lookup: scalar::lookup, peak: peak::avx512vnni };
+pub(super) static TWIN: Table = Table {
+    set: Set::AvxVnni,
+    flip: 0,
+    conv: twin,
+    narrow: narrow_twin,
+    max_pool,
+    average_pool,
+    add,
+    lookup: scalar::lookup,
+    lines: x86::lines,
+    peak: peak::avx512vnni,
+};
 
 struct Vex;
 

@@ -120,6 +120,7 @@ pub(crate) struct Table {
     add: unsafe fn(&mut AddRow<'_>),
     /// `table[x]` for each byte.
     lookup: unsafe fn(&[u8; 256], &[u8], &mut [u8]),
+    lines: unsafe fn(&mut LineRow<'_>),
     peak: unsafe fn(u64) -> u64,
 }
 
@@ -240,6 +241,12 @@ impl Kernels {
     pub fn lookup(self, table: &[u8; 256], x: &[u8], out: &mut [u8]) {
         // SAFETY: as above.
         unsafe { (self.table.lookup)(table, x, out) }
+    }
+
+    /// Looks values of S16 up on lines.
+    pub fn lines(self, row: &mut LineRow<'_>) {
+        // SAFETY: as above.
+        unsafe { (self.table.lines)(row) }
     }
 
     /// Does the set's multiply-accumulate in registers only, `iterations` times a few, and returns how many products that were: timed, it gives the peak.
@@ -452,6 +459,22 @@ pub struct AddRow<'a> {
     pub channels: usize,
     /// Type of the results.
     pub kind: DataType,
+}
+
+/// A run of `clamp((begin + slope·(x & 255)) >> shift)` of S16 values `x`, begin and slope those of line `(x + 32768) >> 8`.
+pub struct LineRow<'a> {
+    /// Begin and slope of each line.
+    pub lines: &'a [[i32; 2]; 256],
+    /// Binary places that are dropped.
+    pub shift: u32,
+    /// The values.
+    pub x: &'a [u8],
+    /// Where the results go.
+    pub out: &'a mut [u8],
+    /// Their type: U8, S8 or S16.
+    pub kind: DataType,
+    /// What is XORed to results of bytes.
+    pub flip: u8,
 }
 
 /// The 16 words of row `row` of a panel's parameters.

@@ -24,6 +24,7 @@ pub(super) static TABLE: Table = Table {
     average_pool: rows::average_pool,
     add: rows::add,
     lookup: scalar::lookup,
+    lines: scalar::lines,
     peak: peak::neon32,
 };
 

@@ -1,6 +1,6 @@
 //! The reference: what every other kernel set must return bit for bit, in plain Rust. It is also the fallback where a CPU has nothing better.
 
-use super::{AddRow, Average, BlockSecond, ConvBlock, PoolRow, Set, Source, Table, words};
+use super::{AddRow, Average, BlockSecond, ConvBlock, LineRow, PoolRow, Set, Source, Table, words};
 use crate::pack::{LANES, Narrow, Taps, params};
 use crate::quant::{DataType, rdm};
 
@@ -13,6 +13,7 @@ pub(super) static TABLE: Table = Table {
     average_pool: average_pool::<0>,
     add: |row| add(row, 0),
     lookup,
+    lines,
     peak: super::peak::scalar,
 };
 
@@ -52,6 +53,21 @@ fn narrow(block: &mut ConvBlock<'_>, narrow: Narrow) {
 
 pub(super) fn lookup(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
     out.iter_mut().zip(x).for_each(|(y, x)| *y = table[usize::from(*x)]);
+}
+
+pub(super) fn lines(row: &mut LineRow<'_>) {
+    let (low, high) = row.kind.range();
+    let value = |x: &[u8; 2]| {
+        let place = u16::from_le_bytes(*x) ^ 0x8000;
+        let [begin, slope] = row.lines[usize::from(place >> 8)];
+        ((begin + slope * i32::from(place & 255)) >> row.shift).clamp(low, high).to_le_bytes()
+    };
+    let x = row.x.as_chunks().0;
+    if matches!(row.kind, DataType::S16) {
+        row.out.as_chunks_mut().0.iter_mut().zip(x).for_each(|(out, x): (&mut [u8; 2], _)| [out[0], out[1], ..] = value(x));
+    } else {
+        row.out.iter_mut().zip(x).for_each(|(out, x)| *out = value(x)[0] ^ row.flip);
+    }
 }
 
 /// The sums of products of one pixel with the 16 lanes of a panel of narrow groups.

@@ -4,9 +4,9 @@
 
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
-use super::ConvBlock;
 use super::raw::addition::{Addition, Operand};
 use super::raw::{Cut, Job, Reads, Second, Skip, Tile, finish, flat, store, store_part, unroll};
+use super::{ConvBlock, LineRow, scalar};
 use crate::pack::{LANES, Narrow, params};
 use crate::quant::DataType;
 use crate::shape::LINE;
@@ -375,6 +375,40 @@ unsafe fn narrow_finish(sums: &[Sums], job: &Job, t: Tile) {
             store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
         }
     }
+}
+
+/// Looks eight values at a time up on lines.
+///
+/// # Safety
+/// The CPU must have AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn lines(row: &mut LineRow<'_>) {
+    let (bytes, table) = (row.kind.bytes(), row.lines.as_ptr().cast::<i32>());
+    let eights = (row.x.len() / 2).min(row.out.len() / bytes) / 8;
+    let shift = _mm_cvtsi32_si128(row.shift.cast_signed());
+    for i in 0..eights {
+        // SAFETY: eight values and eight results lie there; a line's number is at most 255.
+        unsafe {
+            let x = _mm_xor_si128(_mm_loadu_si128(row.x.as_ptr().add(16 * i).cast()), _mm_set1_epi16(i16::MIN));
+            let place = _mm256_cvtepu16_epi32(x);
+            let line = _mm256_srli_epi32::<8>(place);
+            let (begin, slope) = (_mm256_i32gather_epi32::<8>(table, line), _mm256_i32gather_epi32::<8>(table.add(1), line));
+            let y = _mm256_add_epi32(begin, _mm256_mullo_epi32(slope, _mm256_and_si256(place, _mm256_set1_epi32(255))));
+            let y = _mm256_sra_epi32(y, shift);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256::<1>(y));
+            let out = row.out.as_mut_ptr().add(8 * bytes * i);
+            let narrow = match row.kind {
+                DataType::U8 => _mm_packus_epi16(words, words),
+                DataType::S8 => _mm_packs_epi16(words, words),
+                DataType::S16 | DataType::I32 => {
+                    _mm_storeu_si128(out.cast(), words);
+                    continue;
+                }
+            };
+            _mm_storel_epi64(out.cast(), _mm_xor_si128(narrow, _mm_set1_epi8(row.flip.cast_signed())));
+        }
+    }
+    scalar::lines(&mut LineRow { x: &row.x[16 * eights..], out: &mut row.out[8 * bytes * eights..], ..*row });
 }
 
 /// Asks for the lines that the tile to the right will write and add, where each pixel has its own.

@@ -1,7 +1,7 @@
 //! A function of every value, given as a table.
 
 use super::{Units, byte_of};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, LineRow};
 use crate::quant::DataType;
 use crate::shape::View;
 use core::ops::Range;
@@ -70,25 +70,10 @@ impl Table<'_> {
             // Where each line begins, rounded, and how steep it is.
             let half = 1 << (SEGMENT + point_bits(kind) - 1);
             let lines = core::array::from_fn(|i| [(point(i) << SEGMENT) + half, point(i + 1) - point(i)]);
-            return pieces(&|x, out| on_lines(&lines, kind, to, x, out));
+            let shift = SEGMENT + point_bits(kind);
+            return pieces(&|x, out| kernels.lines(&mut LineRow { lines: &lines, shift, x, out, kind, flip: to }));
         }
         let table: [u8; 256] = core::array::from_fn(|byte| self.table[byte ^ usize::from(from)] ^ to);
         pieces(&|x, out| kernels.lookup(&table, x, out));
-    }
-}
-
-/// The results of S16 on lines, bytes XOR `flip`.
-fn on_lines(lines: &[[i32; 2]; POINTS - 1], kind: DataType, flip: u8, x: &[u8], out: &mut [u8]) {
-    let (shift, (low, high)) = (SEGMENT + point_bits(kind), kind.range());
-    let value = |x: &[u8; 2]| {
-        let place = u16::from_le_bytes(*x) ^ 0x8000;
-        let [begin, slope] = lines[usize::from(place >> SEGMENT)];
-        ((begin + slope * i32::from(place & 255)) >> shift).clamp(low, high).to_le_bytes()
-    };
-    let x = x.as_chunks().0;
-    if matches!(kind, DataType::S16) {
-        out.as_chunks_mut().0.iter_mut().zip(x).for_each(|(out, x): (&mut [u8; 2], _)| [out[0], out[1], ..] = value(x));
-    } else {
-        out.iter_mut().zip(x).for_each(|(out, x)| *out = value(x)[0] ^ flip);
     }
 }
