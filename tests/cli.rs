@@ -3,13 +3,16 @@
 
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/sealed.rs"]
+mod sealed;
 #[path = "support/tiny.rs"]
 mod tiny;
 
 use program::Folder;
+use sealed::{seal, section};
 use serde_json::Value;
 use skipstone::crc::crc32;
-use skipstone::format::{MAGIC, flag, step};
+use skipstone::format::{MAGIC, flag, section as name, step};
 use skipstone::{Kernels, Model};
 use std::io::Write;
 use std::process::Stdio;
@@ -457,19 +460,11 @@ fn energy_by_residual_block() {
 }
 
 /// Changes a file and makes its checksum right again.
-fn changed(file: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+fn changed(file: &[u8], change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut file = file.to_vec();
-    file.truncate(file.len() - 4);
     change(&mut file);
-    let sum = crc32(&file);
-    file.extend_from_slice(&sum.to_le_bytes());
+    seal(&mut file);
     file
-}
-
-/// The byte at which the bytes of a section begin.
-fn section(file: &[u8], name: &[u8]) -> usize {
-    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("4 bytes")) as usize;
-    (64..).step_by(32).find(|&at| file[at..].starts_with(name)).map(|at| word(at + 16)).expect("there")
 }
 
 #[test]
@@ -481,7 +476,7 @@ fn the_promises_of_a_file_are_checked() {
     assert_eq!((&json["ok"], &json["steps"], &json["isa"], &json["threads"]), (&true.into(), &46.into(), &sets.into(), &vec![1, 2, 4].into()));
     let good = tiny::file(tiny::Options::default());
     let wrong = changed(&good, |f| {
-        let at = section(f, b"checks");
+        let at = section(f, &name::CHECKS);
         f[at + 3 * 4] ^= 1;
     });
     folder.write("wrong.stone", &wrong);
@@ -490,7 +485,7 @@ fn the_promises_of_a_file_are_checked() {
     assert_eq!((&json["ok"], &json["first_difference"]["index"], &json["first_difference"]["step"]), (&false.into(), &3.into(), &"block1.conv2".into()));
     assert!(ran.err.contains("step 3 (block1.conv2)"), "{}", ran.err);
     let lying = changed(&good, |f| {
-        let at = section(f, b"steps");
+        let at = section(f, &name::STEPS);
         f[at + step::FLAGS * 4] |= flag::PAIR_SAFE.to_le_bytes()[0];
     });
     assert!(Model::parse(&lying).is_ok());

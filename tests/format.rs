@@ -2,13 +2,15 @@
 
 #[path = "support/rounds.rs"]
 mod rounds;
+#[path = "support/sealed.rs"]
+mod sealed;
 #[path = "support/tiny.rs"]
 mod tiny;
 
 use rounds::rounds;
-use skipstone::crc::crc32;
+use sealed::{seal, section};
 use skipstone::format::view::{Fault, ParseError};
-use skipstone::format::{Plan, op, proof, section, step};
+use skipstone::format::{Plan, op, proof, section as name, step};
 use skipstone::{Kernels, Model, PlanKind, Session};
 use std::collections::HashSet;
 
@@ -32,12 +34,6 @@ impl Random {
 
 fn small_file() -> Vec<u8> {
     tiny::file(tiny::Options { size: [8, 8], small: true, ..tiny::Options::default() })
-}
-
-fn seal(file: &mut [u8]) {
-    let end = file.len() - 4;
-    let sum = crc32(&file[..end]);
-    file[end..].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// Runs every plan of a model; false if it needs too much memory. The scores do not depend on what the arena held before, nor, where the proofs of all steps
@@ -159,7 +155,7 @@ fn no_mutation_makes_it_panic() {
 /// Where the record of the first step begins in which this word has this value.
 fn step_with(file: &[u8], index: usize, value: u32) -> usize {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-    (section(file, &section::STEPS)..).step_by(step::BYTES).find(|&at| word(at + index * 4) == value).unwrap()
+    (section(file, &name::STEPS)..).step_by(step::BYTES).find(|&at| word(at + index * 4) == value).unwrap()
 }
 
 /// What becomes of a file in which these words of a record have other values.
@@ -262,15 +258,9 @@ fn the_arena_is_a_constant() {
     }
 }
 
-/// Where a section of the file begins.
-fn section(file: &[u8], name: &[u8; 8]) -> usize {
-    let entry = file[64..].chunks(32).find(|e| e[..8] == *name).unwrap();
-    u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize
-}
-
 #[test]
 fn promises_of_a_sealed_file_are_checked() {
-    use skipstone::format::{layout, section as name, step, tensor};
+    use skipstone::format::{layout, tensor};
     let refused = |change: &dyn Fn(&mut Vec<u8>), part: &str, words: &str| {
         let mut file = small_file();
         change(&mut file);

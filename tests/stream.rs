@@ -7,18 +7,20 @@ mod emitted;
 mod float;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/sealed.rs"]
+mod sealed;
 
 use emitted::{PREPROCESS, emitted};
 use float::{Builder, Noise, evaluate, point, run, three};
 use program::Folder;
+use sealed::{seal, section};
 use skipstone::convert::calibrate::calibrate;
 use skipstone::convert::choices::{Bias, Options, Rounding, Stream};
 use skipstone::convert::graph::{Function, Network, Op, Second};
 use skipstone::convert::pipeline::Calibrated;
 use skipstone::convert::quantize::{Spent, quantize, walked};
-use skipstone::crc::crc32;
 use skipstone::format::view::Fault;
-use skipstone::format::{HEADER, SECTION, op, proof, section, step};
+use skipstone::format::{op, proof, section as name, step};
 use skipstone::ops::table::{POINT_LIMIT, POINTS};
 use skipstone::quant::DataType;
 use skipstone::{Kernels, Model, PlanKind, Session};
@@ -252,17 +254,14 @@ fn sixteen_bits_are_not_read_by_weights_and_pools() {
         let model = Model::parse(&file).unwrap();
         let plan = model.plan(PlanKind::Fast).unwrap();
         let wide: Vec<usize> = (0..plan.tensor_count()).filter(|&t| plan.tensor(t).view().kind == DataType::S16).collect();
-        let entry = file[HEADER..].chunks(SECTION).find(|e| e[..8] == section::STEPS).unwrap();
-        let first = u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize;
+        let first = section(&file, &name::STEPS);
         let (mut refused, mut others) = (0, 0);
         for record in (0..plan.len()).map(|i| first + i * step::BYTES) {
             let word = |at: usize| u32::from_le_bytes(file[record + at * 4..][..4].try_into().unwrap());
             for (operand, &tensor) in [step::INPUT, step::SECOND].into_iter().flat_map(|operand| wide.iter().map(move |tensor| (operand, tensor))) {
                 let mut file = file.clone();
                 file[record + operand * 4..][..4].copy_from_slice(&u32::try_from(tensor).unwrap().to_le_bytes());
-                let end = file.len() - 4;
-                let sum = crc32(&file[..end]);
-                file[end..].copy_from_slice(&sum.to_le_bytes());
+                seal(&mut file);
                 let of_type = matches!(Model::parse(&file), Err(e) if matches!(e.fault, Fault::Part("step", what) if what.contains("of this type")));
                 let may = match word(step::OP) {
                     op::ADD => true,
@@ -283,20 +282,14 @@ fn sixteen_bits_are_not_read_by_weights_and_pools() {
 #[test]
 fn points_of_a_table_are_in_range() {
     let (file, _) = made(&curved(1), Stream::Wide);
-    let begin = |name: [u8; 8]| {
-        let entry = file[HEADER..].chunks(SECTION).find(|e| e[..8] == name).unwrap();
-        u32::from_le_bytes(entry[16..20].try_into().unwrap()) as usize
-    };
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-    let records = (begin(section::STEPS)..).step_by(step::BYTES);
+    let records = (section(&file, &name::STEPS)..).step_by(step::BYTES);
     let record = records.into_iter().find(|&at| word(at + step::OP * 4) == op::TABLE).unwrap();
-    let point = begin(section::WEIGHTS) + word(record + step::TABLE * 4) as usize + 4 * (POINTS - 1);
+    let point = section(&file, &name::WEIGHTS) + word(record + step::TABLE * 4) as usize + 4 * (POINTS - 1);
     for (value, good) in [(POINT_LIMIT, true), (-POINT_LIMIT, true), (POINT_LIMIT + 1, false), (i32::MIN, false)] {
         let mut file = file.clone();
         file[point..][..4].copy_from_slice(&value.to_le_bytes());
-        let end = file.len() - 4;
-        let sum = crc32(&file[..end]);
-        file[end..].copy_from_slice(&sum.to_le_bytes());
+        seal(&mut file);
         let found = Model::parse(&file).map(|_| ()).map_err(|e| e.fault);
         assert_eq!(found, if good { Ok(()) } else { Err(Fault::Part("table", "a point of it is out of range")) });
     }

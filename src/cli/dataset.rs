@@ -216,7 +216,7 @@ impl DataSet {
         // Other names altogether, in the order of the classes, are usual.
         let unnamed = named.iter().position(Option::is_none).filter(|_| named.iter().any(Option::is_some));
         if classes > 0 && classes != self.folders.len() || unnamed.is_some() {
-            let [set, folders] = [self.path.display().to_string(), self.folders.len().to_string()];
+            let (set, folders) = (self.path.display(), self.folders.len());
             let odd = unnamed.map_or_else(String::new, |i| format!(", {} is no label of it", self.folders[i]));
             eprintln!(
                 "warning: {set}: {folders} folders for the network's {classes} classes{odd}: they are counted in the order of their names; \

@@ -291,7 +291,7 @@ impl Predictions {
     }
 
     fn record(&mut self, cells: [String; 5]) -> Result {
-        self.writer.write_record(cells).map_err(|e| CliError::machine(format!("no memory for the table of --predictions: {e}"), "take fewer pictures"))
+        self.writer.write_record(cells).map_err(|e| no_room(&e))
     }
 
     fn row(&mut self, i: usize, set: &DataSet, row: Row, float_class: Option<usize>) -> Result {
@@ -300,6 +300,10 @@ impl Predictions {
     }
 
     fn finish(self) -> Result {
-        self.staged.finish(&self.writer.into_inner().unwrap_or_default())
+        self.staged.finish(&self.writer.into_inner().map_err(|e| no_room(e.error()))?)
     }
+}
+
+fn no_room(error: &dyn core::error::Error) -> CliError {
+    CliError::machine(format!("no memory for the table of --predictions: {error}"), "take fewer pictures")
 }

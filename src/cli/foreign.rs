@@ -49,14 +49,12 @@ impl Foreign {
     /// # Errors
     /// If it is none.
     pub fn unless_onnx(path: &Path) -> Result {
-        match Self::at(path) {
-            None | Some(Self::Onnx) => Ok(()),
-            Some(Self::Packed) => Err(CliError::input(format!("{}: this is a compressed file, no ONNX file", path.display()), "unpack it first")),
-            Some(foreign) => Err(CliError::input(
-                format!("{}: this is {}, no ONNX file", path.display(), foreign.name()),
-                "give the network as PyTorch and others export it; where a .stone file stands beside it, the ONNX comes first",
-            )),
-        }
+        let Some(foreign) = Self::at(path).filter(|&foreign| foreign != Self::Onnx) else { return Ok(()) };
+        let help = match foreign {
+            Self::Packed => foreign.help(path),
+            _ => "give the network as PyTorch and others export it; where a .stone file stands beside it, the ONNX comes first".into(),
+        };
+        Err(CliError::input(format!("{}: this is {}, no ONNX file", path.display(), foreign.name()), help))
     }
 
     /// What it is.
@@ -75,13 +73,12 @@ impl Foreign {
     #[must_use]
     pub fn help(self, path: &Path) -> String {
         match self {
-            Self::Folder => "give a .stone file, made by `skipstone convert`".into(),
+            Self::Folder | Self::Stone => "give a .stone file, made by `skipstone convert`".into(),
             Self::Onnx => {
                 let stone = path.with_extension("stone");
                 format!("convert it first with `skipstone convert {} -o {} --calib PICTURES --preprocess NAME`", path.display(), stone.display())
             }
             Self::Packed => "unpack it first".into(),
-            Self::Stone => "give the ONNX file from which it was made".into(),
             Self::Picture => "the .stone file comes first: `skipstone run NET.stone PICTURE`".into(),
         }
     }

@@ -14,8 +14,6 @@ use std::vec::Vec;
 
 /// Shifts stay below this many units.
 const SHIFT_LIMIT: f64 = 268_435_456.0;
-/// Values of a gate.
-pub(super) const GATE_LEVELS: f64 = 255.0;
 
 impl Walk<'_> {
     /// Factor and shift of each channel, with factors of 15 bits.

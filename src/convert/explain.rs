@@ -115,8 +115,8 @@ pub fn climb(
         Ok::<_, ConvertError>(())
     })?;
     let (mut rungs, mut before): (_, Option<Vec<f64>>) = (Vec::new(), None);
-    let streams = uses(&source.network).iter().any(Option::is_some);
-    for options in ladder(options).into_iter().filter(|o| streams || o.stream != Stream::Wide) {
+    let widens = uses(&source.network).iter().any(Option::is_some);
+    for options in ladder(options).into_iter().filter(|o| widens || o.stream != Stream::Wide) {
         let conversion = pipeline::Options { preprocess: *preprocess, quantize: options, labels: Vec::new() };
         let file = match calibrated.convert(&conversion, seen, None, progress) {
             Ok(made) => made.file,

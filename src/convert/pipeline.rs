@@ -304,11 +304,12 @@ impl Calibrated {
             timed(network, &self.statistics, found.clone(), inputs, options, spent, &|done| progress(Stage::Quantize, done, network.steps.len()))
         };
         let mut made = quantize(options)?;
-        if options.with(self.walked.len()).stream == Stream::Wide && uses(network).iter().all(Option::is_none) {
+        let widens = uses(network).iter().any(Option::is_some);
+        if options.with(self.walked.len()).stream == Stream::Wide && !widens {
             made.notes
                 .push("nothing here can have 16 bits (--stream 16): no sum, function or gate reads what a convolution makes without a limit above".into());
         }
-        let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && uses(network).iter().any(Option::is_some));
+        let far = made.sqnr_db.filter(|db| options.stream == Stream::Auto && *db < NEAR && widens);
         let Some(db) = far else { return Ok(made) };
         let Ok(mut wide) = quantize(quantize::Options { stream: Stream::Wide, ..options }) else { return Ok(made) };
         let gained = wide.sqnr_db.unwrap_or(f64::INFINITY);

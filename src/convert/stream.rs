@@ -6,7 +6,6 @@
 
 use super::ConvertError;
 use super::calibrate::{Statistics, TensorStatistics};
-use super::elementwise::GATE_LEVELS;
 use super::graph::{self, Conv, Function, Network, Op, Second, TensorId};
 use super::layer::SHOWN_LIMIT;
 use super::quantize::{Walk, derived, levels};
@@ -24,6 +23,8 @@ const FINER: f64 = 16.0;
 pub(super) const WIDE_FACTOR: i32 = 8191;
 /// The range of the stream in multiples of the largest value of the calibration pictures.
 const HEADROOM: f64 = 2.0;
+/// Values of a gate.
+const GATE_LEVELS: f64 = 255.0;
 /// Beyond this a sigmoid is 0 or 1, to less than a hundredth of a byte's step.
 const SATURATED: f64 = 12.0;
 /// The value that stands for zero behind a ReLU: all 16 bits lie above it.

@@ -363,15 +363,12 @@ unsafe fn narrow_finish(sums: &[Sums], job: &Job, t: Tile) {
                 unroll!(h < 2 => sums[h] = _mm256_hadd_epi32(a[h], b[h]));
             }
             if job.wide {
-                let (mut acc, mut words) = ([sums], [0i16; LANES]);
+                let mut acc = [sums];
                 requantize(&mut acc, job, t);
-                store_words(acc[0], words.as_mut_ptr().cast(), LANES);
-                let lanes = job.narrow.unwrap_or(Narrow::Four).lanes();
-                let words = lanes.map(|lane| words[usize::from(lane & 15)]);
-                store_part(&words, job.out(t.row, t.pixel + p, t.panel), LANES);
-                continue;
+                [sums] = acc;
+            } else {
+                finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
             }
-            finish::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
             store::<0>(flat(&mut sums), job, t.row, t.pixel + p, t.panel);
         }
     }
