@@ -10,8 +10,8 @@ passes with the same bits everywhere and an SQNR over 20 dB. Exporters: old13 an
 as another's (weights and the check of every step), calibrated with two pictures, is given the other's result.
 
 RESULT.json is written after every network and the sweep goes on where it ended; --again failed does again what has not passed, with --size 96 on larger pictures. Beside it stands RESULT.md with what passed by family
-and each failure with its reason. Networks of more than 100 million parameters are left out; those of group or instance normalization or attention across branches may be refused and do
-not count. What is made is removed unless --keep is given.
+and each failure with its reason. Networks of more than 100 million parameters are left out; those of group or instance normalization or attention across branches may be refused, and what an
+exporter does not write cannot be read: these do not count. What is made is removed unless --keep is given.
 
 The environment: pip install -r models/requirements.txt. The program: --skipstone, or target/release/skipstone.
 """
@@ -45,7 +45,9 @@ FAMILIES = {
 TORCHVISION = ["resnet*", "resnext*", "wide_resnet*", "regnet*", "densenet*"]
 SUBSET = ["resnet18", "resnetv2_18", "seresnet18", "ecaresnet26t", "res2net50_14w_8s", "resnetrs50", "resnetaa34d", "wide_resnet50_2", "resnext50_32x4d", "regnetx_002", "regnety_002",
           "densenet121", "cspresnet50", "dla34", "ese_vovnet19b_slim", "repvgg_a0", "tv:resnet18", "tv:regnet_y_400mf"]
+# what may be refused, by name; what became of a network that then says nothing of the converter
 UNCOUNTED = re.compile(r"(_bit$|_gn$|_sgn$|_evos$|_frn$|^skresne|_gn_|gn_)")
+UNCOUNTED_STATES = ("large", "refused", "export")
 
 
 def arguments():
@@ -209,7 +211,7 @@ def swept(args, name, wanted):
 def table(rows):
     """the result as Markdown"""
     results = [(name, exporter, row[exporter]) for name, row in rows.items() for exporter in EXPORTERS if exporter in row]
-    counted = [r for r in results if r[2]["state"] not in ("large", "refused")]
+    counted = [r for r in results if r[2]["state"] not in UNCOUNTED_STATES]
     passed = [r[2] for r in counted if r[2]["state"] == "passed"]
     sizes = sorted({r.get("size", 64) for r in passed})
     at = ", ".join(f"{sum(r.get('size', 64) == size for r in passed)} at {size}x{size}" for size in sizes)
@@ -222,12 +224,13 @@ def table(rows):
             cell = lambda e: f"{sum(r[2]['state'] == 'passed' for r in own if r[1] == e)} of {sum(r[1] == e for r in own)}"
             levels = sorted(r[2]["sqnr_db"] for r in own if r[2].get("sqnr_db") is not None)
             lines.append(f"| {kind} | {' | '.join(map(cell, EXPORTERS))} | {f'{levels[0]}, {levels[len(levels) // 2]}' if levels else ''} |")
-    lines += ["", "| network | exporter | stage | reason |", "|---|---|---|---|"]
-    for name, exporter, result in results:
-        if result["state"] not in ("passed", "large"):
-            stage = "refused, does not count" if result["state"] == "refused" else result["state"]
-            reason = result["reason"].split(".onnx: ")[-1].replace("|", "/")
-            lines.append(f"| {name} | {exporter} | {stage} | {reason} |")
+    lines += ["", "| network | exporters | stage | reason |", "|---|---|---|---|"]
+    for name, row in rows.items():
+        for stage in dict.fromkeys(row[e]["state"] for e in EXPORTERS if e in row):
+            if stage not in ("passed", "large"):
+                at = [e for e in EXPORTERS if e in row and row[e]["state"] == stage]
+                reasons = dict.fromkeys(row[e]["reason"].split(".onnx: ")[-1].replace("|", "/") for e in at)
+                lines.append(f"| {name} | {', '.join(at)} | {stage}{', does not count' if stage in UNCOUNTED_STATES else ''} | {'; '.join(reasons)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -111,12 +111,13 @@ pub fn run(args: &VerifyArgs, output: Output) -> Result {
         broken_proofs: broken,
     };
     output.show(&report, || text(&report))?;
-    match (&report.first_difference, report.broken_proofs.first()) {
-        (Some(d), _) => {
+    // Kernels rely on the proofs: where one does not hold, a difference follows from it.
+    match (report.broken_proofs.first(), &report.first_difference) {
+        (Some(broken), _) => Err(broken_error(&args.net, broken)),
+        (None, Some(d)) => {
             let what = format!("step {} ({}) differs on {}, {} threads: CRC-32 {}, the file says {}", d.index, d.step, d.isa, d.threads, d.found, d.expected);
             Err(CliError::check(what, "run it again; if it stays, this machine or this build computes wrong: report both with `skipstone devices`"))
         }
-        (None, Some(broken)) => Err(broken_error(&args.net, broken)),
         (None, None) => Ok(()),
     }
 }

@@ -3,11 +3,11 @@
 use super::ConvertError;
 use super::calibrate::TensorStatistics;
 use super::choices::{self, Scales};
-use super::diagonal::diagonal;
 use super::exact::{Exact, exact};
 use super::expected::Expected;
 use super::graph::{self, Second};
 use super::merge::Merged;
+use super::middle::{coarse, diagonal, is_projected, projected, shared};
 use super::parallel::in_order;
 use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
@@ -100,8 +100,16 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
         return fused_or_split(walk, step, conv, kind, means, Some(Skip::of(walk.added(tensor), stride, front)));
     }
     let own = [step.input, step.output].iter().all(|&t| walk.network.tensors[t].foreign.is_none()) && kind != DataType::I32;
-    let scale = input_scale(walk, walk.stands_for[step.input]);
-    if let Some((rest, factors)) = diagonal(conv, walk.tensor(step.input).scales.len(), scale).filter(|_| own && !walk.tensor(step.input).picture) {
+    let input = walk.tensor(step.input);
+    if !own || input.picture {
+        return fused(walk, step, conv, kind, means, None, None);
+    }
+    let (scale, inputs) = (input_scale(walk, walk.stands_for[step.input]), input.scales.len());
+    // The runtime projects from unsigned tensors only.
+    if let Some(conv) = projected(conv, step, inputs, &scale).filter(|_| input.kind == DataType::U8) {
+        return fused(walk, step, &conv, kind, means, None, None);
+    }
+    if let Some((rest, factors)) = diagonal(conv, inputs, scale) {
         let skip = Skip { factors, ..Skip::of(walk.stands_for[step.input], [1, 1], 0) };
         return fused(walk, step, &rest, kind, means, Some(&skip), None);
     }
@@ -192,7 +200,7 @@ enum Bias {
 }
 
 /// The scale of an input channel.
-fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
+fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 + use<> {
     let scales = walk.made.tensors[tensor].scales.clone();
     move |c| scales[c]
 }
@@ -247,6 +255,11 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType,
         let scale = input_scale(walk, other);
         let projected = rows(weights, window, &walk.view(other), 1, scale);
         let u2 = units(&projected);
+        let least = least.iter().zip(&projected).map(|(l, row)| l + reach(row) / ACCUMULATOR);
+        if is_projected(conv, step) {
+            let (unit, k2) = u.iter().zip(least).zip(&u2).map(|((u, l), u2)| coarse(u.max(l), *u2)).unzip();
+            return Grid { unit, k1: ones, k2 };
+        }
         let energy = |network: usize, t: usize, w: &Window| {
             if walk.blind {
                 return Expected::new(walk, network, w).energy();
@@ -257,7 +270,6 @@ fn grid(walk: &Walk<'_>, step: &graph::Step, conv: &graph::Conv, kind: DataType,
         let (a1, a2) = (energy(step.input, input, &conv.window), energy(*tensor, other, window));
         let found: Vec<_> = u.iter().zip(&u2).map(|(&u1, &u2)| fraction(u1, u2, a1, a2)).collect();
         let k = |pick: fn(&(u32, u32, f64)) -> u32| found.iter().map(|f| pick(f).cast_signed()).collect();
-        let least = least.iter().zip(&projected).map(|(l, row)| l + reach(row) / ACCUMULATOR);
         return Grid { unit: found.iter().zip(least).map(|(f, l)| f.2.max(l)).collect(), k1: k(|f| f.0), k2: k(|f| f.1) };
     }
     let Some(&Skip { tensor, front, ref factors, .. }) = skip else { return Grid { k1: ones.clone(), k2: std::vec![0; u.len()], unit: u } };
@@ -317,7 +329,7 @@ fn fused(
     let unseen = || Expected::new(walk, step.input, &conv.window).largest(&own, &layout, groups as usize, |o| wanted[o]);
     let unseen = (walk.blind && bias_from.is_some()).then(unseen);
     walk.estimated += usize::from(unseen.is_some());
-    let main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: own, factors: &grid.k1 };
+    let mut main = Rows { tensor: input, view, window: conv.window, padding: &padding, rows: own, factors: &grid.k1 };
     let mut projected_taps = Vec::new();
     let projection = if let Second::Projection { tensor, window, weights } = &conv.second {
         projected_taps = tap_means(walk, *tensor, window, size, &[])?;
@@ -333,6 +345,10 @@ fn fused(
             exact.make_up(walk, &main, size);
         }
         [exact.weights.clone(), Vec::new()]
+    } else if let Some(middle) = projection.as_ref().filter(|_| is_projected(conv, step)) {
+        let coarse = shared(&mut main, middle, &grid.unit, walk.options.pair_safe);
+        let [fine, _] = integers(walk, &grid.unit, main, None, size);
+        [fine, coarse]
     } else if groups == 1 {
         integers(walk, &grid.unit, main, projection, size)
     } else {

@@ -1,0 +1,137 @@
+//! The middle tap of a convolution into which branches were folded (RepVGG): its weights are much larger than all else in their rows, and as weights among the others they would set the
+//! grid of them all.
+//!
+//! What hands each channel on, the diagonal, becomes an exact factor of a skip. Where more of the tap stands out, it becomes a projection of the same pixels: weights with a
+//! coarse unit, a multiple of the others', while the remainder stays in the kernel. Together they are exact to the fine unit.
+
+use super::graph::{Conv, Second, Step};
+use super::round::{LARGEST, integer, nearest};
+use super::rounding::Rows;
+use crate::pack::{Depth, LANES};
+use crate::shape::Window;
+use std::vec::Vec;
+
+/// A diagonal is taken out of a row whose other weights are smaller by this factor.
+const LARGER: f64 = 1.5;
+/// The middle tap is taken out where it makes the noise power of the weights so many times larger, diagonals aside.
+const NOISIER: f64 = 3.0;
+/// The coarse unit is at most so many fine ones: the remainder, half a coarse unit, fits into a weight twice.
+const COARSEST: f64 = 127.0;
+
+/// The number of the middle tap, of a window that has one.
+fn middle(window: &Window) -> Option<usize> {
+    let middle = |axis: usize| {
+        let (pad, kernel) = (window.pads[axis], window.kernel[axis]);
+        let odd = !kernel.is_multiple_of(2) && pad == window.pads[axis + 2] && pad * 2 == (kernel - 1) * window.dilation[axis];
+        odd.then_some(kernel as usize / 2)
+    };
+    (window.kernel != [1, 1]).then_some(middle(0)? * window.kernel[1] as usize + middle(1)?)
+}
+
+const fn taps(window: &Window) -> usize {
+    (window.kernel[0] * window.kernel[1]) as usize
+}
+
+/// What each row has where, in steps of its inputs: the largest weight of the middle tap, that of a channel's own aside, its own, and the largest of all other taps.
+struct Sizes {
+    tap: f64,
+    own: f64,
+    others: f64,
+}
+
+fn sizes(conv: &Conv, tap: usize, inputs: usize, scale: impl Fn(usize) -> f64) -> Vec<Sizes> {
+    let groups = conv.groups as usize;
+    let (outputs, channels) = (conv.bias.len(), inputs / groups);
+    let of_row = |(o, row): (usize, &[f64])| {
+        let mut sizes = Sizes { tap: 0.0, own: 0.0, others: 0.0 };
+        let first = o / (outputs / groups) * channels;
+        for (i, w) in row.iter().enumerate() {
+            let (at, c) = (i / channels, first + i % channels);
+            let size = (w * scale(c)).abs();
+            match &mut sizes {
+                Sizes { own, .. } if at == tap && c == o && inputs == outputs => *own = size,
+                Sizes { tap: middle, .. } if at == tap => *middle = middle.max(size),
+                Sizes { others, .. } => *others = others.max(size),
+            }
+        }
+        sizes
+    };
+    conv.weights.chunks_exact(conv.weights.len() / outputs).enumerate().map(of_row).collect()
+}
+
+/// The convolution without its diagonal, and the diagonal: 0 in channels that keep theirs. None if it does not map its input's pixels and channels to themselves, or if
+/// less than half of the channels have a positive diagonal that stands out. `scale` is that of an input channel.
+pub(super) fn diagonal(conv: &Conv, inputs: usize, scale: impl Fn(usize) -> f64) -> Option<(Conv, Vec<f64>)> {
+    let (tap, outputs, groups) = (middle(&conv.window)?, conv.bias.len(), conv.groups as usize);
+    if conv.second != Second::None || inputs != outputs || conv.window.stride != [1, 1] || !conv.steps.is_empty() {
+        return None;
+    }
+    let channels = inputs / groups;
+    if groups > 1 && channels < LANES {
+        // They have kernels of their own, which add nothing.
+        return None;
+    }
+    let (mut rest, mut factors) = (conv.clone(), std::vec![0.0; outputs]);
+    let row = conv.weights.len() / outputs;
+    for (o, sizes) in sizes(conv, tap, inputs, scale).iter().enumerate() {
+        let weight = &mut rest.weights[o * row + tap * channels + o % channels];
+        if *weight > 0.0 && sizes.own > LARGER * sizes.others.max(sizes.tap) {
+            factors[o] = core::mem::take(weight);
+        }
+    }
+    (factors.iter().filter(|f| **f > 0.0).count() * 2 >= outputs).then_some((rest, factors))
+}
+
+/// The convolution of `step` with its middle tap as a projection of its own input, where that tap would set the grid of the others. `scale` is that of an input channel.
+pub(super) fn projected(conv: &Conv, step: &Step, inputs: usize, scale: impl Fn(usize) -> f64) -> Option<Conv> {
+    let tap = middle(&conv.window)?;
+    if conv.second != Second::None || conv.groups > 1 || !conv.steps.is_empty() {
+        return None;
+    }
+    let (mut together, mut apart) = (0.0, 0.0);
+    for Sizes { tap, others, .. } in sizes(conv, tap, inputs, scale) {
+        let whole = tap.max(others).powi(2);
+        together += whole;
+        // A row of nothing but its middle gains nothing.
+        apart += if others > 0.0 { others.powi(2).max((tap / (LARGEST * COARSEST)).powi(2)) } else { whole };
+    }
+    if together <= NOISIER * apart {
+        return None;
+    }
+    let (mut rest, mut weights) = (conv.clone(), Vec::with_capacity(conv.bias.len() * inputs));
+    for row in rest.weights.chunks_exact_mut(conv.weights.len() / conv.bias.len()) {
+        let middle = &mut row[tap * inputs..][..inputs];
+        weights.extend_from_slice(middle);
+        middle.fill(0.0);
+    }
+    Some(Conv { second: Second::Projection { tensor: step.input, window: Window::point(conv.window.stride), weights }, ..rest })
+}
+
+/// True if the projection of a convolution is its own middle tap, which the kernel then lacks.
+pub(super) fn is_projected(conv: &Conv, step: &Step) -> bool {
+    let own = matches!(&conv.second, Second::Projection { tensor, window, .. } if *tensor == step.input && *window == Window::point(conv.window.stride));
+    let Some(tap) = middle(&conv.window).filter(|_| own) else { return false };
+    let (row, inputs) = (conv.weights.len() / conv.bias.len(), conv.weights.len() / conv.bias.len() / taps(&conv.window));
+    conv.weights.chunks_exact(row).all(|row| row[tap * inputs..][..inputs].iter().all(|w| *w == 0.0))
+}
+
+/// The unit of a row and the factor of its middle tap, whose own units are `unit` and `tap`.
+pub(super) fn coarse(unit: f64, tap: f64) -> (f64, i32) {
+    let unit = unit.max(tap / COARSEST);
+    // A hair more than a whole number is one.
+    (unit, integer((tap / unit - 1e-9).ceil().max(1.0)))
+}
+
+/// The coarse integers of the middle tap; what they leave goes into the rows of the others.
+pub(super) fn shared(main: &mut Rows<'_>, middle: &Rows<'_>, unit: &[f64], pair_safe: bool) -> Vec<i8> {
+    let window = &main.window;
+    let at = Depth::new(window, main.view.stored_channels()).index(window.kernel[0] as usize / 2, window.kernel[1] as usize / 2, 0);
+    let mut integers = Vec::new();
+    for (((row, tap), unit), factor) in main.rows.iter_mut().zip(&middle.rows).zip(unit).zip(middle.factors) {
+        let step = unit * f64::from(*factor);
+        let coarse = nearest(tap, step, pair_safe);
+        row[at..].iter_mut().zip(tap.iter().zip(&coarse)).for_each(|(w, (tap, q))| *w += tap - step * f64::from(*q));
+        integers.extend(coarse);
+    }
+    integers
+}
