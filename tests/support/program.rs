@@ -100,7 +100,9 @@ impl Ran {
         let ran = self.expect(code);
         assert!(ran.out.starts_with(&format!("{{\"schema\":\"skipstone.{schema}/1\",")), "{}", ran.out);
         assert_eq!(ran.out.lines().count(), 1);
-        serde_json::from_str(&ran.out).expect("JSON")
+        let json = serde_json::from_str(&ran.out).expect("JSON");
+        documented(schema, &json);
+        json
     }
 
     /// What stands on stderr but warnings: of those a machine whose clock changes has some before every measurement.
@@ -118,5 +120,15 @@ impl Ran {
         for name in names {
             assert!(lines[0].contains(name), "'{}' does not name {name}", lines[0]);
         }
+    }
+}
+
+/// Fails unless the documentation names every field of a command's result.
+#[track_caller]
+fn documented(command: &str, json: &Value) {
+    let docs = include_str!("../../docs/json.md");
+    let section = docs.split("\n## ").find(|s| s.starts_with(&format!("`{command}`"))).expect("a section of docs/json.md");
+    for field in json.as_object().expect("an object").keys().filter(|f| *f != "schema") {
+        assert!(section.contains(&format!("`{field}`")), "docs/json.md: {command} has no field {field}");
     }
 }
