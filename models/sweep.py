@@ -145,13 +145,13 @@ def tried(args, onnx, stone, options):
     facts = {"size": args.size, "options": " ".join(options), "convert_s": round(made["seconds"], 1), "notes": made["notes"]}
     verify, failed = called([args.skipstone, "verify", stone, "--isa", "all", "--json"], args.limit_s)
     if failed or not verify["ok"]:
-        return {"state": "verify", "reason": failed or f"differs: {verify['first_difference'] or verify['broken_proofs']}", **facts}
+        return {"state": "verify", "reason": failed or f"differs: {verify['broken_proofs'] or verify['first_difference']}", **facts}
     data = os.path.join(args.work, f"measured-{args.size}.npy")
     measured, failed = called([args.skipstone, "eval", stone, "--data", data, "--against", onnx, "--json"], args.limit_s)
     if failed:
         return {"state": "eval", "reason": failed, **facts}
     facts |= {"sqnr_db": measured["sqnr_db"] and round(measured["sqnr_db"], 1), "agreement": measured["agreement"]}
-    if facts["sqnr_db"] is None or facts["sqnr_db"] <= FLOOR:
+    if facts["sqnr_db"] is None or measured["sqnr_db"] <= FLOOR:
         return {"state": "sqnr", "reason": f"SQNR {facts['sqnr_db']} dB", **facts}
     return {"state": "passed", **facts}
 

@@ -12,8 +12,8 @@ use skipstone::convert::quantize::{quantize, walked};
 use skipstone::convert::quantized::{self, Quantized};
 use skipstone::shape::Window;
 
-/// Plain layers whose middle taps hold `identity`, except in every third channel, where they hold its negative.
-fn network(seed: u64, identity: f64, groups: u32, window: Window) -> Network {
+/// Plain layers whose middle taps hold `identity`, except in every third channel, where they hold `third`.
+fn network(seed: u64, [identity, third]: [f64; 2], groups: u32, window: Window) -> Network {
     let mut b = Builder::new(seed, 9, 8);
     let mut x = b.conv(0, three(1), 16, true, Second::None);
     for _ in 0..4 {
@@ -23,7 +23,7 @@ fn network(seed: u64, identity: f64, groups: u32, window: Window) -> Network {
         if let Op::Conv(conv) = &mut b.network.steps.last_mut().unwrap().op {
             for (o, row) in conv.weights.chunks_exact_mut(taps * own).enumerate() {
                 row.iter_mut().for_each(|w| *w *= 0.3);
-                row[taps / 2 * own + o % own] += if o % 3 == 2 { -identity } else { identity };
+                row[taps / 2 * own + o % own] += if o % 3 == 2 { third } else { identity };
             }
         }
     }
@@ -46,9 +46,9 @@ fn skips(quantized: &Quantized) -> usize {
 #[test]
 fn a_diagonal_that_stands_out_leaves_the_kernel() {
     for groups in [1] {
-        let network = network(1, 2.0, groups, three(1));
+        let network = network(1, [2.0, 0.0], groups, three(1));
         let quantized = made(&network);
-        assert_eq!(skips(&quantized), 4);
+        assert_eq!((skips(&quantized), projections(&quantized)), (4, 0));
         for step in &quantized.steps[1..5] {
             assert!(step.second == Some(step.input) && step.factors.unwrap().0 > 100, "{step:?}");
         }
@@ -99,12 +99,20 @@ fn a_swollen_diagonal_is_part_of_the_projection() {
 }
 
 #[test]
+fn a_diagonal_that_no_skip_can_add_is_projected() {
+    // Most of it negative, and pixels that are not the input's.
+    assert_eq!(projections(&made(&network(1, [-2.0, 2.0], 1, three(1)))), 4);
+    let strided = made(&network(2, [2.0, 2.0], 1, Window { stride: [2, 1], ..three(1) }));
+    assert_eq!((projections(&strided), skips(&strided)), (4, 0));
+    assert!(strided.sqnr_db.unwrap() > 35.0, "{:?}", strided.sqnr_db);
+}
+
+#[test]
 fn others_stay_as_they_are() {
-    // One that does not stand out, groups with kernels of their own, a stride, no border.
-    assert_eq!(skips(&made(&network(1, 2.0, 4, three(1)))), 0);
-    assert_eq!(skips(&made(&network(2, 0.0, 1, three(1)))), 0);
-    assert_eq!(skips(&made(&network(2, 2.0, 1, Window { stride: [2, 1], ..three(1) }))), 0);
-    assert_eq!(skips(&made(&network(2, 2.0, 1, Window { pads: [1, 1, 1, 0], ..three(1) }))), 0);
+    // One that does not stand out, groups with kernels of their own, no border.
+    assert_eq!(skips(&made(&network(1, [2.0, 2.0], 4, three(1)))), 0);
+    assert_eq!(skips(&made(&network(2, [0.0, 0.0], 1, three(1)))), 0);
+    assert_eq!(skips(&made(&network(2, [2.0, 2.0], 1, Window { pads: [1, 1, 1, 0], ..three(1) }))), 0);
     // A middle tap that hardly stands out, and inputs with signs.
     assert_eq!(projections(&made(&swollen(1.5, true))), 0);
     assert_eq!(projections(&made(&swollen(6.0, false))), 0);

@@ -5,6 +5,7 @@ use super::output::{Table, ms, or_dash, thousands};
 use super::profile::{Shape, copies};
 use crate::format::{Operation, Plan, StepRecord};
 use crate::ops::conv::{Conv, Second};
+use crate::shape::Window;
 use serde::Serialize;
 
 /// A residual block, a layer of a dense block, or a sequence of other steps.
@@ -113,7 +114,7 @@ impl Members<'_> {
             let (input, second) = (step.input(), step.second());
             let added = |shortcut, first| Sum { place, shortcut, first };
             match step.operation() {
-                Operation::Conv(Conv { second: Second::Skip { .. } | Second::Projection { .. }, .. }) => Some(added(second?, false)),
+                Operation::Conv(Conv { second: Second::Skip { .. } | Second::Projection { .. }, .. }) if !has_middle(step) => Some(added(second?, false)),
                 Operation::Gate(_) => Some(added(step.third()?, false)),
                 Operation::Add(_) => {
                     let second = second?;
@@ -213,13 +214,23 @@ fn spelled(conv: &Conv<'_>) -> String {
     format!("{h}x{w}{stride}{groups}")
 }
 
+/// True if what a convolution projects is its own middle tap, which the converter takes out of the kernel where it stands out: no shortcut, and no weights beside the kernel's.
+fn has_middle(step: &StepRecord<'_>) -> bool {
+    let Operation::Conv(conv) = step.operation() else { return false };
+    let own = |window: &Window| step.second() == Some(step.input()) && *window == Window::point(conv.window.stride) && conv.window.kernel != [1, 1];
+    matches!(&conv.second, Second::Projection { window, .. } if own(window))
+}
+
 /// Weights and biases of a step; zeros between groups that are multiplied together do not count.
 fn parameters(step: &StepRecord<'_>) -> (u64, u64) {
     let Operation::Conv(conv) = step.operation() else { return (0, 0) };
     let taps = |kernel: [u32; 2]| u64::from(kernel[0]) * u64::from(kernel[1]);
     let outputs = u64::from(conv.output.c);
     let weights = match &conv.second {
-        Second::Projection { view, window, .. } => (u64::from(conv.input.c) * taps(conv.window.kernel) + u64::from(view.c) * taps(window.kernel)) * outputs,
+        Second::Projection { view, window, .. } if !has_middle(step) => {
+            (u64::from(conv.input.c) * taps(conv.window.kernel) + u64::from(view.c) * taps(window.kernel)) * outputs
+        }
+        Second::Projection { .. } => u64::from(conv.input.c) * taps(conv.window.kernel) * outputs,
         _ => step.macs() / conv.output.pixels() as u64,
     };
     (weights, outputs)

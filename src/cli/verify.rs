@@ -111,7 +111,7 @@ pub fn run(args: &VerifyArgs, output: Output) -> Result {
         broken_proofs: broken,
     };
     output.show(&report, || text(&report))?;
-    // Kernels rely on the proofs: where one does not hold, a difference follows from it.
+    // Kernels rely on the proofs: where one does not hold, a difference may follow from it.
     match (report.broken_proofs.first(), &report.first_difference) {
         (Some(broken), _) => Err(broken_error(&args.net, broken)),
         (None, Some(d)) => {

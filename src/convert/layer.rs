@@ -7,7 +7,7 @@ use super::exact::{Exact, exact};
 use super::expected::Expected;
 use super::graph::{self, Second};
 use super::merge::Merged;
-use super::middle::{coarse, diagonal, is_projected, projected, shared};
+use super::middle::{Middle, coarse, is_projected, middle, shared};
 use super::parallel::in_order;
 use super::quantize::{ONE, ROOM, Walk, derived, levels, observe};
 use super::quantized::{self, Conv, Op, Step};
@@ -104,16 +104,16 @@ pub(super) fn conv(walk: &mut Walk<'_>, step: &graph::Step, conv: &graph::Conv, 
     if !own || input.picture {
         return fused(walk, step, conv, kind, means, None, None);
     }
-    let (scale, inputs) = (input_scale(walk, walk.stands_for[step.input]), input.scales.len());
     // The runtime projects from unsigned tensors only.
-    if let Some(conv) = projected(conv, step, inputs, &scale).filter(|_| input.kind == DataType::U8) {
-        return fused(walk, step, &conv, kind, means, None, None);
+    let (inputs, unsigned) = (input.scales.len(), input.kind == DataType::U8);
+    match middle(conv, step, inputs, unsigned, input_scale(walk, walk.stands_for[step.input])) {
+        Middle::Kept => fused(walk, step, conv, kind, means, None, None),
+        Middle::Projected(conv) => fused(walk, step, &conv, kind, means, None, None),
+        Middle::Diagonal(rest, factors) => {
+            let skip = Skip { factors, ..Skip::of(walk.stands_for[step.input], [1, 1], 0) };
+            fused(walk, step, &rest, kind, means, Some(&skip), None)
+        }
     }
-    if let Some((rest, factors)) = diagonal(conv, inputs, scale) {
-        let skip = Skip { factors, ..Skip::of(walk.stands_for[step.input], [1, 1], 0) };
-        return fused(walk, step, &rest, kind, means, Some(&skip), None);
-    }
-    fused(walk, step, conv, kind, means, None, None)
 }
 
 /// A convolution in groups of so many input channels as one without groups: what was not read has zero weights.
@@ -200,7 +200,7 @@ enum Bias {
 }
 
 /// The scale of an input channel.
-fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 + use<> {
+fn input_scale(walk: &Walk<'_>, tensor: usize) -> impl Fn(usize) -> f64 {
     let scales = walk.made.tensors[tensor].scales.clone();
     move |c| scales[c]
 }

@@ -13,13 +13,13 @@ use std::vec::Vec;
 
 /// A diagonal is taken out of a row whose other weights are smaller by this factor.
 const LARGER: f64 = 1.5;
-/// The middle tap is taken out where it makes the noise power of the weights so many times larger, diagonals aside.
+/// The middle tap is taken out where the noise power of the weights is so many times larger with it.
 const NOISIER: f64 = 3.0;
 /// The coarse unit is at most so many fine ones: the remainder, half a coarse unit, fits into a weight twice.
 const COARSEST: f64 = 127.0;
 
 /// The number of the middle tap, of a window that has one.
-fn middle(window: &Window) -> Option<usize> {
+fn middle_tap(window: &Window) -> Option<usize> {
     let middle = |axis: usize| {
         let (pad, kernel) = (window.pads[axis], window.kernel[axis]);
         let odd = !kernel.is_multiple_of(2) && pad == window.pads[axis + 2] && pad * 2 == (kernel - 1) * window.dilation[axis];
@@ -59,21 +59,48 @@ fn sizes(conv: &Conv, tap: usize, inputs: usize, scale: impl Fn(usize) -> f64) -
     conv.weights.chunks_exact(conv.weights.len() / outputs).enumerate().map(of_row).collect()
 }
 
-/// The convolution without its diagonal, and the diagonal: 0 in channels that keep theirs. None if it does not map its input's pixels and channels to themselves, or if
-/// less than half of the channels have a positive diagonal that stands out. `scale` is that of an input channel.
-pub(super) fn diagonal(conv: &Conv, inputs: usize, scale: impl Fn(usize) -> f64) -> Option<(Conv, Vec<f64>)> {
-    let (tap, outputs, groups) = (middle(&conv.window)?, conv.bias.len(), conv.groups as usize);
-    if conv.second != Second::None || inputs != outputs || conv.window.stride != [1, 1] || !conv.steps.is_empty() {
-        return None;
+/// What becomes of a convolution's middle tap.
+pub(super) enum Middle {
+    /// It is weights as the others.
+    Kept,
+    /// The convolution without its diagonal, and the diagonal: 0 in channels that keep theirs.
+    Diagonal(Conv, Vec<f64>),
+    /// The convolution with its middle tap as a projection of its own input.
+    Projected(Conv),
+}
+
+/// Takes out the middle tap of `step`, or its diagonal, where that makes the weights' noise much smaller. `unsigned` says whether the input can be projected, `scale` is that of an
+/// input channel.
+pub(super) fn middle(conv: &Conv, step: &Step, inputs: usize, unsigned: bool, scale: impl Fn(usize) -> f64) -> Middle {
+    let Some(tap) = middle_tap(&conv.window).filter(|_| conv.second == Second::None && conv.steps.is_empty()) else { return Middle::Kept };
+    let sizes = sizes(conv, tap, inputs, scale);
+    let diagonal = diagonal(conv, tap, inputs, &sizes);
+    let taken = |o: usize| diagonal.as_ref().is_some_and(|(_, factors)| factors[o] > 0.0);
+    let (mut together, mut apart) = (0.0, 0.0);
+    for (o, &Sizes { tap, own, others }) in sizes.iter().enumerate() {
+        let middle = tap.max(own);
+        let whole = others.max(if taken(o) { tap } else { middle }).powi(2);
+        together += whole;
+        // A row of nothing but its middle gains nothing.
+        apart += if others > 0.0 { others.max(middle / (LARGEST * COARSEST)).powi(2) } else { whole };
     }
+    if unsigned && conv.groups == 1 && together > NOISIER * apart {
+        return Middle::Projected(projected(conv, step, tap, inputs));
+    }
+    diagonal.map_or(Middle::Kept, |(rest, factors)| Middle::Diagonal(rest, factors))
+}
+
+/// None if it does not map its input's pixels and channels to themselves, or if less than half of the channels have a positive diagonal that stands out.
+fn diagonal(conv: &Conv, tap: usize, inputs: usize, sizes: &[Sizes]) -> Option<(Conv, Vec<f64>)> {
+    let (outputs, groups) = (conv.bias.len(), conv.groups as usize);
     let channels = inputs / groups;
-    if groups > 1 && channels < LANES {
-        // They have kernels of their own, which add nothing.
+    // Narrow groups have kernels of their own, which add nothing.
+    if inputs != outputs || conv.window.stride != [1, 1] || groups > 1 && channels < LANES {
         return None;
     }
     let (mut rest, mut factors) = (conv.clone(), std::vec![0.0; outputs]);
     let row = conv.weights.len() / outputs;
-    for (o, sizes) in sizes(conv, tap, inputs, scale).iter().enumerate() {
+    for (o, sizes) in sizes.iter().enumerate() {
         let weight = &mut rest.weights[o * row + tap * channels + o % channels];
         if *weight > 0.0 && sizes.own > LARGER * sizes.others.max(sizes.tap) {
             factors[o] = core::mem::take(weight);
@@ -82,35 +109,20 @@ pub(super) fn diagonal(conv: &Conv, inputs: usize, scale: impl Fn(usize) -> f64)
     (factors.iter().filter(|f| **f > 0.0).count() * 2 >= outputs).then_some((rest, factors))
 }
 
-/// The convolution of `step` with its middle tap as a projection of its own input, where that tap would set the grid of the others. `scale` is that of an input channel.
-pub(super) fn projected(conv: &Conv, step: &Step, inputs: usize, scale: impl Fn(usize) -> f64) -> Option<Conv> {
-    let tap = middle(&conv.window)?;
-    if conv.second != Second::None || conv.groups > 1 || !conv.steps.is_empty() {
-        return None;
-    }
-    let (mut together, mut apart) = (0.0, 0.0);
-    for Sizes { tap, others, .. } in sizes(conv, tap, inputs, scale) {
-        let whole = tap.max(others).powi(2);
-        together += whole;
-        // A row of nothing but its middle gains nothing.
-        apart += if others > 0.0 { others.powi(2).max((tap / (LARGEST * COARSEST)).powi(2)) } else { whole };
-    }
-    if together <= NOISIER * apart {
-        return None;
-    }
+fn projected(conv: &Conv, step: &Step, tap: usize, inputs: usize) -> Conv {
     let (mut rest, mut weights) = (conv.clone(), Vec::with_capacity(conv.bias.len() * inputs));
     for row in rest.weights.chunks_exact_mut(conv.weights.len() / conv.bias.len()) {
         let middle = &mut row[tap * inputs..][..inputs];
         weights.extend_from_slice(middle);
         middle.fill(0.0);
     }
-    Some(Conv { second: Second::Projection { tensor: step.input, window: Window::point(conv.window.stride), weights }, ..rest })
+    Conv { second: Second::Projection { tensor: step.input, window: Window::point(conv.window.stride), weights }, ..rest }
 }
 
 /// True if the projection of a convolution is its own middle tap, which the kernel then lacks.
 pub(super) fn is_projected(conv: &Conv, step: &Step) -> bool {
     let own = matches!(&conv.second, Second::Projection { tensor, window, .. } if *tensor == step.input && *window == Window::point(conv.window.stride));
-    let Some(tap) = middle(&conv.window).filter(|_| own) else { return false };
+    let Some(tap) = middle_tap(&conv.window).filter(|_| own) else { return false };
     let (row, inputs) = (conv.weights.len() / conv.bias.len(), conv.weights.len() / conv.bias.len() / taps(&conv.window));
     conv.weights.chunks_exact(row).all(|row| row[tap * inputs..][..inputs].iter().all(|w| *w == 0.0))
 }
