@@ -127,7 +127,8 @@ def called(command, limit):
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     if result.returncode and not result.stdout.startswith("{"):
         said = next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "")
-        return None, f"exit {result.returncode}: {said[:400]}"
+        # Without the path of the ONNX file, which is of this machine.
+        return None, f"exit {result.returncode}: {said}".split(".onnx: ")[-1][:400]
     return json.loads(result.stdout.strip().splitlines()[-1]), None
 
 
@@ -151,7 +152,7 @@ def tried(args, onnx, stone, options):
     if failed:
         return {"state": "eval", "reason": failed, **facts}
     facts |= {"sqnr_db": measured["sqnr_db"] and round(measured["sqnr_db"], 1), "agreement": measured["agreement"]}
-    if facts["sqnr_db"] is None or measured["sqnr_db"] <= FLOOR:
+    if measured["sqnr_db"] is None or measured["sqnr_db"] <= FLOOR:
         return {"state": "sqnr", "reason": f"SQNR {facts['sqnr_db']} dB", **facts}
     return {"state": "passed", **facts}
 
@@ -229,7 +230,7 @@ def table(rows):
         for stage in dict.fromkeys(row[e]["state"] for e in EXPORTERS if e in row):
             if stage not in ("passed", "large"):
                 at = [e for e in EXPORTERS if e in row and row[e]["state"] == stage]
-                reasons = dict.fromkeys(row[e]["reason"].split(".onnx: ")[-1].replace("|", "/") for e in at)
+                reasons = dict.fromkeys(row[e]["reason"].replace("|", "/") for e in at)
                 lines.append(f"| {name} | {', '.join(at)} | {stage}{', does not count' if stage in UNCOUNTED_STATES else ''} | {'; '.join(reasons)} |")
     return "\n".join(lines) + "\n"
 

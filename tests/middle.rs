@@ -45,16 +45,14 @@ fn skips(quantized: &Quantized) -> usize {
 
 #[test]
 fn a_diagonal_that_stands_out_leaves_the_kernel() {
-    for groups in [1] {
-        let network = network(1, [2.0, 0.0], groups, three(1));
-        let quantized = made(&network);
-        assert_eq!((skips(&quantized), projections(&quantized)), (4, 0));
-        for step in &quantized.steps[1..5] {
-            assert!(step.second == Some(step.input) && step.factors.unwrap().0 > 100, "{step:?}");
-        }
-        assert!(quantized.sqnr_db.unwrap() > 35.0, "{:?}", quantized.sqnr_db);
-        assert!(evaluate(&network, &Noise::new(&network, 1, 3).0[0]).last().unwrap().iter().any(|v| v.abs() > 0.01));
+    let network = network(1, [2.0, 0.0], 1, three(1));
+    let quantized = made(&network);
+    assert_eq!((skips(&quantized), projections(&quantized)), (4, 0));
+    for step in &quantized.steps[1..5] {
+        assert!(step.second == Some(step.input) && step.factors.unwrap().0 > 100, "{step:?}");
     }
+    assert!(quantized.sqnr_db.unwrap() > 35.0, "{:?}", quantized.sqnr_db);
+    assert!(evaluate(&network, &Noise::new(&network, 1, 3).0[0]).last().unwrap().iter().any(|v| v.abs() > 0.01));
 }
 
 /// How many convolutions project their own input.

@@ -227,10 +227,10 @@ fn parameters(step: &StepRecord<'_>) -> (u64, u64) {
     let taps = |kernel: [u32; 2]| u64::from(kernel[0]) * u64::from(kernel[1]);
     let outputs = u64::from(conv.output.c);
     let weights = match &conv.second {
-        Second::Projection { view, window, .. } if !has_middle(step) => {
-            (u64::from(conv.input.c) * taps(conv.window.kernel) + u64::from(view.c) * taps(window.kernel)) * outputs
+        Second::Projection { view, window, .. } => {
+            let projected = if has_middle(step) { 0 } else { u64::from(view.c) * taps(window.kernel) };
+            (u64::from(conv.input.c) * taps(conv.window.kernel) + projected) * outputs
         }
-        Second::Projection { .. } => u64::from(conv.input.c) * taps(conv.window.kernel) * outputs,
         _ => step.macs() / conv.output.pixels() as u64,
     };
     (weights, outputs)

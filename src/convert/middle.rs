@@ -75,11 +75,10 @@ pub(super) fn middle(conv: &Conv, step: &Step, inputs: usize, unsigned: bool, sc
     let Some(tap) = middle_tap(&conv.window).filter(|_| conv.second == Second::None && conv.steps.is_empty()) else { return Middle::Kept };
     let sizes = sizes(conv, tap, inputs, scale);
     let diagonal = diagonal(conv, tap, inputs, &sizes);
-    let taken = |o: usize| diagonal.as_ref().is_some_and(|(_, factors)| factors[o] > 0.0);
     let (mut together, mut apart) = (0.0, 0.0);
     for (o, &Sizes { tap, own, others }) in sizes.iter().enumerate() {
         let middle = tap.max(own);
-        let whole = others.max(if taken(o) { tap } else { middle }).powi(2);
+        let whole = others.max(if diagonal.as_ref().is_some_and(|d| d[o] > 0.0) { tap } else { middle }).powi(2);
         together += whole;
         // A row of nothing but its middle gains nothing.
         apart += if others > 0.0 { others.max(middle / (LARGEST * COARSEST)).powi(2) } else { whole };
@@ -87,31 +86,37 @@ pub(super) fn middle(conv: &Conv, step: &Step, inputs: usize, unsigned: bool, sc
     if unsigned && conv.groups == 1 && together > NOISIER * apart {
         return Middle::Projected(projected(conv, step, tap, inputs));
     }
-    diagonal.map_or(Middle::Kept, |(rest, factors)| Middle::Diagonal(rest, factors))
+    let Some(factors) = diagonal else { return Middle::Kept };
+    let mut rest = conv.clone();
+    (0..factors.len()).filter(|&o| factors[o] > 0.0).for_each(|o| rest.weights[diagonal_at(conv, tap, inputs, o)] = 0.0);
+    Middle::Diagonal(rest, factors)
 }
 
-/// None if it does not map its input's pixels and channels to themselves, or if less than half of the channels have a positive diagonal that stands out.
-fn diagonal(conv: &Conv, tap: usize, inputs: usize, sizes: &[Sizes]) -> Option<(Conv, Vec<f64>)> {
-    let (outputs, groups) = (conv.bias.len(), conv.groups as usize);
-    let channels = inputs / groups;
+/// Where the weights hold that of the middle tap for a channel's own number.
+const fn diagonal_at(conv: &Conv, tap: usize, inputs: usize, o: usize) -> usize {
+    let channels = inputs / conv.groups as usize;
+    (o * taps(&conv.window) + tap) * channels + o % channels
+}
+
+/// The diagonal, 0 in channels that keep theirs. None if the convolution does not map its input's pixels and channels to themselves, or if less than half of the channels have a positive
+/// diagonal that stands out.
+fn diagonal(conv: &Conv, tap: usize, inputs: usize, sizes: &[Sizes]) -> Option<Vec<f64>> {
+    let groups = conv.groups as usize;
     // Narrow groups have kernels of their own, which add nothing.
-    if inputs != outputs || conv.window.stride != [1, 1] || groups > 1 && channels < LANES {
+    if inputs != conv.bias.len() || conv.window.stride != [1, 1] || groups > 1 && inputs / groups < LANES {
         return None;
     }
-    let (mut rest, mut factors) = (conv.clone(), std::vec![0.0; outputs]);
-    let row = conv.weights.len() / outputs;
-    for (o, sizes) in sizes.iter().enumerate() {
-        let weight = &mut rest.weights[o * row + tap * channels + o % channels];
-        if *weight > 0.0 && sizes.own > LARGER * sizes.others.max(sizes.tap) {
-            factors[o] = core::mem::take(weight);
-        }
-    }
-    (factors.iter().filter(|f| **f > 0.0).count() * 2 >= outputs).then_some((rest, factors))
+    let factor = |(o, sizes): (usize, &Sizes)| {
+        let weight = conv.weights[diagonal_at(conv, tap, inputs, o)];
+        if weight > 0.0 && sizes.own > LARGER * sizes.others.max(sizes.tap) { weight } else { 0.0 }
+    };
+    let factors: Vec<f64> = sizes.iter().enumerate().map(factor).collect();
+    (factors.iter().filter(|f| **f > 0.0).count() * 2 >= factors.len()).then_some(factors)
 }
 
 fn projected(conv: &Conv, step: &Step, tap: usize, inputs: usize) -> Conv {
     let (mut rest, mut weights) = (conv.clone(), Vec::with_capacity(conv.bias.len() * inputs));
-    for row in rest.weights.chunks_exact_mut(conv.weights.len() / conv.bias.len()) {
+    for row in rest.weights.chunks_exact_mut(taps(&conv.window) * inputs) {
         let middle = &mut row[tap * inputs..][..inputs];
         weights.extend_from_slice(middle);
         middle.fill(0.0);
@@ -123,7 +128,8 @@ fn projected(conv: &Conv, step: &Step, tap: usize, inputs: usize) -> Conv {
 pub(super) fn is_projected(conv: &Conv, step: &Step) -> bool {
     let own = matches!(&conv.second, Second::Projection { tensor, window, .. } if *tensor == step.input && *window == Window::point(conv.window.stride));
     let Some(tap) = middle_tap(&conv.window).filter(|_| own) else { return false };
-    let (row, inputs) = (conv.weights.len() / conv.bias.len(), conv.weights.len() / conv.bias.len() / taps(&conv.window));
+    let row = conv.weights.len() / conv.bias.len();
+    let inputs = row / taps(&conv.window);
     conv.weights.chunks_exact(row).all(|row| row[tap * inputs..][..inputs].iter().all(|w| *w == 0.0))
 }
 
