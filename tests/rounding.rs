@@ -101,7 +101,8 @@ fn moments_are_those_of_the_inputs() {
         let n = rows[0].len();
         let mean: Vec<f64> = (0..n).map(|i| rows.iter().map(|r| r[i]).sum::<f64>() / real(rows.len())).collect();
         let reads = [Reads { pictures: &pictures, view, window, padding }];
-        let [Moments { order, matrix, .. }] = &moments(&reads, [4, 6], Kernels::detect(), 1)[..] else { panic!("one part") };
+        let parts: Vec<_> = moments(&reads, [4, 6], Kernels::detect(), 1).collect();
+        let [Moments { order, matrix, .. }] = &parts[..] else { panic!("one part") };
         for (a, &i) in order.iter().enumerate() {
             for (b, &j) in order.iter().enumerate().skip(a) {
                 let expected = rows.iter().map(|r| (r[i] - mean[i]) * (r[j] - mean[j])).sum::<f64>() / real(rows.len());
@@ -109,8 +110,8 @@ fn moments_are_those_of_the_inputs() {
             }
             assert!(a == 0 || matrix[a * n + a] >= matrix[(a - 1) * n + a - 1] - 0.05, "the order goes up");
         }
-        let other = &moments(&reads, [4, 6], Kernels::detect(), 3)[0];
-        assert!(other.order == *order && other.matrix == *matrix, "threads change nothing");
+        let other = moments(&reads, [4, 6], Kernels::detect(), 3).next();
+        assert!(other.is_some_and(|o| o.order == *order && o.matrix == *matrix), "threads change nothing");
     }
 }
 
@@ -119,7 +120,7 @@ fn deep_layers_are_taken_in_parts() {
     let view = View::packed(1, 1, 4800, DataType::U8, 0);
     let pictures: Vec<Vec<u8>> = (0..8u8).map(|p| (0..4800u32).map(|c| u8::try_from((c * 31 + u32::from(p) * 57) % 251).unwrap()).collect()).collect();
     let reads = [Reads { pictures: &pictures, view, window: Window::point([1, 1]), padding: &[] }];
-    let parts = moments(&reads, [1, 1], Kernels::detect(), 2);
+    let parts: Vec<_> = moments(&reads, [1, 1], Kernels::detect(), 2).collect();
     let mut all: Vec<usize> = parts.iter().flat_map(|p| p.order.clone()).collect();
     all.sort_unstable();
     assert_eq!((parts.len(), all), (2, (0..4800).collect()));
@@ -133,6 +134,13 @@ fn error(rows: &[Vec<f64>], step: f64, integers: &[Vec<i8>], a: &[f64]) -> f64 {
         (0..n).map(|i| (0..n).map(|j| e[i] * a[i * n + j] * e[j]).sum::<f64>()).sum()
     };
     rows.iter().zip(integers).map(one).sum()
+}
+
+/// The integers of some rows whose inputs have these moments, in the order of `order`.
+fn rounded(grid: &Grid<'_>, order: impl Iterator<Item = usize>, matrix: &[f64], threads: usize) -> Vec<Vec<i8>> {
+    let mut rounded: Vec<Vec<i8>> = grid.rows.iter().map(|r| vec![0; r.len()]).collect();
+    round(grid, Moments { order: order.collect(), matrix: matrix.to_vec(), samples: 100_000 }, &mut rounded, threads);
+    rounded
 }
 
 fn weights(rows: usize, n: usize, seed: u64) -> Vec<Vec<f64>> {
@@ -151,12 +159,11 @@ fn rounding_together_makes_the_outputs_better() {
     for (n, outputs) in [(36, 5), (144, 18)] {
         let (a, rows) = (correlated(n, 21), weights(outputs, n, 4));
         let steps = vec![[step, step]; outputs];
-        let part = || vec![Moments { order: (0..n).collect(), matrix: a.clone(), samples: 100_000 }];
         let grid = Grid { rows: &rows, steps: &steps, split: n, pair_safe: false };
-        let together = round(&grid, part(), 1);
+        let together = rounded(&grid, 0..n, &a, 1);
         let (better, plain) = (error(&rows, step, &together, &a), error(&rows, step, &nearest(&rows, step), &a));
         assert!(better < 0.2 * plain, "{better} against {plain}");
-        assert!((2..5).all(|threads| round(&grid, part(), threads) == together));
+        assert!((2..5).all(|threads| rounded(&grid, 0..n, &a, threads) == together));
     }
 }
 
@@ -167,7 +174,7 @@ fn inputs_that_do_not_go_together_leave_every_weight_at_its_nearest() {
     (0..n).for_each(|i| diagonal[i * n + i] = 1.0 + real(i));
     let rows = weights(7, n, 9);
     let grid = Grid { rows: &rows, steps: &[[step, step]; 7], split: n, pair_safe: false };
-    assert_eq!(round(&grid, vec![Moments { order: (0..n).collect(), matrix: diagonal, samples: 100_000 }], 1), nearest(&rows, step));
+    assert_eq!(rounded(&grid, 0..n, &diagonal, 1), nearest(&rows, step));
 }
 
 #[test]
@@ -178,20 +185,14 @@ fn pairs_stay_safe_and_no_weight_is_below_127() {
     let rows: Vec<Vec<f64>> = rows.iter().enumerate().map(|(o, r)| r.iter().map(|w| if o % 2 == 0 { *w } else { -w }).collect()).collect();
     let step = 1.006 / 128.0;
     let steps = vec![[step, 2.0 * step]; 9];
-    let order: Vec<usize> = (0..n).rev().collect();
-    let rounded =
-        round(&Grid { rows: &rows, steps: &steps, split: 40, pair_safe: true }, vec![Moments { order, matrix: correlated(n, 6), samples: 100_000 }], 1);
-    for pair in rounded.iter().flat_map(|row| row.chunks(2)) {
+    let safe = rounded(&Grid { rows: &rows, steps: &steps, split: 40, pair_safe: true }, (0..n).rev(), &correlated(n, 6), 1);
+    for pair in safe.iter().flat_map(|row| row.chunks(2)) {
         let [a, b] = [i32::from(pair[0]), i32::from(pair[1])];
         assert!(a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128, "{a} {b}");
     }
     let wild = vec![vec![-3.0; n]];
-    let rounded = round(
-        &Grid { rows: &wild, steps: &[[0.01, 0.01]], split: n, pair_safe: false },
-        vec![Moments { order: (0..n).collect(), matrix: correlated(n, 6), samples: 100_000 }],
-        1,
-    );
-    assert!(rounded[0].iter().all(|&q| q == -127));
+    let limited = rounded(&Grid { rows: &wild, steps: &[[0.01, 0.01]], split: n, pair_safe: false }, 0..n, &correlated(n, 6), 1);
+    assert!(limited[0].iter().all(|&q| q == -127));
 }
 
 fn pictures(n: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {

@@ -13,7 +13,6 @@ use crate::convert::choices::Stream;
 use crate::convert::explain::Rung;
 use crate::convert::quantize;
 use crate::convert::{Calibrated, ConvertError, Converted, Options, Pictures, Source};
-use crate::format::view::Preprocess;
 use core::fmt::Write as _;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -143,8 +142,8 @@ impl Outcome {
 
     /// Agreement with the float network on the calibration pictures.
     pub fn on_calibration(&self, calibration: &Calibration, whole: Option<&Float>) -> Result<Tally> {
-        let pool = self.engine.pool(1)?;
-        let mut arena = self.engine.arena(1)?;
+        let pool = self.engine.pool(self.quantize.threads)?;
+        let mut arena = self.engine.arena(self.quantize.threads)?;
         let mut session = self.engine.session(&mut arena, &pool)?;
         let mut tally = Tally::default();
         for (&i, float) in self.converted.walked.iter().zip(&self.converted.float_scores) {
@@ -199,10 +198,9 @@ impl Outcome {
     }
 
     /// The error of each step on some of the pictures.
-    pub fn layers(&self, args: &ConvertArgs, preprocess: &Preprocess, skipped: &[u32], calibration: &Calibration) -> Result<Vec<Layer>> {
-        let source = Source::without(&args.onnx, preprocess, skipped)?;
+    pub fn layers(&self, source: &Source, calibration: &Calibration) -> Result<Vec<Layer>> {
         let net = source.float(&source.values())?;
-        compare_layers(&self.engine, &source, &net, calibration, calibration.len().min(LAYER_PICTURES))
+        compare_layers(&self.engine, source, &net, calibration, calibration.len().min(LAYER_PICTURES))
     }
 
     /// True if the network is so far from the float network that it is of little use.

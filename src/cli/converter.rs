@@ -284,7 +284,7 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
             outcome.say_time(output);
             report.notes.iter().filter(|_| args.ranges.is_some() && output.json && !output.quiet).for_each(|note| eprintln!("note: {note}"));
             let shown = !calibration.is_empty() && (outcome.far() || !output.json);
-            let layers = if shown { outcome.layers(args, &preprocess, &report.skipped, &calibration)? } else { Vec::new() };
+            let layers = if shown { outcome.layers(&calibrated.source, &calibration)? } else { Vec::new() };
             let doubt = outcome.far().then(|| outcome.doubt(args, &layers));
             report.notes.extend(doubt.clone().filter(|_| output.json));
             output.show(&report, || outcome.text(&report, args, &layers))?;

@@ -10,6 +10,7 @@ use super::split::split;
 use crate::quant::DataType;
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -135,26 +136,32 @@ impl FloatNet {
     }
 }
 
+/// Pixels that are turned from planes to channels together.
+const PIXELS: usize = 16;
+
 /// A value of one picture as `[h][w][c]`; so is a signal `[1][c][w]`; what has other dimensions stays as it is.
 fn hwc(value: &Tensor) -> TractResult<Vec<f32>> {
     let value = value.cast_to::<f32>()?;
     let dims = value.shape().to_vec();
     let data = value.to_plain_array_view::<f32>()?;
-    let data: Vec<f32> = data.iter().copied().collect();
+    let data = data.as_slice().map_or_else(|| Cow::Owned(data.iter().copied().collect()), Cow::Borrowed);
     if dims.first() != Some(&1) && data.len() > 1 {
         return Err(TractError::msg(std::format!("a value has the shape {dims:?}, its batch is not 1")));
     }
     let (c, pixels) = match dims[..] {
         [1, c, h, w] => (c, h * w),
         [1, c, w] => (c, w),
-        _ => return Ok(data),
+        _ => return Ok(data.into_owned()),
     };
     if pixels == 1 {
-        return Ok(data);
+        return Ok(data.into_owned());
     }
     let mut out = std::vec![0.0; data.len()];
-    for (channel, plane) in data.chunks_exact(pixels).enumerate() {
-        out[channel..].iter_mut().step_by(c).zip(plane).for_each(|(o, v)| *o = *v);
+    // As many pixels at a time as stay in the cache.
+    for (first, out) in (0..).step_by(PIXELS).zip(out.chunks_mut((PIXELS * c).max(1))) {
+        for (channel, plane) in data.chunks_exact(pixels).enumerate() {
+            out[channel..].iter_mut().step_by(c).zip(&plane[first..]).for_each(|(o, v)| *o = *v);
+        }
     }
     Ok(out)
 }

@@ -4,7 +4,7 @@
 
 use super::parallel::chunks;
 use super::quantized::params;
-use super::sums::{count, real, value};
+use super::sums::{count, real};
 use crate::kernels::Kernels;
 use crate::ops::conv::{Conv, Second};
 use crate::pack::{Depth, LANES, panels};
@@ -47,13 +47,13 @@ pub struct Moments {
 
 /// Positions in depth whose moments are looked at together. Deeper layers are taken in parts.
 const TOGETHER: usize = 4608;
-/// Sums of so many products of bytes stay below 2^31.
+/// Sums of so many products of bytes stay below 2^31, and so many squares below 2^32.
 const SAMPLES: usize = 65_536;
 /// Bytes that samples of a layer may take.
 const BYTES: usize = 64 << 20;
 /// Positions that a thread gathers at a time, and that it multiplies with all others.
 const GATHERED: usize = 64;
-const BAND: usize = 16 * LANES;
+const BAND: usize = 4 * LANES;
 /// The byte that stands for zero among the products' second factors.
 const MIDDLE: u8 = 127;
 
@@ -64,14 +64,13 @@ fn sampled(picture: usize, pictures: usize, pixels: usize, depth: usize) -> impl
     (0..each).map(move |i| (i * pixels / each + 7919 * picture) % pixels)
 }
 
-/// The moments of what windows read side by side, whose output has the given size, in as many parts as it takes.
-#[must_use]
-pub fn moments(reads: &[Reads<'_>], size: [u32; 2], kernels: Kernels, threads: usize) -> Vec<Moments> {
+/// The moments of what windows read side by side, whose output has the given size, in as many parts as it takes, one after the other: a part is large.
+pub fn moments(reads: &[Reads<'_>], size: [u32; 2], kernels: Kernels, threads: usize) -> impl Iterator<Item = Moments> {
     let depth: usize = reads.iter().map(Reads::depth).sum();
     let parts = depth.div_ceil(TOGETHER);
     let share = depth.div_ceil(parts.max(1)).next_multiple_of(4);
-    let ranges = (0..depth).step_by(share.max(1)).map(|from| from..depth.min(from + share));
-    ranges.map(|range| part(reads, range, size, kernels, threads)).collect()
+    let ranges = (0..depth).step_by(share.max(1)).map(move |from| from..depth.min(from + share));
+    ranges.map(move |range| part(reads, range, size, kernels, threads))
 }
 
 fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: Kernels, threads: usize) -> Moments {
@@ -86,7 +85,10 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
         let from = positions.start + chunk * GATHERED;
         gather(reads, from..from + rows.len() / samples, &pixels, size[1], samples, rows);
     });
-    let totals: Vec<[f64; 2]> = rows.chunks_exact(samples).map(sums).collect();
+    let mut totals = std::vec![[0.0; 2]; n];
+    chunks(&mut totals, LANES, threads, |chunk, totals| {
+        totals.iter_mut().zip(rows[chunk * LANES * samples..].chunks_exact(samples)).for_each(|(t, row)| *t = sums(row));
+    });
     let count = count(samples);
     let moment = |i: usize| totals[i][1] / count - (totals[i][0] / count).powi(2);
     let mut order: Vec<usize> = (0..n).collect();
@@ -115,8 +117,8 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
 
 /// Sum and sum of squares.
 fn sums(row: &[u8]) -> [f64; 2] {
-    let (sum, squares) = row.iter().fold((0u64, 0u64), |(s, q), &b| (s + u64::from(b), q + u64::from(b) * u64::from(b)));
-    [sum, squares].map(|v| real(i64::try_from(v).unwrap_or(i64::MAX)))
+    let (sum, squares) = row.iter().fold((0u32, 0u32), |(s, q), &b| (s + u32::from(b), q + u32::from(b) * u32::from(b)));
+    [sum, squares].map(|v| real(v.into()))
 }
 
 /// Half of the sums of products of all rows up to the end of `band` with the rows of `band`, less [`MIDDLE`].
@@ -159,39 +161,50 @@ fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -
     products
 }
 
-/// Fills `rows`, one for each of some positions in depth, with what they meet at the sampled pixels.
+/// Fills `rows`, one for each of some positions in depth, at most [`GATHERED`], with what they meet at the sampled pixels.
 fn gather(reads: &[Reads<'_>], positions: Range<usize>, pixels: &[(usize, usize)], width: u32, samples: usize, rows: &mut [u8]) {
-    let mut before = 0;
-    for read in reads {
-        let (view, window) = (&read.view, &read.window);
-        let depth = Depth::new(window, view.stored_channels());
-        let signed = if matches!(view.kind, DataType::S8) { 128 } else { 0 };
-        let turned = |byte: u8| u8::try_from((value(byte, view.kind) + signed).min(254)).unwrap_or_default();
-        for (ky, kx) in (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).map(move |kx| (ky, kx))) {
-            let tap = before + depth.index(ky as usize, kx as usize, 0);
-            let from = positions.start.max(tap);
-            let channels = from - tap..positions.end.min(tap + view.c as usize).max(from) - tap;
-            if channels.is_empty() {
-                continue;
-            }
-            let rows = &mut rows[(from - positions.start) * samples..];
-            for (n, &(picture, pixel)) in pixels.iter().enumerate() {
-                let (oy, ox) = (u32::try_from(pixel).unwrap_or(0) / width, u32::try_from(pixel).unwrap_or(0) % width);
-                let inside = |o: u32, k: u32, axis: usize, limit: u32| {
-                    (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis]).filter(|&v| v < limit)
-                };
-                let bytes = match (inside(oy, ky, 0, view.h), inside(ox, kx, 1, view.w)) {
-                    (Some(y), Some(x)) => &read.pictures[picture][view.offset + y as usize * view.row + x as usize * view.pixel..][..view.c as usize],
-                    _ => read.padding,
-                };
-                if bytes.is_empty() {
-                    let zero = turned(0);
-                    (0..channels.len()).for_each(|c| rows[c * samples + n] = zero);
-                } else {
-                    bytes[channels.clone()].iter().enumerate().for_each(|(c, &b)| rows[c * samples + n] = turned(b));
-                }
+    // Rows lie a power of two apart, so that their lines push each other out of the cache: a line of each is put together elsewhere.
+    let mut lines = [[0; LINE]; GATHERED];
+    for (at, pixels) in (0..).step_by(LINE).zip(pixels.chunks(LINE)) {
+        let mut before = 0;
+        for read in reads {
+            gather_lines(read, before, &positions, pixels, width, &mut lines);
+            before += read.depth();
+        }
+        for (row, line) in rows.chunks_exact_mut(samples).zip(&lines) {
+            row[at..][..pixels.len()].copy_from_slice(&line[..pixels.len()]);
+        }
+    }
+}
+
+/// Fills lines of samples with what one window reads; its positions begin at `before`.
+fn gather_lines(read: &Reads<'_>, before: usize, positions: &Range<usize>, pixels: &[(usize, usize)], width: u32, lines: &mut [[u8; LINE]; GATHERED]) {
+    let (view, window) = (&read.view, &read.window);
+    let depth = Depth::new(window, view.stored_channels());
+    let flip = if matches!(view.kind, DataType::S8) { 0x80 } else { 0 };
+    let turned = |byte: u8| (byte ^ flip).min(2 * MIDDLE);
+    for (ky, kx) in (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).map(move |kx| (ky, kx))) {
+        let tap = before + depth.index(ky as usize, kx as usize, 0);
+        let from = positions.start.max(tap);
+        let channels = from - tap..positions.end.min(tap + view.c as usize).max(from) - tap;
+        if channels.is_empty() {
+            continue;
+        }
+        let lines = &mut lines[from - positions.start..][..channels.len()];
+        for (n, &(picture, pixel)) in pixels.iter().enumerate() {
+            let (oy, ox) = (u32::try_from(pixel).unwrap_or(0) / width, u32::try_from(pixel).unwrap_or(0) % width);
+            let inside = |o: u32, k: u32, axis: usize, limit: u32| {
+                (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis]).filter(|&v| v < limit)
+            };
+            let bytes = match (inside(oy, ky, 0, view.h), inside(ox, kx, 1, view.w)) {
+                (Some(y), Some(x)) => &read.pictures[picture][view.offset + y as usize * view.row + x as usize * view.pixel..][..view.c as usize],
+                _ => read.padding,
+            };
+            if bytes.is_empty() {
+                lines.iter_mut().for_each(|line| line[n] = turned(0));
+            } else {
+                lines.iter_mut().zip(&bytes[channels.clone()]).for_each(|(line, &b)| line[n] = turned(b));
             }
         }
-        before += depth.len();
     }
 }

@@ -15,9 +15,12 @@ pub type Tile = [[f64; TILE]; TILE];
 /// One value of each row or column of a tile.
 pub type Strip = [f64; TILE];
 
-/// Adds to the tile the products of rows and columns, `rows[k][i]·columns[k][j]` for all `k`.
-#[inline]
-pub fn multiply_add(tile: &mut Tile, rows: &[Strip], columns: &[Strip]) {
+/// The sums of products of rows and columns, `rows[k][i]·columns[k][j]` over all `k` from the first on.
+// Inlined into other loops it is taken apart: its sums no longer stay in registers.
+#[inline(never)]
+#[must_use]
+pub fn products(rows: &[Strip], columns: &[Strip]) -> Tile {
+    let mut tile = Tile::default();
     for (row, column) in rows.iter().zip(columns) {
         for (sums, r) in tile.iter_mut().zip(row) {
             for (sum, c) in sums.iter_mut().zip(column) {
@@ -25,6 +28,7 @@ pub fn multiply_add(tile: &mut Tile, rows: &[Strip], columns: &[Strip]) {
             }
         }
     }
+    tile
 }
 
 /// Replaces the upper triangle of the symmetric positive definite matrix `a` of `n` rows by R, where A = R'R. What lies below the diagonal is neither read nor written.
@@ -48,8 +52,7 @@ pub fn cholesky(a: &mut [f64], n: usize, threads: usize) {
                     if row > column {
                         break;
                     }
-                    let mut sums = Tile::default();
-                    multiply_add(&mut sums, strips(row), strips(column));
+                    let sums = products(strips(row), strips(column));
                     for (sums, row) in sums.iter().zip(tile_rows.chunks_mut(n)) {
                         row[to + column * TILE..].iter_mut().zip(sums).for_each(|(x, s)| *x -= s);
                     }
@@ -80,16 +83,17 @@ fn solve(panel: &mut [f64], n: usize, from: usize, size: usize, threads: usize) 
     let to = from + size;
     let mut strips = std::vec![Strip::default(); size * ((n - to) / TILE)];
     let rows = &*panel;
+    // The diagonal block, column by column: in the panel a column's values lie far apart.
+    let block: Vec<f64> = (0..size).flat_map(|k| (0..=k).map(move |p| rows[p * n + from + k])).collect();
     chunks(&mut strips, size * ROWS, threads, |chunk, strips| {
         for (i, strips) in strips.chunks_mut(size).enumerate() {
             let at = to + (chunk * ROWS + i) * TILE;
             for k in 0..size {
                 let mut x: Strip = core::array::from_fn(|c| rows[k * n + at + c]);
-                for (p, done) in strips[..k].iter().enumerate() {
-                    let factor = rows[p * n + from + k];
+                let (factors, pivot) = (&block[k * (k + 1) / 2..][..k], block[k * (k + 1) / 2 + k]);
+                for (factor, done) in factors.iter().zip(&strips[..k]) {
                     x.iter_mut().zip(done).for_each(|(x, d)| *x -= factor * d);
                 }
-                let pivot = rows[k * n + from + k];
                 strips[k] = x.map(|x| x / pivot);
             }
         }

@@ -1,10 +1,12 @@
 //! Work on many pictures with several threads, its results in the order of the pictures.
 
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
-/// Calls `work(i)` for every `i` below `n` on up to `threads` threads and `sink(i, result)` on this one, in order, so that sums do not depend on the threads.
+/// Calls `work(i)` for every `i` below `n` on `threads` threads and meanwhile `sink(i, result)` on this one, in order, so that sums do not depend on the threads.
+/// A thread goes on when the sink has taken what it made.
 ///
 /// # Errors
 /// The first error in the order of `i`, of `work` or of `sink`.
@@ -14,27 +16,25 @@ pub fn in_order<T: Send, E: Send>(
     work: impl Fn(usize) -> Result<T, E> + Sync,
     mut sink: impl FnMut(usize, T) -> Result<(), E>,
 ) -> Result<(), E> {
-    let threads = threads.max(1);
-    for first in (0..n).step_by(threads) {
-        let end = n.min(first + threads);
-        let results: Vec<_> = thread::scope(|scope| {
-            let others: Vec<_> = (first + 1..end)
-                .map(|i| {
-                    scope.spawn({
-                        let work = &work;
-                        move || work(i)
-                    })
-                })
-                .collect();
-            let mut results = std::vec![work(first)];
-            results.extend(others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
-            results
-        });
-        for (i, result) in results.into_iter().enumerate() {
-            sink(first + i, result?)?;
-        }
+    let threads = threads.min(n);
+    if threads <= 1 {
+        return (0..n).try_for_each(|i| sink(i, work(i)?));
     }
-    Ok(())
+    let work = &work;
+    thread::scope(|scope| {
+        let begin = |first: usize| {
+            let (line, results) = sync_channel(0);
+            scope.spawn(move || (first..n).step_by(threads).all(|i| line.send(work(i)).is_ok()));
+            results
+        };
+        let lines: Vec<_> = (0..threads).map(begin).collect();
+        for i in 0..n {
+            // A line ends early where its thread panics, and the scope passes that on.
+            let Ok(result) = lines[i % threads].recv() else { break };
+            sink(i, result?)?;
+        }
+        Ok(())
+    })
 }
 
 /// Calls `work(i, chunk)` for every chunk of `size` items on up to `threads` threads. Which thread takes which chunk is open.

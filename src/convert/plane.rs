@@ -1,11 +1,12 @@
 //! Rounding of weights that looks at how their inputs go together: Babai's nearest plane. The error of each weight is made good by those that are rounded after it.
 
 use super::hessian::Moments;
-use super::matrix::{BLOCK, Strip, TILE, Tile, cholesky, multiply_add};
+use super::matrix::{BLOCK, Strip, TILE, cholesky, products};
 use super::parallel::chunks;
 use super::round::{LARGEST, integer, nearest};
 use super::sums::count;
 use crate::format::proof::PAIR_LIMIT;
+use core::ops::Range;
 use std::vec::Vec;
 
 /// What is added to all moments, as a share of their mean: inputs that hardly move leave their weights free otherwise.
@@ -36,18 +37,9 @@ struct Row<'a> {
     steps: [f64; 2],
 }
 
-/// Integers of the rows that make the error of the outputs small, row by row.
-#[must_use]
-pub fn round(grid: &Grid<'_>, moments: Vec<Moments>, threads: usize) -> Vec<Vec<i8>> {
-    let mut rounded: Vec<Vec<i8>> = grid.rows.iter().map(|r| std::vec![0; r.len()]).collect();
-    for part in moments {
-        round_part(grid, part, &mut rounded, threads);
-    }
-    rounded
-}
-
-fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: usize) {
-    let Moments { order, matrix: mut r, samples } = part;
+/// Integers of the rows that make the error of the outputs small, row by row: those of the positions whose moments these are go into `rounded`.
+pub fn round(grid: &Grid<'_>, moments: Moments, rounded: &mut [Vec<i8>], threads: usize) {
+    let Moments { order, matrix: mut r, samples } = moments;
     let n = order.len();
     let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / count(n.max(1));
     let damping = DAMPING + DAMPING_OF_FEW * count(n.max(1)) / count(samples.max(1));
@@ -63,37 +55,34 @@ fn round_part(grid: &Grid<'_>, part: Moments, rounded: &mut [Vec<i8>], threads: 
     let mut state = std::vec![0.0; outputs * stride];
     let blocks: Vec<usize> = (0..n).step_by(BLOCK).rev().collect();
     for from in blocks {
-        let to = n.min(from + BLOCK);
-        let strips = strips(&r, n, from, to);
+        let columns = from..n.min(from + BLOCK);
+        let (inner, outer) = (inner_strips(&r, n, &columns), outer_strips(&r, n, &columns));
         chunks(&mut state, ROWS * stride, threads, |chunk, state| {
-            let mut errors = std::vec![Strip::default(); (to - from) * ROWS / TILE];
-            for (i, state) in state.chunks_mut(stride).enumerate() {
-                let o = chunk * ROWS + i;
-                let row = Row { weights: &grid.rows[o], steps: grid.steps[o] };
-                let errors = &mut errors[i / TILE * (to - from)..][..to - from];
-                for k in (from..to).rev() {
-                    let position = order[k];
-                    let step = row.steps[usize::from(position >= grid.split)];
-                    let (low, high) = partners[k].map_or((-LARGEST, LARGEST), |p| room(&row, state, (k, p), (order[p], step)));
-                    let weight = row.weights[position];
-                    let wanted = weight + state[k];
-                    state[k] = (wanted / step + 0.5).floor().clamp(low, high);
-                    state[n] += (r[k * n + k] * (wanted - step * state[k])).powi(2);
-                    let error = weight - step * state[k];
-                    errors[k - from][i % TILE] = error;
-                    let below = strips[k - from..].iter().step_by(to - from).take((k - from).div_ceil(TILE));
-                    for (sums, factors) in state[from..].as_chunks_mut::<TILE>().0.iter_mut().zip(below) {
-                        sums.iter_mut().zip(factors).for_each(|(s, f)| *s += error * f);
+            let mut errors = std::vec![Strip::default(); columns.len() * ROWS / TILE];
+            for (i, (state, errors)) in state.chunks_mut(TILE * stride).zip(errors.chunks_mut(columns.len())).enumerate() {
+                let first = chunk * ROWS + i * TILE;
+                for k in columns.clone().rev() {
+                    for ((o, state), error) in (first..).zip(state.chunks_mut(stride)).zip(&mut errors[k - from]) {
+                        let row = Row { weights: &grid.rows[o], steps: grid.steps[o] };
+                        let position = order[k];
+                        let step = row.steps[usize::from(position >= grid.split)];
+                        let (low, high) = partners[k].map_or((-LARGEST, LARGEST), |p| room(&row, state, (k, p), (order[p], step)));
+                        let weight = row.weights[position];
+                        let wanted = weight + state[k];
+                        state[k] = (wanted / step + 0.5).floor().clamp(low, high);
+                        state[n] += (r[k * n + k] * (wanted - step * state[k])).powi(2);
+                        *error = weight - step * state[k];
+                    }
+                    let factors = inner[(k - from) * columns.len() / TILE..][..(k - from).div_ceil(TILE)].as_flattened();
+                    for (state, error) in state.chunks_mut(stride).zip(errors[k - from]) {
+                        state[from..].iter_mut().zip(factors).for_each(|(s, f)| *s += error * f);
                     }
                 }
             }
-            for (i, factors) in strips[..].chunks(to - from).enumerate().skip((to - from).div_ceil(TILE)) {
-                let at = (i - (to - from) / TILE) * TILE;
-                for (errors, rows) in errors.chunks(to - from).zip(state.chunks_mut(TILE * stride)) {
-                    let mut tile = Tile::default();
-                    multiply_add(&mut tile, errors, factors);
-                    for (tile, row) in tile.iter().zip(rows.chunks_mut(stride)) {
-                        row[at..].iter_mut().zip(tile).for_each(|(s, t)| *s += t);
+            for (at, factors) in (0..from).step_by(TILE).zip(outer.chunks(columns.len())) {
+                for (errors, rows) in errors.chunks(columns.len()).zip(state.chunks_mut(TILE * stride)) {
+                    for (sums, row) in products(errors, factors).iter().zip(rows.chunks_mut(stride)) {
+                        row[at..].iter_mut().zip(sums).for_each(|(x, s)| *x += s);
                     }
                 }
             }
@@ -118,11 +107,19 @@ fn near(grid: &Grid<'_>, o: usize) -> Vec<i8> {
     [(first, grid.steps[o][0]), (second, grid.steps[o][1])].into_iter().flat_map(|(row, step)| nearest(row, step, grid.pair_safe)).collect()
 }
 
-/// R of some columns as strips of four rows, each divided by its diagonal: first those of the rows `from..to`, then those of all rows before.
-fn strips(r: &[f64], n: usize, from: usize, to: usize) -> Vec<Strip> {
-    let tiles = (from..to).step_by(TILE).chain((0..from).step_by(TILE));
-    let strip = |(row, k): (usize, usize)| core::array::from_fn(|i| if row + i < k { r[(row + i) * n + k] / r[(row + i) * n + row + i] } else { 0.0 });
-    tiles.flat_map(|row| (from..to).map(move |k| (row, k))).map(strip).collect()
+/// Four rows of a column of R, divided by its diagonal; 0 from the diagonal on.
+fn strip(r: &[f64], n: usize, row: usize, k: usize) -> Strip {
+    core::array::from_fn(|i| if row + i < k { r[(row + i) * n + k] / r[(row + i) * n + row + i] } else { 0.0 })
+}
+
+/// The strips of some columns in their own rows, column by column.
+fn inner_strips(r: &[f64], n: usize, columns: &Range<usize>) -> Vec<Strip> {
+    columns.clone().flat_map(|k| columns.clone().step_by(TILE).map(move |row| strip(r, n, row, k))).collect()
+}
+
+/// Their strips in all rows before, row by row.
+fn outer_strips(r: &[f64], n: usize, columns: &Range<usize>) -> Vec<Strip> {
+    (0..columns.start).step_by(TILE).flat_map(|row| columns.clone().map(move |k| strip(r, n, row, k))).collect()
 }
 
 /// What the partner `p` of column `k` leaves: its integer if it has one, else what it would be rounded to by itself.

@@ -41,8 +41,12 @@ pub(super) fn integers(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, projection
     if let Some(p) = projection {
         rows.iter_mut().zip(p.rows).for_each(|(row, more)| row.extend(more));
     }
-    let moments = walk.spent.moments.of(|| moments(&reads, size, walk.kernels, walk.options.threads));
-    let rounded = walk.spent.rounding.of(|| plane::round(&plane::Grid { rows: &rows, steps: &steps, split, pair_safe }, moments, walk.options.threads));
+    let grid = plane::Grid { rows: &rows, steps: &steps, split, pair_safe };
+    let mut rounded: Vec<Vec<i8>> = rows.iter().map(|r| std::vec![0; r.len()]).collect();
+    let mut parts = moments(&reads, size, walk.kernels, walk.options.threads);
+    while let Some(part) = walk.spent.moments.of(|| parts.next()) {
+        walk.spent.rounding.of(|| plane::round(&grid, part, &mut rounded, walk.options.threads));
+    }
     let part = |pick: fn(&[i8], usize) -> &[i8]| rounded.iter().flat_map(|row| pick(row, split)).copied().collect();
     [part(|row, split| &row[..split]), part(|row, split| &row[split..])]
 }
