@@ -1,11 +1,12 @@
 //! Runs a network once with a mark after each step, for the counting plugin `instructions.c`; `instructions.py` builds and runs both and prints the tables.
 //!
 //! `instructions FILE [SET]` writes one JSON line a step: name, kind, shape and multiply-accumulates. The file `groups` stands for layers with and without groups,
-//! `streams` for layers in residual streams of 8 and of 16 bits.
+//! `streams` for layers in residual streams of 8 and of 16 bits, and for functions.
 
 use skipstone::format::{Operation, StepRecord};
 use skipstone::kernels::AddRow;
 use skipstone::ops::conv::{Conv, Second};
+use skipstone::ops::table::{Table, table_bytes};
 use skipstone::pack::{LANES, Narrow, params};
 use skipstone::quant::DataType;
 use skipstone::shape::{View, Window};
@@ -41,6 +42,7 @@ fn count(file: &str, set: Option<&str>) -> Result<(), Box<dyn core::error::Error
         let mut lines = layers(kernels, &shapes);
         if file == "streams" {
             lines.extend(additions(kernels));
+            lines.extend(tables(kernels));
         }
         for ((kind, depth, weights), view) in lines {
             let words = |kind: &str, weights| line("", kernels.set(), (kind.to_owned(), depth, weights), &view);
@@ -71,39 +73,43 @@ struct Layer {
     /// Height and width of the output.
     size: u32,
     narrow: Option<Narrow>,
-    /// Type of a skip and of the output, if there is a skip.
-    stream: Option<DataType>,
+    /// Type of the output.
+    kind: DataType,
+    /// True if a skip of the same type is added.
+    skip: bool,
 }
 
 /// Layers as they are in networks, and the same in groups of 8 and of 4 channels.
 fn groups() -> Vec<Layer> {
     let shapes = [(1, 64, 28), (1, 128, 14), (1, 256, 7), (2, 128, 14)];
     let each = |(stride, channels, size)| {
-        [None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { kernel: 3, stride, channels, size, narrow, stream: None })
+        [None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { kernel: 3, stride, channels, size, narrow, kind: DataType::U8, skip: false })
     };
     shapes.into_iter().flat_map(each).collect()
 }
 
-/// Layers that add a stream of 8 and of 16 bits.
+/// Layers that add a stream of 8 and of 16 bits, and layers in groups that make such.
 fn streams() -> Vec<Layer> {
-    let each =
-        |(kernel, channels, size)| [DataType::U8, DataType::S16].map(|kind| Layer { kernel, stride: 1, channels, size, narrow: None, stream: Some(kind) });
-    [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(each).collect()
+    let kinds = [DataType::U8, DataType::S16];
+    let added = |(kernel, channels, size)| kinds.map(|kind| Layer { kernel, stride: 1, channels, size, narrow: None, kind, skip: true });
+    let made = |narrow| kinds.map(|kind| Layer { kernel: 3, stride: 1, channels: 128, size: 14, narrow, kind, skip: false });
+    let groups = [None, Some(Narrow::Eight), Some(Narrow::Four)];
+    [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(added).chain(groups.into_iter().flat_map(made)).collect()
 }
 
 /// Runs each layer twice, with a mark after each run.
 fn layers(kernels: Kernels, layers: &[Layer]) -> Vec<((String, u32, u32), View)> {
     let mut lines = Vec::new();
     mark();
-    for &Layer { kernel, stride, channels, size, narrow, stream } in layers {
+    for &Layer { kernel, stride, channels, size, narrow, kind, skip } in layers {
         let window = Window { kernel: [kernel; 2], stride: [stride; 2], dilation: [1; 2], pads: [kernel / 2; 4] };
         let input = View::packed(size * stride, size * stride, channels, DataType::U8, 0);
-        let output = View::packed(size, size, channels, stream.unwrap_or(DataType::U8), 0);
-        let second = if stream.is_some() { Second::Skip { view: output, stride: [1; 2], front: 0 } } else { Second::None };
+        let output = View::packed(size, size, channels, kind, 0);
+        let second = if skip { Second::Skip { view: output, stride: [1; 2], front: 0 } } else { Second::None };
         let (groups, padding, block_rows) = (narrow.map_or(1, |n| channels as usize / n.channels()), &[][..], 4);
         let empty = Conv { window, groups, narrow, input, output, weights: &[], params: &[], padding, second, pair_safe: true, block_rows };
         let [panels, lines_of_weights] = empty.size();
-        let (weights, rows) = (vec![1; lines_of_weights * 64], vec![0; panels * params::rows(stream.is_some(), false) * 64]);
+        let (weights, rows) = (vec![1; lines_of_weights * 64], vec![0; panels * params::rows(skip, false) * 64]);
         let conv = Conv { weights: &weights, params: &rows, ..empty };
         let (x, skip, mut out, mut scratch) = (vec![7; input.bytes()], vec![7; output.bytes()], vec![0; output.bytes()], vec![0; conv.scratch()]);
         for _ in 0..2 {
@@ -142,6 +148,23 @@ fn additions(kernels: Kernels) -> Vec<((String, u32, u32), View)> {
     lines
 }
 
+/// The same for functions: of bytes, and of S16.
+fn tables(kernels: Kernels) -> Vec<((String, u32, u32), View)> {
+    let kinds = [[DataType::U8; 2], [DataType::S16, DataType::U8], [DataType::S16; 2]];
+    let mut lines = Vec::new();
+    for [from, to] in kinds {
+        let [input, output] = [from, to].map(|kind| View::packed(28, 28, 64, kind, 0));
+        let points = vec![0; table_bytes(from)];
+        let (function, x, mut out) = (Table { input, output, table: &points }, vec![7; input.bytes()], vec![0; output.bytes()]);
+        for _ in 0..2 {
+            function.run(kernels, &x, &mut out, 0..function.units().count);
+            mark();
+        }
+        lines.push(((format!("table of {from:?} to {to:?}"), 0, 0), output));
+    }
+    lines
+}
+
 /// Kind, input channels and weights of a convolution.
 fn step(conv: &Conv<'_>) -> (String, u32, u32) {
     if conv.output.pixels() == 1 {
@@ -149,6 +172,7 @@ fn step(conv: &Conv<'_>) -> (String, u32, u32) {
     }
     let [kh, kw] = conv.window.kernel;
     let (second, more) = match &conv.second {
+        Second::None if conv.output.kind == DataType::S16 => (" to S16", 0),
         Second::None => ("", 0),
         Second::Skip { view, .. } if view.kind == DataType::S16 => (" + skip of S16", 0),
         Second::Skip { .. } => (" + skip", 0),

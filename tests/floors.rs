@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 /// Floors below this one know neither std nor an allocator.
 const STD: usize = 8;
-const UNSAFE: [&str; 19] = [
+const UNSAFE: [&str; 20] = [
     "kernels/mod",
     "kernels/detect",
     "kernels/copy",
@@ -33,6 +33,7 @@ const UNSAFE: [&str; 19] = [
     "kernels/avx512vnni/narrow",
     "kernels/arm64",
     "kernels/arm64/narrow",
+    "kernels/arm64/tables",
     "kernels/neon",
     "kernels/neon32",
     "kernels/neon32/rows",

@@ -11,6 +11,8 @@ const OCTAVES: u32 = 6;
 const BINS: usize = (OCTAVES << PLACES) as usize;
 /// Pixels of a picture that are counted, at most; maxima see all.
 const PIXELS: usize = 4096;
+/// Channels whose counts stay in the first cache together.
+const TOGETHER: usize = 16;
 
 /// Pictures are counted in so many groups, turn by turn.
 pub const GROUPS: usize = 4;
@@ -58,14 +60,16 @@ impl Channels {
         let pixels = values.len() / channels.max(1);
         let every = pixels.div_ceil(PIXELS) | 1;
         let (counts, small) = (&mut self.counts[group], &mut self.small[group]);
-        for pixel in values.chunks_exact(channels).step_by(every) {
-            self.seen[group] += 1;
-            for (c, &value) in pixel.iter().enumerate() {
-                let bits = magnitude(value).to_bits();
-                if bits != 0 {
-                    match (bits >> (23 - PLACES)).checked_sub(self.ends[c].saturating_sub(OCTAVES << PLACES)) {
-                        Some(bin) => counts[c * BINS + bin as usize] += 1,
-                        None => small[c] += 1,
+        self.seen[group] += values.chunks_exact(channels).step_by(every).len() as u64;
+        for first in (0..channels).step_by(TOGETHER) {
+            for pixel in values.chunks_exact(channels).step_by(every) {
+                for (c, &value) in (first..).zip(&pixel[first..channels.min(first + TOGETHER)]) {
+                    let bits = magnitude(value).to_bits();
+                    if bits != 0 {
+                        match (bits >> (23 - PLACES)).checked_sub(self.ends[c].saturating_sub(OCTAVES << PLACES)) {
+                            Some(bin) => counts[c * BINS + bin as usize] += 1,
+                            None => small[c] += 1,
+                        }
                     }
                 }
             }

@@ -61,16 +61,17 @@ impl FloatNet {
     /// # Errors
     /// If tract cannot run it.
     pub fn new(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String]) -> Result<Self, ConvertError> {
-        Self::without(bytes, folder, input, values, &[])
+        Self::without(bytes.to_vec(), folder, input, values, &[])
     }
 
-    /// As [`new`](Self::new), with residual blocks left out.
+    /// As [`new`](Self::new), with residual blocks left out. Each form of the network is dropped when the next one stands: they are as large as the file.
     ///
     /// # Errors
     /// If tract cannot run it.
-    pub fn without(bytes: &[u8], folder: &Path, input: &FloatInput, values: &[String], left_out: &[Bypass]) -> Result<Self, ConvertError> {
+    pub fn without(bytes: Vec<u8>, folder: &Path, input: &FloatInput, values: &[String], left_out: &[Bypass]) -> Result<Self, ConvertError> {
         let (parts, outputs) = guarded(|| {
             let mut proto = onnx().proto_model_for_read(&mut &*bytes)?;
+            drop(bytes);
             let mut graph = proto.graph.take().ok_or_else(|| TractError::msg("it has no graph"))?;
             if !graph.input.iter().any(|i| i.name == input.name) {
                 return Err(TractError::msg(std::format!("it has no input `{}`", input.name)));
@@ -93,6 +94,7 @@ impl FloatNet {
                 }
                 proto.graph = Some(part);
                 let mut model = reader.parse(&proto, folder.to_str())?.model;
+                proto.graph = None;
                 model.set_input_fact(0, fact.into())?;
                 let model = model.into_optimized()?;
                 fact = model.output_fact(model.outputs.len() - 1)?.without_value();

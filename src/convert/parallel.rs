@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
-/// Calls `work(i)` for every `i` below `n` on `threads` threads and meanwhile `sink(i, result)` on this one, in order, so that sums do not depend on the threads.
-/// A thread goes on when the sink has taken what it made.
+/// Calls `work(i)` for every `i` below `n` on `threads` threads, this one among them, and `sink(i, result)` on this one, in order, so that sums do not depend on
+/// the threads. A thread goes on when the sink has taken what it made.
 ///
 /// # Errors
 /// The first error in the order of `i`, of `work` or of `sink`.
@@ -16,21 +16,17 @@ pub fn in_order<T: Send, E: Send>(
     work: impl Fn(usize) -> Result<T, E> + Sync,
     mut sink: impl FnMut(usize, T) -> Result<(), E>,
 ) -> Result<(), E> {
-    let threads = threads.min(n);
-    if threads <= 1 {
-        return (0..n).try_for_each(|i| sink(i, work(i)?));
-    }
-    let work = &work;
+    let (threads, work) = (threads.min(n).max(1), &work);
     thread::scope(|scope| {
         let begin = |first: usize| {
             let (line, results) = sync_channel(0);
             scope.spawn(move || (first..n).step_by(threads).all(|i| line.send(work(i)).is_ok()));
             results
         };
-        let lines: Vec<_> = (0..threads).map(begin).collect();
+        let lines: Vec<_> = (1..threads).map(begin).collect();
         for i in 0..n {
             // A line ends early where its thread panics, and the scope passes that on.
-            let Ok(result) = lines[i % threads].recv() else { break };
+            let Some(result) = lines.get((i + threads - 1) % threads).map_or_else(|| Some(work(i)), |line| line.recv().ok()) else { break };
             sink(i, result?)?;
         }
         Ok(())

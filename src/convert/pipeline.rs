@@ -184,7 +184,7 @@ impl Source {
         }
         let bytes = std::fs::read(&self.path).map_err(|e| ConvertError::File { path: self.path.clone(), what: e.to_string() })?;
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        FloatNet::without(&bytes, folder, &self.feed, values, left_out)
+        FloatNet::without(bytes, folder, &self.feed, values, left_out)
     }
 
     /// Names of the values that the steps compute before their ReLU.

@@ -5,11 +5,12 @@
 #![expect(unsafe_code, reason = "vector loads and stores inside the bounds that a block was checked for")]
 
 pub mod narrow;
+mod tables;
 
 use super::raw::addition::{self, Addition, Operand};
 use super::raw::windows::{self, Window};
 use super::raw::{self, Cut, Job, Reads, SIGNED_FLIP, Second, SignedPanel, Skip, Tile, flat, store_part, unroll};
-use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table, scalar};
+use super::{AddRow, Average, ConvBlock, PoolRow, Set, Table};
 use crate::pack::{LANES, params};
 use crate::quant::DataType;
 use core::arch::aarch64::*;
@@ -371,25 +372,6 @@ unsafe fn store_parts(bytes: &[uint8x16_t], job: &Job, t: Tile, channels: usize)
     }
 }
 
-/// A table is four quarters of four registers: of each, TBX takes the bytes whose index lies in it and leaves the others.
-fn lookup(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
-    let (vectors, rest) = out.as_chunks_mut::<LANES>();
-    let (whole, part) = x.split_at(vectors.len() * LANES);
-    scalar::lookup(table, part, rest);
-    // SAFETY: NEON is part of the architecture; each quarter is 64 bytes of the table, each vector 16 bytes of its slice.
-    unsafe {
-        let quarters: [uint8x16x4_t; 4] = core::array::from_fn(|i| vld1q_u8_x4(table[64 * i..][..64].as_ptr()));
-        for (y, x) in vectors.iter_mut().zip(whole.as_chunks::<LANES>().0) {
-            let x = vld1q_u8(x.as_ptr());
-            let mut found = vqtbl4q_u8(quarters[0], x);
-            for (i, first) in [(1, 64), (2, 128), (3, 192)] {
-                found = vqtbx4q_u8(found, quarters[i], vsubq_u8(x, vdupq_n_u8(first)));
-            }
-            vst1q_u8(y.as_mut_ptr(), found);
-        }
-    }
-}
-
 fn max_pool(row: &mut PoolRow<'_>) {
     windows::max_pool::<SIGNED_FLIP>(row, |w, out| {
         if let Some(four) = out.first_chunk_mut::<4>() {
@@ -536,7 +518,18 @@ unsafe fn add_operand<const P: usize>(acc: &mut [Sums; P], operand: &Operand, pa
 
 /// The kernels of a set that multiplies by `D`, groups of 4 by `F` and groups of 8 by `E`.
 pub const fn table<D: Dot, F: Side, E: Side>(set: Set, peak: unsafe fn(u64) -> u64) -> Table {
-    Table { set, flip: SIGNED_FLIP, conv: conv::<D>, narrow: narrow::narrow::<F, E>, max_pool, average_pool, add, lookup, lines: scalar::lines, peak }
+    Table {
+        set,
+        flip: SIGNED_FLIP,
+        conv: conv::<D>,
+        narrow: narrow::narrow::<F, E>,
+        max_pool,
+        average_pool,
+        add,
+        lookup: tables::lookup,
+        lines: tables::lines,
+        peak,
+    }
 }
 
 /// The loops over rows of runs and over the runs of a row, around what [`next_run`] ends: `{run}` is where a run begins.

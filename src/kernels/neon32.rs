@@ -97,14 +97,15 @@ pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
                     store_part(&part, out, channels);
                 }
                 continue;
-            } else if matches!(job.kind, DataType::S16) && job.narrow.is_none() {
+            } else if matches!(job.kind, DataType::S16) {
                 let (out, multipliers) = (job.out(row, pixel, t.panel), job.params(t.panel, params::MULTIPLIER).cast());
-                if channels == LANES {
+                if channels == LANES && job.narrow.is_none() {
                     round_s16(sums, multipliers, out);
                 } else {
                     let mut part = [0i16; LANES];
                     round_s16(sums, multipliers, part.as_mut_ptr().cast());
-                    store_part(&part, out, channels);
+                    let ordered = job.narrow.map_or(part, |narrow| narrow.lanes().map(|lane| part[usize::from(lane) % LANES]));
+                    store_part(&ordered, out, channels);
                 }
                 continue;
             } else {

@@ -186,11 +186,10 @@ fn columns<S: Side>(pixels: usize) -> [(usize, usize, usize); 3] {
     [(0, wide, more), (more * wide, least, count - more), (pixels.saturating_sub(S::MULTIPLE), S::MULTIPLE, rest)]
 }
 
-/// Computes tiles whose parameters are of any size, or whose results are not bytes.
+/// Computes tiles whose results are not bytes, or whose parameters are of any size.
 ///
 /// # Safety
 /// As [`narrow`]; the field and the panel must be the job's, and the tiles must lie inside the block.
-#[cold]
 #[inline(never)]
 unsafe fn words<S: Side>(
     field: &mut Field,
@@ -203,6 +202,7 @@ unsafe fn words<S: Side>(
 ) {
     // SAFETY: as the caller's.
     unsafe {
+        let (multipliers, order) = (line(job, panel, params::MULTIPLIER), words_in_order(job.narrow.unwrap_or(Narrow::Four).lanes()));
         for (y, x) in (0..rows).flat_map(|y| (0..count).map(move |x| (y, x))) {
             (field.at, field.count) = (start.wrapping_add(y * next[0] + x * next[1]), [1; 2]);
             of_width::<S>(field, width);
@@ -210,10 +210,44 @@ unsafe fn words<S: Side>(
                 let pixel = first + x * width + p;
                 let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
                 if row < job.rows && pixel < job.pixels {
-                    any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
+                    if job.wide {
+                        store_words(sums, &multipliers, order, job.out(row, pixel, panel));
+                    } else {
+                        any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
+                    }
                 }
             }
         }
+    }
+}
+
+/// The places of the bytes of S16, from the order of channels.
+///
+/// # Safety
+/// NEON is part of the target.
+unsafe fn words_in_order(lanes: &[u8; LANES]) -> uint8x16x2_t {
+    // SAFETY: as the caller's; there are 16 lanes.
+    unsafe {
+        let low = vshlq_n_u8::<1>(vld1q_u8(lanes.as_ptr()));
+        let high = vaddq_u8(low, vdupq_n_u8(1));
+        uint8x16x2_t(vzip1q_u8(low, high), vzip2q_u8(low, high))
+    }
+}
+
+/// Rounds the sums of a pixel, clamps them to S16 and stores them in the order of the channels.
+///
+/// # Safety
+/// The output must have room for [`LANES`] words; NEON is part of the target.
+#[inline(always)]
+unsafe fn store_words(sums: &Sums, multipliers: &Sums, order: uint8x16x2_t, out: *mut u8) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut words = [vdup_n_s16(0); 4];
+        unroll!(q < 4 => words[q] = vqmovn_s32(vqrdmulhq_s32(sums[q], multipliers[q])));
+        let [a, b, c, d] = words;
+        let all = uint8x16x2_t(vreinterpretq_u8_s16(vcombine_s16(a, b)), vreinterpretq_u8_s16(vcombine_s16(c, d)));
+        vst1q_u8(out, vqtbl2q_u8(all, order.0));
+        vst1q_u8(out.wrapping_add(LANES), vqtbl2q_u8(all, order.1));
     }
 }
 
