@@ -115,6 +115,22 @@ fn moments_are_those_of_the_inputs() {
     }
 }
 
+/// Places between the taps, and channels that a tensor does not have, move nothing, however few samples there are.
+#[test]
+fn what_no_tap_covers_has_no_moments() {
+    for (view, window, covered) in [
+        (View::picture(3, 3, 3, 0), Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [0; 4] }, 27),
+        (View::packed(1, 1, 6, DataType::U8, 0), Window::point([1, 1]), 6),
+    ] {
+        let picture: Vec<u8> = (0..view.bytes()).map(|i| u8::try_from(250 - i).unwrap()).collect();
+        let reads = [Reads { pictures: &[picture], view, window, padding: &[] }];
+        let parts: Vec<_> = moments(&reads, [1, 1], Kernels::detect(), 1).collect();
+        let n = parts[0].order.len();
+        let still = (0..n).filter(|a| (0..n).all(|b| parts[0].matrix[a.min(&b) * n + a.max(&b)].abs() < 0.5)).count();
+        assert_eq!(still, n - covered, "of {n} positions");
+    }
+}
+
 #[test]
 fn deep_layers_are_taken_in_parts() {
     let view = View::packed(1, 1, 4800, DataType::U8, 0);

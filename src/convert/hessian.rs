@@ -95,13 +95,17 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
     order.sort_by(|&a, &b| moment(a).total_cmp(&moment(b)));
     let mut rank = std::vec![0; n];
     order.iter().enumerate().for_each(|(r, &i)| rank[i] = r);
+    let mut stored = Cow::Borrowed(&rows[..]);
+    if kernels.flip() != 0 {
+        kernels.flip_tensor(DataType::U8, stored.to_mut());
+    }
     let mut matrix = std::vec![0.0; n * n];
     let sink = Mutex::new(&mut matrix);
     let mut bands: Vec<usize> = (0..n).step_by(BAND).rev().collect();
     chunks(&mut bands, 1, threads, |_, band| {
         let from = band[0];
         let to = n.min(from + BAND);
-        let products = multiply(&rows, samples, from..to, kernels);
+        let products = multiply(&rows, &stored, samples, from..to, kernels);
         let mut matrix = sink.lock().unwrap_or_else(PoisonError::into_inner);
         for (i, products) in products.chunks_exact(4 * (to - from)).enumerate() {
             for (j, word) in (from..to).zip(products.as_chunks::<4>().0).filter(|(j, _)| *j >= i) {
@@ -121,8 +125,8 @@ fn sums(row: &[u8]) -> [f64; 2] {
     [sum, squares].map(|v| real(v.into()))
 }
 
-/// Half of the sums of products of all rows up to the end of `band` with the rows of `band`, less [`MIDDLE`].
-fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -> Vec<u8> {
+/// Half of the sums of products of all rows up to the end of `band` with the rows of `band`, less [`MIDDLE`]; `stored` are the rows as the kernel set stores them.
+fn multiply(rows: &[u8], stored: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -> Vec<u8> {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let outputs = band.len();
     let mut weights = std::vec![0; panels(outputs) * LANES * samples];
@@ -133,10 +137,6 @@ fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -
             group[o % LANES * 4..][..4].copy_from_slice(&bytes.map(|b| b.wrapping_sub(MIDDLE)));
         }
         totals.push(row.iter().map(|&b| i32::from(b) - i32::from(MIDDLE)).sum::<i32>());
-    }
-    let mut x = Cow::Borrowed(&rows[..band.end * samples]);
-    if kernels.flip() != 0 {
-        kernels.flip_tensor(DataType::U8, x.to_mut());
     }
     let input = View::packed(1, count(band.end), count(samples), DataType::U8, 0);
     let output = View::packed(1, count(band.end), count(outputs), DataType::I32, 0);
@@ -157,14 +157,15 @@ fn multiply(rows: &[u8], samples: usize, band: Range<usize>, kernels: Kernels) -
         block_rows: 1,
     };
     let mut products = std::vec![0; output.bytes()];
-    conv.run(kernels, &x, &[], &mut products, 0..conv.units().count, &mut []);
+    conv.run(kernels, &stored[..band.end * samples], &[], &mut products, 0..conv.units().count, &mut []);
     products
 }
 
 /// Fills `rows`, one for each of some positions in depth, at most [`GATHERED`], with what they meet at the sampled pixels.
 fn gather(reads: &[Reads<'_>], positions: Range<usize>, pixels: &[(usize, usize)], width: u32, samples: usize, rows: &mut [u8]) {
     // Rows lie a power of two apart, so that their lines push each other out of the cache: a line of each is put together elsewhere.
-    let mut lines = [[0; LINE]; GATHERED];
+    // What no tap covers stays in the middle.
+    let mut lines = [[MIDDLE; LINE]; GATHERED];
     for (at, pixels) in (0..).step_by(LINE).zip(pixels.chunks(LINE)) {
         let mut before = 0;
         for read in reads {

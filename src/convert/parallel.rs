@@ -5,11 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
-/// Calls `work(i)` for every `i` below `n` on `threads` threads, this one among them, and `sink(i, result)` on this one, in order, so that sums do not depend on
-/// the threads. A thread goes on when the sink has taken what it made.
+/// Calls `work(i)` for every `i` below `n` on up to `threads` threads, this one among them, and `sink(i, result)` on this one, in order, so that sums do not
+/// depend on the threads. Each thread goes on when this one has taken what it made.
 ///
 /// # Errors
 /// The first error in the order of `i`, of `work` or of `sink`.
+///
+/// # Panics
+/// If `work` or `sink` panics.
 pub fn in_order<T: Send, E: Send>(
     n: usize,
     threads: usize,
@@ -20,7 +23,13 @@ pub fn in_order<T: Send, E: Send>(
     thread::scope(|scope| {
         let begin = |first: usize| {
             let (line, results) = sync_channel(0);
-            scope.spawn(move || (first..n).step_by(threads).all(|i| line.send(work(i)).is_ok()));
+            scope.spawn(move || {
+                (first..n).step_by(threads).all(|i| {
+                    let result = work(i);
+                    let goes_on = result.is_ok();
+                    line.send(result).is_ok() && goes_on
+                })
+            });
             results
         };
         let lines: Vec<_> = (1..threads).map(begin).collect();
@@ -35,7 +44,9 @@ pub fn in_order<T: Send, E: Send>(
 
 /// Calls `work(i, chunk)` for every chunk of `size` items on up to `threads` threads. Which thread takes which chunk is open.
 pub fn chunks<T: Send>(data: &mut [T], size: usize, threads: usize, work: impl Fn(usize, &mut [T]) + Sync) {
-    let queue = Mutex::new(data.chunks_mut(size.max(1)).enumerate());
+    let size = size.max(1);
+    let threads = threads.min(data.len().div_ceil(size));
+    let queue = Mutex::new(data.chunks_mut(size).enumerate());
     let run = || {
         while let Some((i, chunk)) = { queue.lock().unwrap_or_else(PoisonError::into_inner).next() } {
             work(i, chunk);

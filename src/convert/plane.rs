@@ -112,7 +112,7 @@ fn strip(r: &[f64], n: usize, row: usize, k: usize) -> Strip {
     core::array::from_fn(|i| if row + i < k { r[(row + i) * n + k] / r[(row + i) * n + row + i] } else { 0.0 })
 }
 
-/// The strips of some columns in their own rows, column by column.
+/// The strips of some columns, a multiple of [`TILE`], in their own rows, column by column.
 fn inner_strips(r: &[f64], n: usize, columns: &Range<usize>) -> Vec<Strip> {
     columns.clone().flat_map(|k| columns.clone().step_by(TILE).map(move |row| strip(r, n, row, k))).collect()
 }

@@ -98,14 +98,10 @@ pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
                 }
                 continue;
             } else if matches!(job.kind, DataType::S16) {
-                let (out, multipliers) = (job.out(row, pixel, t.panel), job.params(t.panel, params::MULTIPLIER).cast());
                 if channels == LANES && job.narrow.is_none() {
-                    round_s16(sums, multipliers, out);
+                    round_s16(sums, job.params(t.panel, params::MULTIPLIER).cast(), job.out(row, pixel, t.panel));
                 } else {
-                    let mut part = [0i16; LANES];
-                    round_s16(sums, multipliers, part.as_mut_ptr().cast());
-                    let ordered = job.narrow.map_or(part, |narrow| narrow.lanes().map(|lane| part[usize::from(lane) % LANES]));
-                    store_part(&ordered, out, channels);
+                    ordered_s16(sums, job, t.panel, job.out(row, pixel, t.panel));
                 }
                 continue;
             } else {
@@ -113,6 +109,21 @@ pub unsafe fn finish(sums: &mut [Sums], job: &Job, t: Tile) {
             }
             raw::store::<SIGNED_FLIP>(core::slice::from_ref(sums), job, row, pixel, t.panel);
         }
+    }
+}
+
+/// Rounds and stores the S16 of a panel that is not whole, or of narrow groups, in the order of their channels.
+///
+/// # Safety
+/// The panel is the job's, and `out` has room for its channels.
+#[inline(never)]
+unsafe fn ordered_s16(sums: &Sums, job: &Job, panel: usize, out: *mut u8) {
+    let mut part = [0i16; LANES];
+    // SAFETY: as the caller's.
+    unsafe {
+        round_s16(sums, job.params(panel, params::MULTIPLIER).cast(), part.as_mut_ptr().cast());
+        let ordered = job.narrow.map_or(part, |narrow| narrow.lanes().map(|lane| part[usize::from(lane) % LANES]));
+        store_part(&ordered, out, job.channels(panel, 1));
     }
 }
 

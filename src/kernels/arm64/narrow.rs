@@ -2,7 +2,7 @@
 //!
 //! The sets differ in how they multiply ([`Side`]).
 
-#![expect(unsafe_code, reason = "loops in assembly inside the bounds that a block was checked for")]
+#![expect(unsafe_code, reason = "loops in assembly, loads and stores inside the bounds that a block was checked for")]
 
 use super::{Sums, any_finish, line};
 use crate::kernels::ConvBlock;
@@ -200,9 +200,10 @@ unsafe fn words<S: Side>(
     next: [usize; 2],
     (first, width): (usize, usize),
 ) {
-    // SAFETY: as the caller's.
+    let Some(narrow) = job.narrow else { unreachable!("the groups are narrow") };
+    // SAFETY: as the caller's; a block of narrow groups has whole panels.
     unsafe {
-        let (multipliers, order) = (line(job, panel, params::MULTIPLIER), words_in_order(job.narrow.unwrap_or(Narrow::Four).lanes()));
+        let (multipliers, order) = (line(job, panel, params::MULTIPLIER), words_in_order(narrow.lanes()));
         for (y, x) in (0..rows).flat_map(|y| (0..count).map(move |x| (y, x))) {
             (field.at, field.count) = (start.wrapping_add(y * next[0] + x * next[1]), [1; 2]);
             of_width::<S>(field, width);
@@ -211,7 +212,7 @@ unsafe fn words<S: Side>(
                 let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
                 if row < job.rows && pixel < job.pixels {
                     if job.wide {
-                        store_words(sums, &multipliers, order, job.out(row, pixel, panel));
+                        finish_words(sums, &multipliers, order, job.out(row, pixel, panel));
                     } else {
                         any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
                     }
@@ -239,7 +240,7 @@ unsafe fn words_in_order(lanes: &[u8; LANES]) -> uint8x16x2_t {
 /// # Safety
 /// The output must have room for [`LANES`] words; NEON is part of the target.
 #[inline(always)]
-unsafe fn store_words(sums: &Sums, multipliers: &Sums, order: uint8x16x2_t, out: *mut u8) {
+unsafe fn finish_words(sums: &Sums, multipliers: &Sums, order: uint8x16x2_t, out: *mut u8) {
     // SAFETY: as the caller's.
     unsafe {
         let mut words = [vdup_n_s16(0); 4];

@@ -32,7 +32,7 @@ pub fn lines(row: &mut LineRow<'_>) {
     let eights = (row.x.len() / 2).min(row.out.len() / bytes) / 8;
     let shift = i32::try_from(row.shift).unwrap_or_default();
     for i in 0..eights {
-        // SAFETY: NEON is part of the architecture; eight values and eight results lie there; a line's number is at most 255.
+        // SAFETY: NEON is part of the architecture; eight values and eight results, which are not I32, lie there; a line's number is at most 255.
         unsafe {
             let place = veorq_u16(vreinterpretq_u16_u8(vld1q_u8(row.x.as_ptr().add(16 * i))), vdupq_n_u16(0x8000));
             let (line, along) = (vshrq_n_u16::<8>(place), vandq_u16(place, vdupq_n_u16(255)));
