@@ -79,12 +79,13 @@ struct Layer {
     skip: bool,
 }
 
+/// Without groups, and in narrow ones.
+const GROUPS: [Option<Narrow>; 3] = [None, Some(Narrow::Eight), Some(Narrow::Four)];
+
 /// Layers as they are in networks, and the same in groups of 8 and of 4 channels.
 fn groups() -> Vec<Layer> {
     let shapes = [(1, 64, 28), (1, 128, 14), (1, 256, 7), (2, 128, 14)];
-    let each = |(stride, channels, size)| {
-        [None, Some(Narrow::Eight), Some(Narrow::Four)].map(|narrow| Layer { kernel: 3, stride, channels, size, narrow, kind: DataType::U8, skip: false })
-    };
+    let each = |(stride, channels, size)| GROUPS.map(|narrow| Layer { kernel: 3, stride, channels, size, narrow, kind: DataType::U8, skip: false });
     shapes.into_iter().flat_map(each).collect()
 }
 
@@ -93,8 +94,7 @@ fn streams() -> Vec<Layer> {
     let kinds = [DataType::U8, DataType::S16];
     let added = |(kernel, channels, size)| kinds.map(|kind| Layer { kernel, stride: 1, channels, size, narrow: None, kind, skip: true });
     let made = |narrow| kinds.map(|kind| Layer { kernel: 3, stride: 1, channels: 128, size: 14, narrow, kind, skip: false });
-    let groups = [None, Some(Narrow::Eight), Some(Narrow::Four)];
-    [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(added).chain(groups.into_iter().flat_map(made)).collect()
+    [(3, 16, 32), (3, 64, 28), (1, 64, 28)].into_iter().flat_map(added).chain(GROUPS.into_iter().flat_map(made)).collect()
 }
 
 /// Runs each layer twice, with a mark after each run.

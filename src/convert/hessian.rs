@@ -52,7 +52,6 @@ const SAMPLES: usize = 65_536;
 /// Bytes that samples of a layer may take.
 const BYTES: usize = 64 << 20;
 /// Positions that a thread gathers at a time, and that it multiplies with all others.
-const GATHERED: usize = 64;
 const BAND: usize = 4 * LANES;
 /// The byte that stands for zero among the products' second factors.
 const MIDDLE: u8 = 127;
@@ -81,8 +80,8 @@ fn part(reads: &[Reads<'_>], positions: Range<usize>, size: [u32; 2], kernels: K
     let samples = pixels.len().next_multiple_of(4);
     // One row of samples for each position: the bytes are moved to 0..=254, where 127 stands in the middle.
     let mut rows = std::vec![MIDDLE; n * samples];
-    chunks(&mut rows, GATHERED * samples, threads, |chunk, rows| {
-        let from = positions.start + chunk * GATHERED;
+    chunks(&mut rows, BAND * samples, threads, |chunk, rows| {
+        let from = positions.start + chunk * BAND;
         gather(reads, from..from + rows.len() / samples, &pixels, size[1], samples, rows);
     });
     let mut totals = std::vec![[0.0; 2]; n];
@@ -161,11 +160,11 @@ fn multiply(rows: &[u8], stored: &[u8], samples: usize, band: Range<usize>, kern
     products
 }
 
-/// Fills `rows`, one for each of some positions in depth, at most [`GATHERED`], with what they meet at the sampled pixels.
+/// Fills `rows`, one for each of some positions in depth, at most [`BAND`], with what they meet at the sampled pixels.
 fn gather(reads: &[Reads<'_>], positions: Range<usize>, pixels: &[(usize, usize)], width: u32, samples: usize, rows: &mut [u8]) {
     // Rows lie a power of two apart, so that their lines push each other out of the cache: a line of each is put together elsewhere.
     // What no tap covers stays in the middle.
-    let mut lines = [[MIDDLE; LINE]; GATHERED];
+    let mut lines = [[MIDDLE; LINE]; BAND];
     for (at, pixels) in (0..).step_by(LINE).zip(pixels.chunks(LINE)) {
         let mut before = 0;
         for read in reads {
@@ -179,7 +178,7 @@ fn gather(reads: &[Reads<'_>], positions: Range<usize>, pixels: &[(usize, usize)
 }
 
 /// Fills lines of samples with what one window reads; its positions begin at `before`.
-fn gather_lines(read: &Reads<'_>, before: usize, positions: &Range<usize>, pixels: &[(usize, usize)], width: u32, lines: &mut [[u8; LINE]; GATHERED]) {
+fn gather_lines(read: &Reads<'_>, before: usize, positions: &Range<usize>, pixels: &[(usize, usize)], width: u32, lines: &mut [[u8; LINE]; BAND]) {
     let (view, window) = (&read.view, &read.window);
     let depth = Depth::new(window, view.stored_channels());
     let flip = if matches!(view.kind, DataType::S8) { 0x80 } else { 0 };

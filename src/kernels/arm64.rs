@@ -171,10 +171,10 @@ unsafe fn wide_finish(acc: &mut [Sums], job: &Job, t: Tile) {
 /// # Safety
 /// The output must have room for so many channels, which are [`LANES`] or a multiple of 4 below.
 #[inline(always)]
-unsafe fn store_words([a, b, c, d]: Sums, out: *mut u8, channels: usize) {
+unsafe fn store_words(sums: Sums, out: *mut u8, channels: usize) {
     // SAFETY: the caller's output has so many channels.
     unsafe {
-        let words = [vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d)];
+        let words = clamped(sums);
         if channels == LANES {
             vst1q_u8(out, vreinterpretq_u8_s16(words[0]));
             vst1q_u8(out.wrapping_add(16), vreinterpretq_u8_s16(words[1]));
@@ -285,6 +285,16 @@ unsafe fn narrow_words(k: Sums) -> Words {
     unsafe { [vmovn_high_s32(vmovn_s32(k[0]), k[1]), vmovn_high_s32(vmovn_s32(k[2]), k[3])] }
 }
 
+/// Sixteen lanes, clamped to words.
+///
+/// # Safety
+/// NEON is part of the target.
+#[inline(always)]
+unsafe fn clamped([a, b, c, d]: Sums) -> Words {
+    // SAFETY: NEON is part of the target.
+    unsafe { [vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d)] }
+}
+
 /// 16 elements of S16, at any address.
 ///
 /// # Safety
@@ -325,10 +335,10 @@ unsafe fn multiply_add(acc: &mut Sums, [low, high]: Words, k: Words) {
 /// # Safety
 /// NEON is part of the target.
 #[inline(always)]
-unsafe fn narrowed([a, b, c, d]: Sums, offset: int16x8_t) -> uint8x16_t {
+unsafe fn narrowed(sums: Sums, offset: int16x8_t) -> uint8x16_t {
     // SAFETY: NEON is part of the target.
     unsafe {
-        let (low, high) = (vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d));
+        let [low, high] = clamped(sums);
         vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(vqsubq_s16(low, offset)), vqsubq_s16(high, offset)))
     }
 }

@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "loops in assembly, loads and stores inside the bounds that a block was checked for")]
 
-use super::{Sums, any_finish, line};
+use super::{Sums, any_finish, clamped, line};
 use crate::kernels::ConvBlock;
 use crate::kernels::raw::{Job, Reads, Tile, unroll};
 use crate::pack::{LANES, Narrow, params};
@@ -212,7 +212,7 @@ unsafe fn words<S: Side>(
                 let (row, pixel) = if job.pixels == 1 { (pixel, 0) } else { (y, pixel) };
                 if row < job.rows && pixel < job.pixels {
                     if job.wide {
-                        finish_words(sums, &multipliers, order, job.out(row, pixel, panel));
+                        finish_words(*sums, &multipliers, order, job.out(row, pixel, panel));
                     } else {
                         any_finish(core::slice::from_mut(sums), job, Tile { row, ..Tile::of(pixel, 1, panel) });
                     }
@@ -240,13 +240,12 @@ unsafe fn words_in_order(lanes: &[u8; LANES]) -> uint8x16x2_t {
 /// # Safety
 /// The output must have room for [`LANES`] words; NEON is part of the target.
 #[inline(always)]
-unsafe fn finish_words(sums: &Sums, multipliers: &Sums, order: uint8x16x2_t, out: *mut u8) {
+unsafe fn finish_words(mut sums: Sums, multipliers: &Sums, order: uint8x16x2_t, out: *mut u8) {
     // SAFETY: as the caller's.
     unsafe {
-        let mut words = [vdup_n_s16(0); 4];
-        unroll!(q < 4 => words[q] = vqmovn_s32(vqrdmulhq_s32(sums[q], multipliers[q])));
-        let [a, b, c, d] = words;
-        let all = uint8x16x2_t(vreinterpretq_u8_s16(vcombine_s16(a, b)), vreinterpretq_u8_s16(vcombine_s16(c, d)));
+        unroll!(q < 4 => sums[q] = vqrdmulhq_s32(sums[q], multipliers[q]));
+        let [low, high] = clamped(sums).map(|words| vreinterpretq_u8_s16(words));
+        let all = uint8x16x2_t(low, high);
         vst1q_u8(out, vqtbl2q_u8(all, order.0));
         vst1q_u8(out.wrapping_add(LANES), vqtbl2q_u8(all, order.1));
     }
