@@ -44,17 +44,17 @@ fn the_factor_times_itself_is_the_matrix() {
     for n in [4, 60, 64, 132, 200] {
         let a = correlated(n, 3);
         let mut r = a.clone();
-        cholesky(&mut r, n, 1);
+        cholesky(&mut r, n, Kernels::scalar(), 1);
         for i in 0..n {
             for j in i..n {
                 let sum: f64 = (0..=i).map(|k| r[k * n + i] * r[k * n + j]).sum();
                 assert!((sum - a[i * n + j]).abs() < 1e-9 * real(n), "{n}: {i} {j}: {sum} for {}", a[i * n + j]);
             }
         }
-        for threads in 2..4 {
+        for (kernels, threads) in Kernels::all().flat_map(|kernels| (1..4).map(move |threads| (kernels, threads))) {
             let mut other = a.clone();
-            cholesky(&mut other, n, threads);
-            assert!((0..n).all(|i| other[i * n + i..(i + 1) * n] == r[i * n + i..(i + 1) * n]), "{threads} threads change a bit");
+            cholesky(&mut other, n, kernels, threads);
+            assert!((0..n).all(|i| other[i * n + i..(i + 1) * n] == r[i * n + i..(i + 1) * n]), "{kernels:?}: {threads} threads change a bit");
         }
     }
 }
@@ -154,8 +154,12 @@ fn error(rows: &[Vec<f64>], step: f64, integers: &[Vec<i8>], a: &[f64]) -> f64 {
 
 /// The integers of some rows whose inputs have these moments, in the order of `order`.
 fn rounded(grid: &Grid<'_>, order: impl Iterator<Item = usize>, matrix: &[f64], threads: usize) -> Vec<Vec<i8>> {
+    with(Kernels::detect(), grid, order, matrix, threads)
+}
+
+fn with(kernels: Kernels, grid: &Grid<'_>, order: impl Iterator<Item = usize>, matrix: &[f64], threads: usize) -> Vec<Vec<i8>> {
     let mut rounded: Vec<Vec<i8>> = grid.rows.iter().map(|r| vec![0; r.len()]).collect();
-    round(grid, Moments { order: order.collect(), matrix: matrix.to_vec(), samples: 100_000 }, &mut rounded, threads);
+    round(grid, Moments { order: order.collect(), matrix: matrix.to_vec(), samples: 100_000 }, &mut rounded, kernels, threads);
     rounded
 }
 
@@ -180,6 +184,7 @@ fn rounding_together_makes_the_outputs_better() {
         let (better, plain) = (error(&rows, step, &together, &a), error(&rows, step, &nearest(&rows, step), &a));
         assert!(better < 0.2 * plain, "{better} against {plain}");
         assert!((2..5).all(|threads| rounded(&grid, 0..n, &a, threads) == together));
+        assert!(Kernels::all().all(|kernels| with(kernels, &grid, 0..n, &a, 1) == together));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Dense linear algebra in f64 with a fixed order of additions: the same bits on every CPU and for any number of threads.
 
 use super::parallel::chunks;
+use crate::kernels::Kernels;
 use std::vec::Vec;
 
 /// Columns that are finished before the rest is updated with them.
@@ -16,26 +17,26 @@ pub type Tile = [[f64; TILE]; TILE];
 pub type Strip = [f64; TILE];
 
 /// The sums of products of rows and columns, `rows[k][i]·columns[k][j]` over all `k` from the first on.
-// Inlined into other loops it is taken apart: its sums no longer stay in registers.
-#[inline(never)]
 #[must_use]
-pub fn products(rows: &[Strip], columns: &[Strip]) -> Tile {
-    let mut tile = Tile::default();
-    for (row, column) in rows.iter().zip(columns) {
-        for (sums, r) in tile.iter_mut().zip(row) {
-            for (sum, c) in sums.iter_mut().zip(column) {
-                *sum += r * c;
+pub fn products(rows: &[Strip], columns: &[Strip], kernels: Kernels) -> Tile {
+    kernels.vectorized(|| {
+        let mut tile = Tile::default();
+        for (row, column) in rows.iter().zip(columns) {
+            for (sums, r) in tile.iter_mut().zip(row) {
+                for (sum, c) in sums.iter_mut().zip(column) {
+                    *sum += r * c;
+                }
             }
         }
-    }
-    tile
+        tile
+    })
 }
 
 /// Replaces the upper triangle of the symmetric positive definite matrix `a` of `n` rows by R, where A = R'R. What lies below the diagonal is neither read nor written.
 ///
 /// # Panics
 /// If `n` is no multiple of [`TILE`].
-pub fn cholesky(a: &mut [f64], n: usize, threads: usize) {
+pub fn cholesky(a: &mut [f64], n: usize, kernels: Kernels, threads: usize) {
     assert_eq!(n % TILE, 0, "the size of a matrix is a multiple of the tile");
     for from in (0..n).step_by(BLOCK) {
         let to = n.min(from + BLOCK);
@@ -52,7 +53,7 @@ pub fn cholesky(a: &mut [f64], n: usize, threads: usize) {
                     if row > column {
                         break;
                     }
-                    let sums = products(strips(row), strips(column));
+                    let sums = products(strips(row), strips(column), kernels);
                     for (sums, row) in sums.iter().zip(tile_rows.chunks_mut(n)) {
                         row[to + column * TILE..].iter_mut().zip(sums).for_each(|(x, s)| *x -= s);
                     }

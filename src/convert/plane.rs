@@ -6,6 +6,7 @@ use super::parallel::chunks;
 use super::round::{LARGEST, integer, nearest};
 use super::sums::count;
 use crate::format::proof::PAIR_LIMIT;
+use crate::kernels::Kernels;
 use core::ops::Range;
 use std::vec::Vec;
 
@@ -38,14 +39,14 @@ struct Row<'a> {
 }
 
 /// Integers of the rows that make the error of the outputs small, row by row: those of the positions whose moments these are go into `rounded`.
-pub fn round(grid: &Grid<'_>, moments: Moments, rounded: &mut [Vec<i8>], threads: usize) {
+pub fn round(grid: &Grid<'_>, moments: Moments, rounded: &mut [Vec<i8>], kernels: Kernels, threads: usize) {
     let Moments { order, matrix: mut r, samples } = moments;
     let n = order.len();
     let mean = (0..n).map(|i| r[i * n + i]).sum::<f64>() / count(n.max(1));
     let damping = DAMPING + DAMPING_OF_FEW * count(n.max(1)) / count(samples.max(1));
     (0..n).for_each(|i| r[i * n + i] += damping * mean + LEAST);
     let diagonal: Vec<f64> = (0..n).map(|i| r[i * n + i]).collect();
-    cholesky(&mut r, n, threads);
+    cholesky(&mut r, n, kernels, threads);
     let mut rank: Vec<usize> = std::vec![usize::MAX; order.iter().max().map_or(0, |m| m + 2)];
     order.iter().enumerate().for_each(|(k, &p)| rank[p] = k);
     let partners: Vec<Option<usize>> = order.iter().map(|p| Some(rank[p ^ 1]).filter(|&k| grid.pair_safe && k < n)).collect();
@@ -81,7 +82,7 @@ pub fn round(grid: &Grid<'_>, moments: Moments, rounded: &mut [Vec<i8>], threads
             }
             for (at, factors) in (0..from).step_by(TILE).zip(outer.chunks(columns.len())) {
                 for (errors, rows) in errors.chunks(columns.len()).zip(state.chunks_mut(TILE * stride)) {
-                    for (sums, row) in products(errors, factors).iter().zip(rows.chunks_mut(stride)) {
+                    for (sums, row) in products(errors, factors, kernels).iter().zip(rows.chunks_mut(stride)) {
                         row[at..].iter_mut().zip(sums).for_each(|(x, s)| *x += s);
                     }
                 }

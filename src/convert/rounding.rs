@@ -45,7 +45,7 @@ pub(super) fn integers(walk: &Walk<'_>, unit: &[f64], main: Rows<'_>, projection
     let mut rounded: Vec<Vec<i8>> = rows.iter().map(|r| std::vec![0; r.len()]).collect();
     let mut parts = moments(&reads, size, walk.kernels, walk.options.threads);
     while let Some(part) = walk.spent.moments.of(|| parts.next()) {
-        walk.spent.rounding.of(|| plane::round(&grid, part, &mut rounded, walk.options.threads));
+        walk.spent.rounding.of(|| plane::round(&grid, part, &mut rounded, walk.kernels, walk.options.threads));
     }
     let part = |pick: fn(&[i8], usize) -> &[i8]| rounded.iter().flat_map(|row| pick(row, split)).copied().collect();
     [part(|row, split| &row[..split]), part(|row, split| &row[split..])]

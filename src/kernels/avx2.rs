@@ -88,6 +88,12 @@ unsafe fn narrow_tile<D: Dot, const LINES: usize>(job: &Job, t: Tile) {
     unsafe { x86::any_narrow::<D, LINES>(job, t) }
 }
 
+/// See [`super::Kernels::vectorized`].
+#[target_feature(enable = "avx2")]
+pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 #[target_feature(enable = "avx2")]
 fn max_pool(row: &mut PoolRow<'_>) {
     scalar::max_pool::<0>(row);

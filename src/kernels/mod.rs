@@ -249,12 +249,30 @@ impl Kernels {
         unsafe { (self.table.lines)(row) }
     }
 
+    /// What `work` returns, its loops compiled for the vector registers of the set. Floating-point operations stay those of the source, in their order: the same
+    /// bits on every set.
+    #[inline(always)]
+    pub fn vectorized<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.set() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; each of these sets has AVX2.
+            Set::Avx2 | Set::AvxVnni | Set::Avx512Vnni => unsafe { avx2::vectorized(work) },
+            _ => apart(work),
+        }
+    }
+
     /// Does the set's multiply-accumulate in registers only, `iterations` times a few, and returns how many products that were: timed, it gives the peak.
     #[must_use]
     pub fn peak_loop(self, iterations: u64) -> u64 {
         // SAFETY: as above.
         unsafe { (self.table.peak)(iterations) }
     }
+}
+
+/// Calls `work` in a function of its own: inlined into other loops it would be taken apart.
+#[inline(never)]
+fn apart<R>(work: impl FnOnce() -> R) -> R {
+    work()
 }
 
 /// Bytes that a convolution reads, with the distances between them.
