@@ -85,6 +85,15 @@ impl Zeros {
         output
     }
 
+    /// Mean and dense layer behind the last map.
+    fn scores(&mut self, x: usize) {
+        let [h, w, c] = self.0.tensors[x].shape;
+        let window = Window { kernel: [h, w], stride: [1, 1], dilation: [1, 1], pads: [0; 4] };
+        let multipliers = vec![[0; 4]; (h * w) as usize];
+        let mean = self.step(quantized::Op::AveragePool { window, include_pad: false, multipliers, p: 0 }, x, None, [1, 1, c], DataType::U8, None);
+        self.conv(mean, 1, 1, 1000, None, None);
+    }
+
     /// ResNet of these numbers of blocks; `wide` is 4 with bottlenecks, 1 with basic blocks.
     fn resnet(depths: [u32; 4], wide: u32) -> Quantized {
         let mut net = Self::new(64);
@@ -107,11 +116,7 @@ impl Zeros {
                 block += 1;
             }
         }
-        let [h, w, c] = net.0.tensors[x].shape;
-        let window = Window { kernel: [h, w], stride: [1, 1], dilation: [1, 1], pads: [0; 4] };
-        let multipliers = vec![[0; 4]; (h * w) as usize];
-        let mean = net.step(quantized::Op::AveragePool { window, include_pad: false, multipliers, p: 0 }, x, None, [1, 1, c], DataType::U8, None);
-        net.conv(mean, 1, 1, 1000, None, None);
+        net.scores(x);
         net.0
     }
 }
@@ -158,6 +163,65 @@ fn the_published_sizes() {
         assert_eq!(weights + 2 * (biases - 1000 + projected) + 1000, published, "ResNet-{layers}");
         assert_eq!(blocks.iter().map(|b| number(b, "macs")).sum::<u64>(), number(&json, "macs"));
         assert!(blocks.iter().all(|b| b["arena_percent"].as_f64().is_some_and(|p| p > 0.0 && p <= 100.0)));
+    }
+}
+
+#[test]
+fn the_arena_does_not_grow_with_depth() {
+    let folder = Folder::new("depth");
+    let arenas = |each: u32, wide: u32| {
+        folder.write("net.stone", &file(&Zeros::resnet([each; 4], wide)));
+        folder.run("inspect net.stone --json").json(0, "inspect")["arena_bytes"].clone()
+    };
+    for wide in [1, 4] {
+        let shallow = arenas(2, wide);
+        assert!(shallow["fast"]["scalar"].as_u64().is_some_and(|bytes| bytes > 0), "{shallow}");
+        assert_eq!(arenas(60, wide), shallow);
+    }
+}
+
+#[test]
+fn a_pooled_shortcut_is_told_from_the_branch() {
+    let folder = Folder::new("pooled");
+    let mut net = Zeros::new(64);
+    let stem = net.conv(0, 3, 1, 64, None, None);
+    let a = net.conv(stem, 1, 1, 32, None, Some(0));
+    let b = net.conv(a, 3, 2, 32, None, Some(0));
+    let window = Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], pads: [0; 4] };
+    let shape = net.sized(&window, stem, 64);
+    let pooled = net.step(quantized::Op::MaxPool(window), stem, None, shape, DataType::U8, Some(0));
+    // What is pooled goes through the kernel, the branch through the projection.
+    let sum = net.conv(pooled, 1, 1, 128, Some(b), Some(0));
+    net.scores(sum);
+    folder.write("net.stone", &file(&net.0));
+    let json = folder.run("inspect net.stone --blocks --json").json(0, "inspect");
+    let block = &json["blocks"][1];
+    assert_eq!((&block["kind"], &block["shortcut"], number(block, "stride")), (&"bottleneck".into(), &"pooled".into(), 2));
+    assert_eq!(block["convolutions"], serde_json::json!(["1x1", "3x3/2", "1x1"]));
+}
+
+#[test]
+fn kinds_of_our_own_networks() {
+    let folder = Folder::new("kinds");
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let table: [(&str, &[&str], &[&str]); 6] = [
+        ("resnet20", &["basic"], &["identity", "projection"]),
+        ("preact20", &["pre-activation", "basic"], &["identity", "projection"]),
+        ("seresnet20", &["se", "basic"], &["identity", "projection"]),
+        ("res2net29", &["res2net", "bottleneck"], &["projection", "identity"]),
+        ("resnext29", &["grouped", "bottleneck"], &["projection", "identity"]),
+        ("densenet22", &["dense"], &[]),
+    ];
+    for (name, traits, shortcuts) in table {
+        let from = format!("{0}/{name}.onnx -o net.stone --calib {0}/calibration.bin", models.display());
+        folder.run(&format!("convert {from} --preprocess cifar10 --limit 2 --rounding nearest --quiet")).expect(0);
+        let json = folder.run("inspect net.stone --blocks --json").json(0, "inspect");
+        let residual: Vec<&Value> = json["blocks"].as_array().unwrap().iter().filter(|b| !b["block"].is_null()).collect();
+        assert!(residual.iter().all(|b| b["traits"] == serde_json::json!(traits)), "{name}: {residual:?}");
+        let mut found: Vec<&str> = residual.iter().filter_map(|b| b["shortcut"].as_str()).collect();
+        found.dedup();
+        assert_eq!(found.iter().take(shortcuts.len()).collect::<Vec<_>>(), shortcuts.iter().collect::<Vec<_>>(), "{name}");
+        assert!(found.iter().all(|s| shortcuts.contains(s)), "{name}: {found:?}");
     }
 }
 

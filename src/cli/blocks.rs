@@ -114,9 +114,11 @@ impl Members<'_> {
             let (input, second) = (step.input(), step.second());
             let added = |shortcut, first| Sum { place, shortcut, first };
             match step.operation() {
-                Operation::Conv(Conv { second: Second::Skip { .. } | Second::Projection { .. }, .. }) if !has_middle(step) => Some(added(second?, false)),
+                Operation::Conv(Conv { second: Second::Skip { .. }, .. }) => Some(added(second?, false)),
                 Operation::Gate(_) => Some(added(step.third()?, false)),
-                Operation::Add(_) => {
+                Operation::Conv(Conv { second: Second::Projection { .. }, .. }) if has_middle(step) => None,
+                // Either operand may be the branch: it is the one that more steps lead to.
+                Operation::Conv(Conv { second: Second::Projection { .. }, .. }) | Operation::Add(_) => {
                     let second = second?;
                     let first = self.chain(input).len() < self.chain(second).len();
                     Some(added(if first { input } else { second }, first))
@@ -146,6 +148,10 @@ impl Members<'_> {
     fn convolutions(&self, sum: Option<Sum>) -> Vec<Conv<'_>> {
         let shortcut = sum.map_or_else(Vec::new, |s| self.chain(s.shortcut));
         let conv = |&p: &usize| match self.steps[p].operation() {
+            // The branch ends in what is projected, the shortcut in the kernel beside it.
+            Operation::Conv(conv @ Conv { second: Second::Projection { view, window, .. }, .. }) if sum.is_some_and(|s| s.first && s.place == p) => {
+                Some(Conv { input: view, window, ..conv })
+            }
             Operation::Conv(conv) if conv.input.pixels() > 1 || self.places.len() < 3 => Some(conv),
             _ => None,
         };
