@@ -15,7 +15,7 @@ use skipstone::convert::quantize::{self, quantize, walked};
 use skipstone::convert::quantized::{self, Quantized};
 use skipstone::convert::range::Method;
 use skipstone::format::{Operation, proof};
-use skipstone::pack::params;
+use skipstone::pack::{LANES, params};
 use skipstone::quant::DataType;
 use skipstone::shape::Window;
 use skipstone::{Kernels, Model, PlanKind, Session};
@@ -387,8 +387,28 @@ fn groups_of_every_size() {
             // Groups of 3 channels are computed as one.
             let own = if channels / groups == 3 { channels } else { channels / groups };
             assert_eq!(macs(1), u64::from(h * w * channels * 9 * own), "a group multiplies its own channels only");
+            assert_eq!(made.quantized.notes.iter().any(|note| note.starts_with("depthwise convolution (2 of them")), groups == channels, "{groups}");
         }
     }
+}
+
+#[test]
+fn a_channel_that_never_fires_leaves_narrow_groups_on_their_fast_way() {
+    let mut network = behind_a_stem(3, 32, |b, x| b.grouped(x, three(1), 8, 32, Second::None));
+    for step in &mut network.steps {
+        if let Op::Conv(conv) = &mut step.op
+            && conv.groups > 1
+        {
+            conv.bias[5] = -1000.0;
+        }
+    }
+    let made = measured(&network, 26.0);
+    let narrow = |op: &quantized::Op| if let quantized::Op::Conv(conv) = op { conv.narrow.map(|_| conv.params.clone()) } else { None };
+    let params = made.quantized.steps.iter().find_map(|s| narrow(&s.op)).expect("a convolution of narrow groups");
+    let panels = params.chunks_exact(params::rows(false, false) * 4 * LANES);
+    let multipliers = panels.flat_map(|panel| panel[params::MULTIPLIER * 4 * LANES..][..4 * LANES].as_chunks::<4>().0);
+    let largest = multipliers.map(|word| i32::from_le_bytes(*word)).max();
+    assert!(largest.is_some_and(|m| (1 << 28..1 << 29).contains(&m)), "{largest:?}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn share(network: &Network, step: &Step, cuts: &mut [BTreeSet<u32>]) {
 }
 
 /// True if every output channel reads the input channel of its own number only, and there are several.
-fn is_depthwise(conv: &Conv) -> bool {
+pub(super) fn is_depthwise(conv: &Conv) -> bool {
     conv.groups > 1
         && conv.groups as usize == conv.bias.len()
         && conv.weights.len() == conv.bias.len() * (conv.window.kernel[0] * conv.window.kernel[1]) as usize

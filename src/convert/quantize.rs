@@ -1,5 +1,6 @@
 //! From the float network to integers: scales of all tensors from the statistics, then one step after the other, each with the integers that the device will see.
 
+use super::align::is_depthwise;
 use super::calibrate::{Statistics, TensorStatistics};
 use super::exact::{Kept, unit_of_sum};
 use super::graph::{self, Network, TensorId};
@@ -206,6 +207,11 @@ pub(super) fn timed(
     }
     walk.made.sqnr_db = walk.sqnr_db();
     walk.foreign.note(network, &mut walk.made.notes);
+    let depthwise = || network.steps.iter().filter(|step| matches!(&step.op, graph::Op::Conv(conv) if is_depthwise(conv)));
+    if let Some(first) = depthwise().next() {
+        let note = "is computed as groups of 4 channels, three zeros beside every weight: right, but slow for what it does";
+        walk.made.notes.push(std::format!("depthwise convolution ({} of them, the first is `{}`) {note}", depthwise().count(), first.name));
+    }
     if walk.estimated > 0 {
         let note = std::format!("left out, for it needs pictures: measuring {} tensors between steps; their ranges follow from what is read", walk.estimated);
         walk.made.notes.push(note);
