@@ -1,5 +1,5 @@
 """The residual family in PyTorch: every topology at any depth, width and size, from one description (`Recipe`)."""
-import dataclasses, re
+import dataclasses, math, re
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,6 +14,7 @@ FAMILIES = {
     "preact": "pre-activation (ResNet-v2)",
     "resnext": "grouped 3x3 convolutions; --groups, --group-width",
     "seresnet": "squeeze and excitation; --squeeze, --gate",
+    "ecaresnet": "efficient channel attention; --gate",
     "res2net": "hierarchical 3x3 convolutions; --scales, --group-width",
     "densenet": "concatenation; 121, 161, 169, 201, or cifar-densenet of 3n + 4 layers; --growth",
     "wide": "wide ResNet; --widen",
@@ -83,6 +84,26 @@ class Excite(nn.Module):
         return x * (gate.view(-1, x.shape[1], 1, 1) if self.dense else gate)
 
 
+class Attend(nn.Module):
+    """efficient channel attention (Wang et al. 2020): channels weighted by a convolution along their means"""
+
+    def __init__(self, recipe, channels):
+        super().__init__()
+        kernel = int(abs(math.log2(channels) / 2 + 0.5)) | 1
+        self.conv = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
+        self.gate = nn.Hardsigmoid() if recipe.gate == "hard" else nn.Sigmoid()
+
+    def forward(self, x):
+        mean = x.mean((2, 3)).view(x.shape[0], 1, -1)
+        return x * self.gate(self.conv(mean)).view(x.shape[0], -1, 1, 1)
+
+
+def excite(recipe, channels):
+    if recipe.family == "seresnet":
+        return Excite(recipe, channels, 4 if recipe.cifar else 16)
+    return Attend(recipe, channels) if recipe.family == "ecaresnet" else nn.Identity()
+
+
 class PadShortcut(nn.Module):
     """option A of He et al.: every other pixel, zeros for the new channels"""
 
@@ -115,7 +136,7 @@ class Block(nn.Module):
     def __init__(self, recipe, inputs, outputs, stride, branch):
         super().__init__()
         self.branch, self.shortcut = branch, shortcut(recipe, inputs, outputs, stride)
-        self.excite = Excite(recipe, outputs, 4 if recipe.cifar else 16) if recipe.family == "seresnet" else nn.Identity()
+        self.excite = excite(recipe, outputs)
         self.act = ACTIVATIONS[recipe.activation]()
 
     def forward(self, x):
