@@ -20,6 +20,11 @@ FAMILIES = {
     "wide": "wide ResNet; --widen",
     "resnetd": "ResNet-D: deep stem, average pool in the shortcut",
 }
+# which families a flag is for, where it is not for all
+OWN = {
+    "groups": ("resnext",), "group_width": ("resnext", "res2net"), "scales": ("res2net",), "growth": ("densenet",), "widen": ("wide", "preact"), "squeeze": ("seresnet",),
+    "gate": ("seresnet", "ecaresnet"),
+}
 ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "silu": nn.SiLU, "hardswish": nn.Hardswish, "leaky": lambda: nn.LeakyReLU(0.1)}
 
 

@@ -55,7 +55,7 @@ def arguments():
     shape.add_argument("--stride-in", choices=("1x1", "3x3"), default="3x3", help="which convolution of a bottleneck strides")
     shape.add_argument("--squeeze", choices=("conv", "dense"), default="conv", help="layers of squeeze and excitation")
     shape.add_argument("--gate", choices=("sigmoid", "hard"), default="sigmoid")
-    return parser.parse_args()
+    return argparse.Namespace(**vars(parser.parse_args()), defaults=vars(parser.parse_args(["x", "-o", "x"])))
 
 
 def make(recipe, bytes_, preset, seed):
@@ -76,12 +76,16 @@ def make(recipe, bytes_, preset, seed):
 
 def picture_network(args):
     """a network that reads pictures, their size, and what it tells apart"""
-    from networks import Recipe, build
-    if not args.pictures:
-        raise Problem(f"{args.name} needs --pictures")
+    from networks import OWN, Recipe, build
     stages = [positive(s) for s in args.stages.split(",")] if args.stages else None
     fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
     recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
+    idle = [f"--{flag.replace('_', '-')}" for flag, families in OWN.items() if recipe.family not in families and getattr(args, flag) != args.defaults[flag]]
+    idle += ["--shape"] if args.shape else []
+    if idle:
+        raise Problem(f"{', '.join(idle)}: not for {args.name}")
+    if not args.pictures:
+        raise Problem(f"{args.name} needs --pictures")
     size, preset = args.size or recipe.size, args.preprocess or ("cifar10" if recipe.cifar else "imagenet")
     build(recipe)
     say(f"{args.name}: reading pictures")

@@ -59,6 +59,8 @@ def main():
     except ImportError as error:
         raise Problem("Dask is missing: pip install -r models/requirements.txt") from error
     program, onnx, data = (os.path.abspath(p) for p in (args.skipstone, args.onnx, args.calib))
+    if not args.scheduler and not os.path.exists(program):
+        raise Problem(f"{program} is missing: cargo build --release, or --skipstone")
     calibrate = [program, "calibrate", onnx, "--calib", data, "--preprocess", args.preprocess]
     local = lambda: LocalCluster(n_workers=args.workers, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None)
     cluster = contextlib.nullcontext(args.scheduler) if args.scheduler else local()

@@ -185,6 +185,8 @@ fn labels_of_pictures() {
         assert_eq!(top.len(), 3);
         let class = top[0]["class"].as_u64().expect("an integer");
         assert_eq!(top[0]["label"], format!("class {class}"));
+        let [first, second] = [0, 1].map(|i| (number(&top[i], "score"), number(&top[i], "probability")));
+        assert!(((first.0 - second.0).exp() - first.1 / second.1).abs() < 1e-6 * first.1 / second.1, "{top:?}");
         let p: Vec<_> = top.iter().map(|t| number(t, "probability")).collect();
         assert!(p[0] >= p[1] && p[1] >= p[2] && p[2] >= 0.0 && p.iter().sum::<f64>() <= 1.0 + 1e-9);
     }

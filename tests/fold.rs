@@ -22,6 +22,7 @@ impl Build {
         let dims = HashMap::from([("x".to_owned(), dims.to_vec())]);
         let (name, input) = ("hand".into(), "x".into());
         Self(Graph {
+            end: None,
             name,
             sha256: [0; 32],
             opset: 17,

@@ -220,7 +220,7 @@ impl Outcome {
             );
         }
         let worst = worst(layers).map(|(db, l)| format!("; the step that loses most by itself is {} ({db:.1} dB)", l.name)).unwrap_or_default();
-        let wide = if self.quantize.stream == Stream::Wide { "" } else { ", --stream 16" };
+        let wide = if self.quantize.stream == Stream::Wide || args.stream.as_deref() == Some("16") { "" } else { ", --stream 16" };
         let ladder = if args.max_drop.is_some() { "" } else { ", --eval with --max-drop, which tries one method after the other" };
         format!(
             "far from the float network: {agreement} % of {pictures} {on} pictures keep its class, scores {db} dB \

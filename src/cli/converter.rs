@@ -275,7 +275,8 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
         }
         let outcome = Outcome { tally, ..outcome };
         let drop = drop.unwrap_or(0.0);
-        let holds = args.max_drop.is_none_or(|most| drop <= most);
+        // Shares of pictures are no binary fractions.
+        let holds = args.max_drop.is_none_or(|most| drop <= most + 1e-9);
         if holds {
             let brought = if args.explain { Some(brought(args, &preprocess, quantize, &calibration, output)?) } else { None };
             staged.finish(&outcome.converted.file)?;
@@ -298,7 +299,12 @@ pub(super) fn convert(args: &ConvertArgs, output: Output) -> Result {
     }
     let (method, drop) = best.map_or_else(Default::default, |(o, drop)| (o.quantize.to_string(), drop));
     let what = format!("top-1 drops by {drop:.2} points with the best method ({method}), {} are allowed, --max-drop", args.max_drop.unwrap_or_default());
-    Err(CliError::check(what, "give more calibration pictures, or allow more; `skipstone compare` shows which layer loses it"))
+    let help = if args.skip_blocks.is_some() {
+        "leave out fewer residual blocks, --skip-blocks, or allow more: what is lost is what they did"
+    } else {
+        "give more calibration pictures, or allow more; `skipstone compare` shows which layer loses it"
+    };
+    Err(CliError::check(what, help))
 }
 
 /// The ranges from a file, which fit the pictures that may stand beside it.

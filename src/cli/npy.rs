@@ -36,6 +36,8 @@ pub enum NpyError {
     Header,
     /// Columns come first (Fortran order).
     Order,
+    /// Its elements are no integers.
+    Kind,
 }
 
 impl fmt::Display for NpyError {
@@ -45,6 +47,7 @@ impl fmt::Display for NpyError {
             Self::Version(v) => write!(f, "an .npy file of version {v}"),
             Self::Header => f.write_str("an .npy file with a damaged header"),
             Self::Order => f.write_str("an .npy file in Fortran order"),
+            Self::Kind => f.write_str("an .npy file of other elements"),
         }
     }
 }
@@ -108,7 +111,7 @@ pub fn integers(bytes: &[u8]) -> Result<Vec<Option<u32>>, NpyError> {
         "u2" | "i2" => 2,
         "u4" | "i4" => 4,
         "u8" | "i8" => 8,
-        _ => return Err(NpyError::Header),
+        _ => return Err(NpyError::Kind),
     };
     if header.elements() != Some(rest.len() as u64 / width as u64) || (order == ">" && width > 1) {
         return Err(NpyError::Header);

@@ -96,10 +96,13 @@ struct Labelled {
 struct Class {
     class: usize,
     label: Option<String>,
+    score: f64,
     probability: f64,
 }
 
 const SCHEMA: &str = "skipstone.run/1";
+/// Bad pictures that are named on a terminal.
+const SHOWN: usize = 20;
 
 /// Runs the command.
 ///
@@ -137,9 +140,11 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
         output.show(&report, || text(&report))?;
     }
     if errors.len() > 1 {
-        report.bad.iter().for_each(|bad| eprintln!("warning: skipped {}", bad.error));
-        let paths: Vec<_> = report.bad.iter().map(|bad| bad.path.as_str()).collect();
-        let what = format!("{} of {} pictures are bad: {}", paths.len(), paths.len() + report.pictures.len(), paths.join(", "));
+        report.bad.iter().take(SHOWN).for_each(|bad| eprintln!("warning: skipped {}", bad.error));
+        let (bad, all) = (report.bad.len(), report.bad.len() + report.pictures.len());
+        let paths: Vec<_> = report.bad.iter().take(SHOWN).map(|bad| bad.path.as_str()).collect();
+        let others = if bad > SHOWN { format!(" and {} others (all of them in `bad` with --json)", bad - SHOWN) } else { String::new() };
+        let what = format!("{bad} of {all} pictures are bad: {}{others}", paths.join(", "));
         return Err(CliError::input(what, "the warnings say why: mend them or leave them out"));
     }
     errors.pop().map_or(Ok(()), Err)
@@ -216,7 +221,7 @@ impl Runner<'_> {
         let model = self.session.plan().model();
         let scores = self.session.run();
         let label = |class: usize| model.label(class).map(str::to_owned);
-        let top = best(scores, self.top).into_iter().map(|(class, probability)| Class { class, label: label(class), probability }).collect();
+        let top = best(scores, self.top).into_iter().map(|(class, score, probability)| Class { class, label: label(class), score, probability }).collect();
         Labelled { path, frame, top, scores_crc32: hex(crc32(scores.bytes())) }
     }
 }
@@ -235,14 +240,15 @@ fn fill_from(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(got)
 }
 
-/// The `k` best classes, best first, equal scores by the lower index; with the softmax of the real scores.
-fn best(scores: Scores<'_>, k: usize) -> Vec<(usize, f64)> {
+/// The `k` best classes, best first, equal scores by the lower index; with their real scores and the softmax of these.
+fn best(scores: Scores<'_>, k: usize) -> Vec<(usize, f64, f64)> {
     let mut order: Vec<(usize, i32)> = scores.iter().enumerate().collect();
     order.sort_by_key(|&(class, score)| (core::cmp::Reverse(score), class));
     let most = order.first().map_or(0, |&(_, score)| score);
-    let power = |score: i32| ((f64::from(score) - f64::from(most)) * f64::from(scores.scale())).exp();
+    let scale = f64::from(scores.scale());
+    let power = |score: i32| ((f64::from(score) - f64::from(most)) * scale).exp();
     let sum: f64 = order.iter().map(|&(_, score)| power(score)).sum();
-    order.into_iter().take(k).map(|(class, score)| (class, power(score) / sum)).collect()
+    order.into_iter().take(k).map(|(class, score)| (class, f64::from(score) * scale, power(score) / sum)).collect()
 }
 
 fn text(report: &Report) -> String {

@@ -39,6 +39,8 @@ pub struct Graph {
     pub dims: HashMap<String, Vec<usize>>,
     /// Name of the value that holds the scores.
     pub output: String,
+    /// The operator behind the scores, which is not computed: Softmax, LogSoftmax, ArgMax or Sigmoid.
+    pub end: Option<String>,
     /// The other outputs of the file, which nothing here computes.
     pub left_out: Vec<String>,
     /// The constants that the file stores as integers.
@@ -256,17 +258,19 @@ pub fn import(onnx: Onnx) -> Result<Graph, ConvertError> {
             importer.node(node)?;
         }
     }
+    let mut end = importer.ends.get(&output).cloned();
     let mut output = importer.resolve(&output).to_owned();
     // Like a Softmax, a Sigmoid behind the scores keeps their order.
     if let Some(last) = importer.operations.pop_if(|o| o.output == output && o.op == Op::Function(Function::Sigmoid)) {
         output.clone_from(&last.reads[0]);
+        end = Some("Sigmoid".into());
     }
     if importer.constants.contains_key(&output) {
         return Err(value(&output, "the output is a constant".into(), "export the model with its input"));
     }
     importer.prune();
     let Importer { constants, dims, operations, grids, .. } = importer;
-    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output, left_out: outputs.collect(), grids })
+    Ok(Graph { name, sha256, opset, input: input.name, bytes, operations, constants, dims, output, end, left_out: outputs.collect(), grids })
 }
 
 impl Importer {

@@ -110,6 +110,8 @@ pub struct Source {
     left_out: Vec<Bypass>,
     /// Outputs of the ONNX file that are not computed.
     outputs: Vec<String>,
+    /// The operator behind the scores, which is not computed either.
+    end: Option<String>,
     path: PathBuf,
     feed: FloatInput,
     /// The input as the ONNX file expects it, before any arithmetic of its own.
@@ -152,7 +154,7 @@ impl Source {
         scale.truncate(channels);
         shift.truncate(channels);
         let fed = Input { scale, shift, ..network.input.clone() };
-        let source = Self { quantized, network, sha256, bypasses, left_out, outputs: graph.left_out, path: path.to_path_buf(), feed, fed };
+        let source = Self { quantized, network, sha256, bypasses, left_out, outputs: graph.left_out, end: graph.end, path: path.to_path_buf(), feed, fed };
         let shape = source.network.input.shape;
         if let Some(crop) = preprocess.crop.filter(|c| *c != [shape[0], shape[1]]) {
             let what = std::format!("the crop is {}x{}, the network reads {}x{}", crop[1], crop[0], shape[1], shape[0]);
@@ -363,6 +365,12 @@ impl Calibrated {
         if !self.source.outputs.is_empty() {
             let others = self.source.outputs.join("`, `");
             quantized.notes.push(std::format!("the first output of the ONNX file is computed, not the others: `{others}`"));
+        }
+        // What is shown beside the scores is their softmax anyway.
+        if let Some(end) = self.source.end.as_ref().filter(|end| *end != "Softmax") {
+            quantized
+                .notes
+                .push(std::format!("{end} at the end is left out: the scores are what it reads (`score` in `run --json`), percentages their softmax"));
         }
         if self.missing > 0 {
             quantized.notes.push(std::format!("{} pictures of the set are not in the ranges: merge all shards", self.missing));

@@ -52,7 +52,7 @@ pub fn input<'a>(graph: &'a Graph, readers: &HashMap<&'a str, Vec<&'a Operation>
         [..] if values.len() == 4 && c < 4 => Ok(values[..c].to_vec()),
         _ => Err(ConvertError::Preprocess {
             what: format!("{} values for {c} channels", values.len()),
-            help: "give one mean and one std for every channel of the input",
+            help: "give one mean and one std for all channels, or three for three; inputs of other channels are read from .npy, --preprocess tensor",
         }),
     };
     Ok((Input { shape: sizes, nhwc, bytes: graph.bytes, scale: spread(scale)?, shift: spread(shift)?, tensor: None }, order))
