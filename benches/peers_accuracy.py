@@ -6,7 +6,7 @@ usage: benches/peers_accuracy.py [--calibration 100,500] [--full-bias] [--quick]
 CALIBRATION and TEST are CIFAR-10 .bin files or folders of pictures, PREPROCESS a name of PRESETS below, or mean:std (as 0.485,0.456,0.406:0.229,0.224,0.225). The
 first N pictures calibrate, for each N of --calibration that CALIBRATION has. Pictures of a folder CALIBRATION are resized (shorter side to 8/7 of the input) and
 cropped, those of a folder TEST only cropped; classes are those of the .bin, or of TEST.csv (file,class). All programs get the same bytes: skipstone reads them
-from .npy files that this script makes. The first rows appear on stdout as they are measured, progress goes to stderr; --json has every variant, not just the best.
+from .npy files that this script makes. A row appears on stdout as soon as it is measured, progress on stderr; FILE has every variant, not just the best.
 
 A cell is agreement with the float network (ONNX Runtime) / SQNR of the scores / top-1. SQNR: 10 log10 of the sum of squares of the float scores over that of the
 differences, all pictures and classes, as `skipstone eval --against` measures. The variants of a peer are below; the one with the best SQNR *on the test pictures*
@@ -19,7 +19,8 @@ is shown and named, which favours the peers. skipstone has its default options.
   fix for CPUs without VNNI); also without bias correction; with --full-bias also with fast_bias_correction=False, which takes minutes for deep networks.
 * Both begin from the ONNX after `quant_pre_process` (batch normalizations folded). Neither runs on integer kernels here: ONNX Runtime executes the QDQ networks with all
   graph optimizations disabled, also inside of NNCF, so that quantize and dequantize nodes are done in float, exactly: on AVX2 its products of u8 and s8 saturate, which
-  costs such networks over 10 dB there. NNCF keeps some tensors in float, among them the scores (as skipstone does) and biases; ONNX Runtime makes bytes of the scores.
+  costs such networks over 10 dB there. (ResNet-20 by NNCF in OpenVINO's own format, on its CPU plugin with LP_TRANSFORMS_MODE=NO, is within 0.05 dB of this.) NNCF keeps
+  some tensors in float, among them the scores (as skipstone does) and biases; ONNX Runtime makes bytes of the scores.
 
 The script makes its own virtual environment with these versions under target/peers_accuracy. Memory: entropy and percentile keep all tensors of all pictures.
 """
@@ -205,6 +206,14 @@ def main():
                 continue
             x = prepared(bytes_, preprocess)
             row = {"network": name, "calibration": count, "pictures": len(test_x), "float_top1": worth(expected, expected, truth)["top1"], "variants": []}
+            rows.append(row)
+
+            def keep(variant):
+                print(variant, file=sys.stderr, flush=True)
+                row["variants"].append(variant)
+                if args.json:  # after each, for a run takes long
+                    with open(args.json, "w") as f:
+                        json.dump(rows, f, indent=1)
 
             def measure(peer, variant, make, *parameters):
                 print(f"{name}, {count} pictures, {peer} {variant}", file=sys.stderr, flush=True)
@@ -217,13 +226,11 @@ def main():
                 except Exception as error:  # a peer's failure is a result, too
                     print(f"{peer} {variant} failed: {error!r}", file=sys.stderr)
                     return
-                row["variants"].append({"peer": peer, "variant": variant, **result, "seconds": round(seconds, 1)})
-                print(row["variants"][-1], file=sys.stderr, flush=True)
+                keep({"peer": peer, "variant": variant, **result, "seconds": round(seconds, 1)})
 
             start = time.monotonic()
             result = skipstone(args.skipstone, onnx_path, bytes_, test_bytes, truth, how, args.threads, stem)
-            row["variants"].append({"peer": "skipstone", "variant": "", **result, "seconds": round(time.monotonic() - start, 1)})
-            print(row["variants"][-1], file=sys.stderr, flush=True)
+            keep({"peer": "skipstone", "variant": "", **result, "seconds": round(time.monotonic() - start, 1)})
             for variant, parameters in ONNX_RUNTIME.items():
                 if not args.quick or variant in QUICK[0]:
                     measure("ONNX Runtime", variant, by_onnxruntime, *parameters)
@@ -234,10 +241,6 @@ def main():
             percent = lambda value: "" if value is None else f" / {value:.1f}"
             cell = lambda v: v and f"{v['agreement']:.1f} % / {v['sqnr_db']:.1f} dB{percent(v['top1'])}{v['variant'] and ' (' + v['variant'] + ')'}"
             print(f"| {name} | {count} | {row['pictures']:,} |{percent(row['float_top1'])[2:]} | {' | '.join(cell(v) or '' for v in best)} |", flush=True)
-            rows.append(row)
-            if args.json:
-                with open(args.json, "w") as f:
-                    json.dump(rows, f, indent=1)
 
 
 if __name__ == "__main__":
