@@ -81,7 +81,7 @@ def picture_network(args):
     fields = ("classes", "width", "groups", "group_width", "scales", "growth", "widen", "activation", "shortcut", "stride_in", "squeeze", "gate")
     recipe = Recipe(args.name, stages=stages, **{f: getattr(args, f) for f in fields})
     idle = [f"--{flag.replace('_', '-')}" for flag, families in OWN.items() if recipe.family not in families and getattr(args, flag) != args.defaults[flag]]
-    idle += ["--shape"] if args.shape else []
+    idle += [f"--{flag}" for flag in ("shape", "signals") if getattr(args, flag)]
     if idle:
         raise Problem(f"{', '.join(idle)}: not for {args.name}")
     if not args.pictures:

@@ -182,10 +182,16 @@ fn the_arena_does_not_grow_with_depth() {
 
 #[test]
 fn a_pooled_shortcut_is_told_from_the_branch() {
-    let folder = Folder::new("pooled");
+    pooled("bottleneck", &["1x1", "3x3/2", "1x1"]);
+    pooled("basic", &["3x3/2", "1x1"]);
+}
+
+/// A block whose shortcut is pooled.
+fn pooled(kind: &str, convolutions: &[&str]) {
+    let folder = Folder::new(kind);
     let mut net = Zeros::new(64);
     let stem = net.conv(0, 3, 1, 64, None, None);
-    let a = net.conv(stem, 1, 1, 32, None, Some(0));
+    let a = if kind == "basic" { stem } else { net.conv(stem, 1, 1, 32, None, Some(0)) };
     let b = net.conv(a, 3, 2, 32, None, Some(0));
     let window = Window { kernel: [2, 2], stride: [2, 2], dilation: [1, 1], pads: [0; 4] };
     let shape = net.sized(&window, stem, 64);
@@ -196,8 +202,8 @@ fn a_pooled_shortcut_is_told_from_the_branch() {
     folder.write("net.stone", &file(&net.0));
     let json = folder.run("inspect net.stone --blocks --json").json(0, "inspect");
     let block = &json["blocks"][1];
-    assert_eq!((&block["kind"], &block["shortcut"], number(block, "stride")), (&"bottleneck".into(), &"pooled".into(), 2));
-    assert_eq!(block["convolutions"], serde_json::json!(["1x1", "3x3/2", "1x1"]));
+    assert_eq!((&block["kind"], &block["shortcut"], number(block, "stride")), (&kind.into(), &"pooled".into(), 2));
+    assert_eq!(block["convolutions"], serde_json::json!(convolutions));
 }
 
 #[test]
@@ -217,6 +223,7 @@ fn kinds_of_our_own_networks() {
         folder.run(&format!("convert {from} --preprocess cifar10 --limit 2 --rounding nearest --quiet")).expect(0);
         let json = folder.run("inspect net.stone --blocks --json").json(0, "inspect");
         let residual: Vec<&Value> = json["blocks"].as_array().unwrap().iter().filter(|b| !b["block"].is_null()).collect();
+        assert_eq!(residual.len(), if name == "densenet22" { 18 } else { 9 }, "{name}");
         assert!(residual.iter().all(|b| b["traits"] == serde_json::json!(traits)), "{name}: {residual:?}");
         let mut found: Vec<&str> = residual.iter().filter_map(|b| b["shortcut"].as_str()).collect();
         found.dedup();

@@ -117,10 +117,12 @@ impl Members<'_> {
                 Operation::Conv(Conv { second: Second::Skip { .. }, .. }) => Some(added(second?, false)),
                 Operation::Gate(_) => Some(added(step.third()?, false)),
                 Operation::Conv(Conv { second: Second::Projection { .. }, .. }) if has_middle(step) => None,
-                // Either operand may be the branch: it is the one that more steps lead to.
+                // Either operand may be the branch: it is the one that more steps lead to, and of as many not the one without a convolution.
                 Operation::Conv(Conv { second: Second::Projection { .. }, .. }) | Operation::Add(_) => {
                     let second = second?;
-                    let first = self.chain(input).len() < self.chain(second).len();
+                    let [x, y] = [input, second].map(|tensor| self.chain(tensor));
+                    let convolved = |chain: &[usize]| chain.iter().any(|&p| matches!(self.steps[p].operation(), Operation::Conv(_)));
+                    let first = x.len() < y.len() || x.len() == y.len() && !convolved(&x) && convolved(&y);
                     Some(added(if first { input } else { second }, first))
                 }
                 _ => None,

@@ -47,7 +47,7 @@ impl fmt::Display for NpyError {
             Self::Version(v) => write!(f, "an .npy file of version {v}"),
             Self::Header => f.write_str("an .npy file with a damaged header"),
             Self::Order => f.write_str("an .npy file in Fortran order"),
-            Self::Kind => f.write_str("an .npy file of other elements"),
+            Self::Kind => f.write_str("an .npy file whose elements are none"),
         }
     }
 }

@@ -101,7 +101,7 @@ struct Class {
 }
 
 const SCHEMA: &str = "skipstone.run/1";
-/// Bad pictures that are named on a terminal.
+/// Bad pictures that are named on stderr.
 const SHOWN: usize = 20;
 
 /// Runs the command.
@@ -143,7 +143,7 @@ pub fn run(args: &RunArgs, output: Output) -> Result {
         report.bad.iter().take(SHOWN).for_each(|bad| eprintln!("warning: skipped {}", bad.error));
         let (bad, all) = (report.bad.len(), report.bad.len() + report.pictures.len());
         let paths: Vec<_> = report.bad.iter().take(SHOWN).map(|bad| bad.path.as_str()).collect();
-        let others = if bad > SHOWN { format!(" and {} others (all of them in `bad` with --json)", bad - SHOWN) } else { String::new() };
+        let others = if bad > SHOWN { format!(" and {} more (`bad` in --json has all)", bad - SHOWN) } else { String::new() };
         let what = format!("{bad} of {all} pictures are bad: {}{others}", paths.join(", "));
         return Err(CliError::input(what, "the warnings say why: mend them or leave them out"));
     }

@@ -392,9 +392,10 @@ fn fused(
         _ if bias_from.is_some() => 0,
         _ => walk.zero(step.output),
     };
+    let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX), second_tensor.is_some());
     // M must fit: a scale is more than twice the unit. The kernels of narrow groups are fastest for multipliers of half as much: not even a channel that never
     // fires asks for more.
-    let room = if groups > 1 { 2.0 * ROOM } else { ROOM };
+    let room = if merged.narrow.is_some() && foreign.is_none() && matches!(kind, DataType::U8 | DataType::S8) { 2.0 * ROOM } else { ROOM };
     let largest = grid.unit.iter().fold(0.0f64, |a, &b| a.max(b)) * room;
     let own_scales = foreign.is_none() && walk.options.scales == Scales::Channel && !walk.uniform[step.output];
     let least = if kind == DataType::S16 { walk.wide_bounds(step.output) } else { &walk.scales[step.output] };
@@ -404,7 +405,6 @@ fn fused(
     let shown: Vec<f64> = planned.iter().zip(&grid.unit).map(|(s, u)| (f64::from(zero) * s / u + 0.5).floor()).collect();
     let bias: Vec<i32> =
         (0..mean.len()).map(|o| integer(((value(o) / grid.unit[o] + 0.5).floor() + shown[o]).clamp(-4.0 * BIAS_LIMIT, 4.0 * BIAS_LIMIT))).collect();
-    let merged = Merged::new(groups, view.c, u32::try_from(mean.len()).unwrap_or(u32::MAX), second_tensor.is_some());
     let made = Conv {
         window: conv.window,
         groups: merged.groups,

@@ -209,7 +209,7 @@ pub(super) fn timed(
     walk.foreign.note(network, &mut walk.made.notes);
     let depthwise = || network.steps.iter().filter(|step| matches!(&step.op, graph::Op::Conv(conv) if is_depthwise(conv)));
     if let Some(first) = depthwise().next() {
-        let note = "is computed as groups of 4 channels, three zeros beside every weight: right, but slow for what it does";
+        let note = "is computed with zeros beside every weight, in groups of 4 channels at best: right, but slow for what it does";
         walk.made.notes.push(std::format!("depthwise convolution ({} of them, the first is `{}`) {note}", depthwise().count(), first.name));
     }
     if walk.estimated > 0 {

@@ -249,8 +249,8 @@ impl Kernels {
         unsafe { (self.table.lines)(row) }
     }
 
-    /// What `work` returns, its loops compiled for the vector registers of the set. Floating-point operations stay those of the source, in their order: the same
-    /// bits on every set.
+    /// What `work` returns, its loops compiled with AVX2 where the set has it. Floating-point operations stay those of the source, in their order: the same bits on
+    /// every set.
     #[inline(always)]
     pub fn vectorized<R>(self, work: impl FnOnce() -> R) -> R {
         match self.set() {

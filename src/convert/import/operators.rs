@@ -35,7 +35,9 @@ impl Importer {
                     node.unsupported(format!("it reads the result of {end}"), "Softmax and ArgMax are supported behind the scores, at the end of the network")
                 );
             }
-            self.ends.insert(output.to_owned(), end);
+            // Behind a Softmax, which changes no order, another of its kind says what the output is.
+            let last = if matches!(node.op.as_str(), "Softmax" | "LogSoftmax" | "ArgMax") { node.op.clone() } else { end };
+            self.ends.insert(output.to_owned(), last);
             return Ok(Meaning::Alias(node.input(0)?.to_owned()));
         }
         if matches!(node.op.as_str(), "Identity" | "Dropout") {
