@@ -111,6 +111,13 @@ fn other_outputs_are_named() {
 }
 
 #[test]
+fn what_ends_a_network_is_named() {
+    let end = |file: &str| import(Onnx::load(Path::new(&format!("tests/onnx/{file}.onnx"))).unwrap()).unwrap().end;
+    assert_eq!(end("argmax").as_deref(), Some("ArgMax"));
+    assert_eq!(end("option_a"), None);
+}
+
+#[test]
 fn refused_files_are_named() {
     let mut wrong = Vec::new();
     for path in files("tests/onnx/refused") {
