@@ -11,32 +11,11 @@ ONNX Runtime quantizes with its own tool: QDQ, u8 activations, s8 weights per ch
 The script makes its own virtual environment with these versions under target/peers.
 """
 import argparse, json, os, statistics, subprocess, sys, time
+import onnxruntime_quantizer
+from onnxruntime_quantizer import PRESETS, ROOT, environment, normalization, normalized, prepared
 
-PINNED = ["numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "pillow==13.0.0"]
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = os.path.join(ROOT, "target", "peers")
 PICTURES = 100
-PRESETS = {"cifar10": ("0.4914,0.4822,0.4465", "0.2470,0.2435,0.2616"), "imagenet": ("0.485,0.456,0.406", "0.229,0.224,0.225"), "raw255": None}
-
-
-def environment():
-    """runs this script again inside the pinned environment"""
-    python = os.path.join(WORK, "venv", "bin", "python")
-    if os.path.abspath(sys.prefix) == os.path.dirname(os.path.dirname(python)):
-        return
-    if not os.path.exists(os.path.join(WORK, "venv", "ready")):
-        print("setting up", WORK, file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", os.path.join(WORK, "venv")], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINNED], check=True)
-        open(os.path.join(WORK, "venv", "ready"), "w").close()
-    os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
-
-
-def normalization(preprocess):
-    if preprocess in PRESETS:
-        return PRESETS[preprocess]
-    mean, deviation = preprocess.split(":")
-    return mean, deviation
 
 
 def pictures(path, shape):
@@ -59,30 +38,9 @@ def pictures(path, shape):
 
 def quantize(onnx_path, calibration, preprocess, out):
     """ONNX Runtime's own static quantization"""
-    import numpy as np, onnx
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-    prepared = out + ".pre.onnx"
-    quant_pre_process(onnx_path, prepared, skip_symbolic_shape=True)
-    model = onnx.load(prepared)
-    known = {i.name for i in model.graph.initializer}
-    feed = next(i for i in model.graph.input if i.name not in known)
-    shape = [d.dim_value for d in feed.type.tensor_type.shape.dim]
-    x = pictures(calibration, shape[2:]).astype(np.float32)
-    if norm := normalization(preprocess):
-        mean, deviation = (np.array([float(v) for v in part.split(",")], np.float32).reshape(1, 3, 1, 1) for part in norm)
-        x = (x / 255 - mean) / deviation
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.rest = iter(x)
-
-        def get_next(self):
-            picture = next(self.rest, None)
-            return None if picture is None else {feed.name: picture[None]}
-
-    quantize_static(prepared, out, Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                    per_channel=True, calibrate_method=CalibrationMethod.MinMax)
+    source = out + ".pre.onnx"
+    feed, shape = prepared(onnx_path, source)
+    onnxruntime_quantizer.quantize(source, feed, normalized(pictures(calibration, shape[2:]), preprocess), out)
 
 
 def child_ort(model, threads, seconds):
@@ -125,7 +83,7 @@ def main():
     parser.add_argument("--net", nargs=4, action="append", metavar=("NAME", "ONNX", "CALIBRATION", "PREPROCESS"))
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    environment()
+    environment(WORK)
     if args.child:
         model, threads, seconds = args.child
         print(json.dumps(child_ort(model, int(threads), float(seconds))))

@@ -3,7 +3,7 @@
 
 usage: benches/peers_accuracy.py [--calibration 100,500] [--full-bias] [--quick] [--skipstone PROGRAM] [--json FILE] --net NAME ONNX CALIBRATION TEST PREPROCESS [--net …]
 
-CALIBRATION and TEST are CIFAR-10 .bin files or folders of pictures, PREPROCESS a name of PRESETS below, or mean:std (as 0.485,0.456,0.406:0.229,0.224,0.225). The
+CALIBRATION and TEST are CIFAR-10 .bin files or folders of pictures, PREPROCESS cifar10, imagenet, unit or raw255, or mean:std (as 0.485,0.456,0.406:0.229,0.224,0.225). The
 first N pictures calibrate, for each N of --calibration that CALIBRATION has. Pictures of a folder CALIBRATION are resized (shorter side to 8/7 of the input) and
 cropped, those of a folder TEST only cropped; classes are those of the .bin, or of TEST.csv (file,class). All programs get the same bytes: skipstone reads them
 from .npy files that this script makes. A row appears on stdout as soon as it is measured, progress on stderr; FILE has every variant, not just the best.
@@ -25,11 +25,9 @@ is shown and named, which favours the peers. skipstone has its default options.
 The script makes its own virtual environment with these versions under target/peers_accuracy. Memory: entropy and percentile keep all tensors of all pictures.
 """
 import argparse, contextlib, json, math, os, subprocess, sys, time
+from onnxruntime_quantizer import ROOT, environment, normalization, normalized, prepared, quantize
 
-PINNED = ["numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "pillow==13.0.0", "nncf==3.4.0"]
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = os.path.join(ROOT, "target", "peers_accuracy")
-PRESETS = {"cifar10": ("0.4914,0.4822,0.4465", "0.2470,0.2435,0.2616"), "imagenet": ("0.485,0.456,0.406", "0.229,0.224,0.225"), "unit": ("0,0,0", "1,1,1"), "raw255": None}
 COLUMNS = {"skipstone": ("skipstone",), "ONNX Runtime": ("ONNX Runtime",), "NNCF, defaults": ("NNCF defaults",), "NNCF, best": ("NNCF defaults", "NNCF")}
 ONNX_RUNTIME = {"minmax": ("MinMax", {}), "entropy": ("Entropy", {}), "percentile": ("Percentile", {}), "percentile 99.99": ("Percentile", {"CalibPercentile": 99.99})}
 # preset, beyond the defaults, bias correction
@@ -37,27 +35,6 @@ NNCF = {"performance": ("PERFORMANCE", False, "fast"), "mixed": ("MIXED", False,
         "minmax, no bias correction": ("PERFORMANCE", True, None), "mixed, minmax, no bias correction": ("MIXED", True, None)}
 NNCF_FULL = {"performance, full bias correction": ("PERFORMANCE", False, "full"), "minmax, full bias correction": ("PERFORMANCE", True, "full")}
 QUICK = ("minmax", "percentile"), ("performance", "mixed", "mixed, minmax, no bias correction")
-
-
-def environment():
-    """runs this script again inside the pinned environment"""
-    python = os.path.join(WORK, "venv", "bin", "python")
-    os.environ["NNCF_CI"] = "1"  # no telemetry
-    if os.path.abspath(sys.prefix) == os.path.dirname(os.path.dirname(python)):
-        return
-    if not os.path.exists(os.path.join(WORK, "venv", "ready")):
-        print("setting up", WORK, file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", os.path.join(WORK, "venv")], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINNED], check=True)
-        open(os.path.join(WORK, "venv", "ready"), "w").close()
-    os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
-
-
-def normalization(preprocess):
-    if preprocess in PRESETS:
-        return PRESETS[preprocess]
-    mean, deviation = preprocess.split(":")
-    return mean, deviation
 
 
 def pictures(path, shape, limit, resize):
@@ -84,14 +61,10 @@ def pictures(path, shape, limit, resize):
     return np.stack(found), np.array([int(classes[name]) for name in names])
 
 
-def prepared(bytes_, preprocess):
+def read_as_float(bytes_, preprocess):
     """what the float network reads, f32 [n][3][h][w]"""
     import numpy as np
-    x = bytes_.transpose(0, 3, 1, 2).astype(np.float32)
-    if norm := normalization(preprocess):
-        mean, deviation = (np.array([float(v) for v in part.split(",")], np.float32).reshape(1, 3, 1, 1) for part in norm)
-        x = (x / 255 - mean) / deviation
-    return np.ascontiguousarray(x)
+    return np.ascontiguousarray(normalized(bytes_.transpose(0, 3, 1, 2), preprocess))
 
 
 def exact_options(threads):
@@ -121,18 +94,7 @@ def worth(found, expected, truth):
 
 
 def by_onnxruntime(source, name, x, threads, out, method, extra):
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.rest = iter(x)
-
-        def get_next(self):
-            picture = next(self.rest, None)
-            return None if picture is None else {name: picture[None]}
-
-    quantize_static(source, out, Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
-                    calibrate_method=getattr(CalibrationMethod, method), extra_options=extra)
+    quantize(source, name, x, out, method, extra)
 
 
 def by_nncf(source, name, x, threads, out, preset, beyond, bias):
@@ -180,23 +142,19 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--net", nargs=5, action="append", required=True, metavar=("NAME", "ONNX", "CALIBRATION", "TEST", "PREPROCESS"))
     args = parser.parse_args()
-    environment()
+    os.environ["NNCF_CI"] = "1"  # no telemetry
+    environment(WORK, "nncf==3.4.0")
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    import onnx
-    from onnxruntime.quantization.shape_inference import quant_pre_process
     rows = []
     print(f"| network | calibration | n | float top-1 | {' | '.join(COLUMNS)} |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for name, onnx_path, calibration, test, preprocess in args.net:
         stem = os.path.join(WORK, name)
         source = f"{stem}.pre.onnx"
-        quant_pre_process(onnx_path, source, skip_symbolic_shape=True)
-        graph = onnx.load(source).graph
-        known = {i.name for i in graph.initializer}
-        feed = next(i for i in graph.input if i.name not in known)
-        shape = [d.dim_value for d in feed.type.tensor_type.shape.dim][2:]
+        feed, shape = prepared(onnx_path, source)
+        shape = shape[2:]
         test_bytes, truth = pictures(test, shape, args.test_limit, False)
-        test_x = prepared(test_bytes, preprocess)
+        test_x = read_as_float(test_bytes, preprocess)
         expected = scores(onnx_path, test_x, args.threads)
         norm = normalization(preprocess)
         how = ["--mean", norm[0], "--std", norm[1]] if norm else ["--scale", "1"]
@@ -204,7 +162,7 @@ def main():
             bytes_, _ = pictures(calibration, shape, count, True)
             if len(bytes_) < count:
                 continue
-            x = prepared(bytes_, preprocess)
+            x = read_as_float(bytes_, preprocess)
             row = {"network": name, "calibration": count, "pictures": len(test_x), "float_top1": worth(expected, expected, truth)["top1"], "variants": []}
             rows.append(row)
 
@@ -220,7 +178,7 @@ def main():
                 out, start = f"{stem}.{count}.onnx", time.monotonic()
                 try:
                     with contextlib.redirect_stdout(sys.stderr):
-                        make(source, feed.name, x, args.threads, out, *parameters)
+                        make(source, feed, x, args.threads, out, *parameters)
                     seconds = time.monotonic() - start
                     result = worth(scores(out, test_x, args.threads), expected, truth)
                 except Exception as error:  # a peer's failure is a result, too

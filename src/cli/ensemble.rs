@@ -201,10 +201,10 @@ pub(super) fn choose(choice: &SkipBlocks, source: &Source, inputs: &Inputs, cost
     let picked = match choice {
         SkipBlocks::List(list) => bypass::pick(&source.bypasses, list)?,
         SkipBlocks::Auto(percent) => {
-            let order = order(source, inputs, threads, output)?;
-            if order.is_empty() {
+            if source.bypasses.is_empty() {
                 return Err(CliError::check("no residual block of this network can be left out, --skip-blocks", "convert it without"));
             }
+            let order = order(source, inputs, threads, output)?;
             let numbers: Vec<u32> = order.iter().map(|b| b.block).collect();
             let saved = |n: usize| 100.0 * (1.0 - costs.without(&numbers[..n]).0 / costs.ms);
             let enough = (1..=order.len()).find(|&n| saved(n) >= *percent).ok_or_else(|| {
