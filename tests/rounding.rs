@@ -59,24 +59,64 @@ fn the_factor_times_itself_is_the_matrix() {
     }
 }
 
-/// The bytes that a window reads at one pixel, in the order of depth, moved so that the least is 0.
-fn row(picture: &[u8], view: &View, window: &Window, padding: &[u8], [oy, ox]: [u32; 2]) -> Vec<f64> {
-    let depth = Depth::new(window, view.stored_channels());
-    let mut row = vec![0.0; depth.len()];
-    for ky in 0..window.kernel[0] {
-        for kx in 0..window.kernel[1] {
-            for c in 0..view.c as usize {
-                let inside = |o: u32, k: u32, axis: usize, limit: u32| (o * window.stride[axis] + k).checked_sub(window.pads[axis]).filter(|&v| v < limit);
-                let byte = match (inside(oy, ky, 0, view.h), inside(ox, kx, 1, view.w)) {
-                    (Some(y), Some(x)) => picture[y as usize * view.row + x as usize * view.pixel + c],
-                    _ => padding.get(c).copied().unwrap_or(0),
-                };
-                let value = if view.kind == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) };
-                row[depth.index(ky as usize, kx as usize, c)] = value;
+/// The value that a window's tap meets at one pixel.
+fn met(picture: &[u8], view: &View, window: &Window, padding: &[u8], [oy, ox]: [u32; 2], [ky, kx, c]: [u32; 3]) -> f64 {
+    let inside =
+        |o: u32, k: u32, axis: usize, limit: u32| (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis]).filter(|&v| v < limit);
+    let byte = match (inside(oy, ky, 0, view.h), inside(ox, kx, 1, view.w)) {
+        (Some(y), Some(x)) => picture[y as usize * view.row + x as usize * view.pixel + c as usize],
+        _ => padding.get(c as usize).copied().unwrap_or(0),
+    };
+    if view.kind == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) }
+}
+
+/// Pictures of neighbours that go together, without the values that are not told apart from those below them.
+fn textures(view: &View, n: usize, random: &mut Random) -> Vec<Vec<u8>> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 255")]
+    let mut byte = |last: u8| ((random.unit() * 254.9 + f64::from(last)) / 2.0) as u8;
+    let one = |_| {
+        let bytes = (0..view.bytes()).scan(0, |last, _| {
+            *last = byte(*last);
+            Some(*last)
+        });
+        bytes.map(|b| if view.kind == DataType::S8 && b == 127 { 126 } else { b }).collect()
+    };
+    (0..n).map(one).collect()
+}
+
+/// Holds the moments of a window against their definition, for every pair of positions of which neither is left out by `every`.
+fn holds(view: View, window: Window, padding: &[u8], pictures: &[Vec<u8>], every: usize) -> Vec<Moments> {
+    let size = window.output(view.h, view.w).unwrap();
+    let depth = Depth::new(&window, view.stored_channels());
+    let taps: Vec<[u32; 3]> = (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).flat_map(move |kx| (0..view.c).map(move |c| [ky, kx, c]))).collect();
+    let pixels: Vec<(&[u8], [u32; 2])> = pictures.iter().flat_map(|p| (0..size[0]).flat_map(move |y| (0..size[1]).map(move |x| (&p[..], [y, x])))).collect();
+    let mut values = vec![Vec::new(); depth.len()];
+    for tap in taps.into_iter().step_by(every) {
+        let [ky, kx, c] = tap.map(|v| v as usize);
+        values[depth.index(ky, kx, c)] = pixels.iter().map(|(p, at)| met(p, &view, &window, padding, *at, tap)).collect();
+    }
+    let n = real(pixels.len());
+    for row in &mut values {
+        let mean = row.iter().sum::<f64>() / n;
+        row.iter_mut().for_each(|v| *v -= mean);
+    }
+    let reads = [Reads { pictures, view, window, padding }];
+    let parts: Vec<_> = moments(&reads, size, Kernels::detect(), 1).collect();
+    for Moments { order, matrix, .. } in &parts {
+        let n_positions = order.len();
+        for (a, &i) in order.iter().enumerate().filter(|(_, i)| !values[**i].is_empty()) {
+            for (b, &j) in order.iter().enumerate().skip(a).filter(|(_, j)| !values[**j].is_empty()) {
+                let expected = values[i].iter().zip(&values[j]).map(|(x, y)| x * y).sum::<f64>() / n;
+                assert!((matrix[a * n_positions + b] - expected).abs() < 0.05, "{i} {j}: {} for {expected}", matrix[a * n_positions + b]);
             }
         }
+        assert!((1..n_positions).all(|a| matrix[a * n_positions + a] >= matrix[(a - 1) * (n_positions + 1)] - 0.05), "the order goes up");
     }
-    row
+    for (kernels, threads) in Kernels::all().map(|k| (k, 1)).chain([(Kernels::detect(), 3)]) {
+        let same = |(p, q): (&Moments, Moments)| p.order == q.order && p.matrix == q.matrix && p.samples == q.samples;
+        assert!(parts.iter().zip(moments(&reads, size, kernels, threads)).all(same), "{kernels:?}, {threads} threads");
+    }
+    parts
 }
 
 #[test]
@@ -87,32 +127,38 @@ fn moments_are_those_of_the_inputs() {
     let picture = View::picture(7, 6, 3, 0);
     let window = Window { kernel: [3, 3], stride: [2, 1], dilation: [1, 1], pads: [1, 1, 1, 1] };
     for (view, padding) in [(signed, &[][..]), (unsigned, &[]), (picture, &[9, 200, 77])] {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 255")]
-        let byte = |_| (random.unit() * 254.9) as u8;
-        let bytes: Vec<u8> = (0..5 * view.bytes()).map(byte).collect();
-        let pictures: Vec<Vec<u8>> = bytes.chunks(view.bytes()).map(<[u8]>::to_vec).collect();
-        let pictures: Vec<Vec<u8>> =
-            pictures.into_iter().map(|p| p.into_iter().map(|b| if view.kind == DataType::S8 && b == 127 { 126 } else { b }).collect()).collect();
-        let rows: Vec<Vec<f64>> = pictures
-            .iter()
-            .flat_map(|p| (0..4).flat_map(move |y| (0..6).map(move |x| (p, [y, x]))))
-            .map(|(p, at)| row(p, &view, &window, padding, at))
-            .collect();
-        let n = rows[0].len();
-        let mean: Vec<f64> = (0..n).map(|i| rows.iter().map(|r| r[i]).sum::<f64>() / real(rows.len())).collect();
-        let reads = [Reads { pictures: &pictures, view, window, padding }];
-        let parts: Vec<_> = moments(&reads, [4, 6], Kernels::detect(), 1).collect();
-        let [Moments { order, matrix, .. }] = &parts[..] else { panic!("one part") };
-        for (a, &i) in order.iter().enumerate() {
-            for (b, &j) in order.iter().enumerate().skip(a) {
-                let expected = rows.iter().map(|r| (r[i] - mean[i]) * (r[j] - mean[j])).sum::<f64>() / real(rows.len());
-                assert!((matrix[a * n + b] - expected).abs() < 0.05, "{i} {j}: {} for {expected}", matrix[a * n + b]);
-            }
-            assert!(a == 0 || matrix[a * n + a] >= matrix[(a - 1) * n + a - 1] - 0.05, "the order goes up");
-        }
-        let other = moments(&reads, [4, 6], Kernels::detect(), 3).next();
-        assert!(other.is_some_and(|o| o.order == *order && o.matrix == *matrix), "threads change nothing");
+        assert_eq!(holds(view, window, padding, &textures(&view, 5, &mut random), 1).len(), 1);
     }
+}
+
+/// A window that moves by single pixels over many is looked at everywhere: taps that lie equally far apart share their products.
+#[test]
+fn moments_are_those_of_all_pixels_where_taps_share_their_products() {
+    let mut random = Random::new(9);
+    let window = |kernel, dilation, pads| Window { kernel, stride: [1, 1], dilation, pads };
+    let byte = DataType::U8;
+    for (view, window, padding) in [
+        (View::packed(24, 24, 4, DataType::S8, 0), window([3, 3], [1, 1], [1, 1, 1, 1]), &[][..]),
+        (View::packed(25, 23, 6, byte, 0), window([3, 3], [2, 3], [2, 3, 2, 3]), &[3, 250, 0, 9, 17, 127]),
+        (View::packed(22, 26, 4, byte, 0), window([1, 3], [1, 1], [0, 2, 0, 0]), &[]),
+        (View::packed(25, 26, 5, byte, 0), window([3, 2], [1, 1], [0, 1, 1, 0]), &[]),
+        (View::packed(1, 300, 4, byte, 0), window([1, 5], [1, 2], [0, 4, 0, 4]), &[200; 4]),
+        (View::packed(2, 200, 4, byte, 0), window([3, 3], [1, 1], [1, 1, 1, 1]), &[]),
+    ] {
+        let [h, w] = window.output(view.h, view.w).unwrap().map(|v| v as usize);
+        let some = 66_000 / (h * w) + 1;
+        let parts = holds(view, window, padding, &textures(&view, some, &mut random), 1);
+        assert_eq!(parts.iter().map(|p| p.samples).collect::<Vec<_>>(), [some * h * w], "{view:?}");
+        assert!(some * h * w > 65_536, "more than would be sampled: {view:?}");
+    }
+}
+
+#[test]
+fn taps_share_their_products_in_each_part_of_a_deep_layer() {
+    let view = View::packed(12, 12, 200, DataType::U8, 0);
+    let window = Window { kernel: [5, 5], stride: [1, 1], dilation: [1, 1], pads: [2; 4] };
+    let parts = holds(view, window, &[], &textures(&view, 8, &mut Random::new(10)), 97);
+    assert_eq!(parts.iter().map(|p| p.order.len()).collect::<Vec<_>>(), [2500, 2500]);
 }
 
 /// Places between the taps, and channels that a tensor does not have, move nothing, however few samples there are.

@@ -1,0 +1,248 @@
+//! Moments of a window that moves by single pixels, at all of them.
+//!
+//! Taps that lie equally far apart meet the same pairs of pixels, but for those at the edges of the picture: their sums of products are made once, region by
+//! region, and each pair of taps adds up the regions that it meets. A 3x3 window has 13 distances for its 45 pairs of taps.
+
+use super::products::halves;
+use super::{BAND, BYTES, Field, MIDDLE, Moments, Reads, SAMPLES, sums};
+use crate::convert::parallel::chunks;
+use crate::convert::sums::real;
+use crate::kernels::Kernels;
+use crate::pack::Depth;
+use crate::quant::DataType;
+use crate::shape::LINE;
+use core::ops::Range;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+/// What a sum costs beside its products, as so many of them.
+const SUM: usize = 64;
+
+/// One axis of the padded picture.
+struct Axis {
+    /// Where each tap begins to meet pixels.
+    taps: Vec<usize>,
+    /// How many it meets: the output's.
+    size: usize,
+    /// The padded length.
+    length: usize,
+    /// What lies between the places where taps begin and end to meet pixels.
+    segments: Vec<Range<usize>>,
+}
+
+impl Axis {
+    fn new(kernel: u32, dilation: u32, size: u32) -> Self {
+        let (dilation, size) = (dilation as usize, size as usize);
+        let taps: Vec<usize> = (0..kernel as usize).map(|k| k * dilation).collect();
+        let mut borders: Vec<usize> = taps.iter().flat_map(|&t| [t, t + size]).collect();
+        borders.sort_unstable();
+        borders.dedup();
+        let segments = borders.windows(2).map(|b| b[0]..b[1]).collect();
+        Self { length: (taps.len() - 1) * dilation + size, taps, size, segments }
+    }
+
+    /// True if a tap meets all of a segment. It meets none of it else.
+    fn meets(&self, tap: usize, segment: &Range<usize>) -> bool {
+        self.taps[tap] <= segment.start && segment.end <= self.taps[tap] + self.size
+    }
+}
+
+/// A rectangle of the padded picture, in some of the pictures.
+struct Region {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    pictures: Range<usize>,
+}
+
+impl Region {
+    fn pixels(&self) -> usize {
+        self.pictures.len() * self.rows.len() * self.columns.len()
+    }
+}
+
+/// Row and column of a tap.
+type Tap = [usize; 2];
+
+/// Pairs of taps that lie equally far apart.
+struct Distance {
+    /// Rows and columns of pixels from the first tap to the second.
+    by: [isize; 2],
+    pairs: Vec<[Tap; 2]>,
+    /// The regions that the first taps meet.
+    regions: Vec<usize>,
+}
+
+/// Some positions in depth of a window that moves by single pixels.
+pub struct Shifted<'a> {
+    read: &'a Reads<'a>,
+    depth: Depth,
+    positions: Range<usize>,
+    axes: [Axis; 2],
+    regions: Vec<Region>,
+    distances: Vec<Distance>,
+}
+
+impl<'a> Shifted<'a> {
+    /// `None` if the window moves by more, or if it would take too much memory.
+    pub fn new(read: &'a Reads<'a>, positions: Range<usize>, size: [u32; 2]) -> Option<Self> {
+        let window = &read.window;
+        let axes = [0, 1].map(|a| Axis::new(window.kernel[a], window.dilation[a], size[a]));
+        let (pictures, channels) = (read.pictures.len(), read.view.c as usize);
+        if window.stride != [1, 1] || channels * pictures * axes[0].length * axes[1].length > BYTES {
+            return None;
+        }
+        let mut regions = Vec::new();
+        for (rows, columns) in axes[0].segments.iter().flat_map(|rows| axes[1].segments.iter().map(move |columns| (rows, columns))) {
+            let together = (SAMPLES / (rows.len() * columns.len())).max(1);
+            let parts = (0..pictures).step_by(together).map(|p| p..pictures.min(p + together));
+            regions.extend(parts.map(|pictures| Region { rows: rows.clone(), columns: columns.clone(), pictures }));
+        }
+        let mut shifted = Self { read, depth: read.depth(), positions, axes, regions, distances: Vec::new() };
+        shifted.distances = shifted.distances();
+        shifted.regions.iter().all(|r| r.pixels() <= SAMPLES).then_some(shifted)
+    }
+
+    fn distances(&self) -> Vec<Distance> {
+        let [rows, columns] = self.axes.each_ref().map(|a| &a.taps);
+        let taps: Vec<Tap> = (0..rows.len()).flat_map(|ky| (0..columns.len()).map(move |kx| [ky, kx])).filter(|t| self.is_wanted(*t)).collect();
+        let mut pairs: BTreeMap<[isize; 2], Vec<[Tap; 2]>> = BTreeMap::new();
+        for (i, first) in taps.iter().enumerate() {
+            for second in &taps[i..] {
+                let by = [rows[second[0]].cast_signed() - rows[first[0]].cast_signed(), columns[second[1]].cast_signed() - columns[first[1]].cast_signed()];
+                pairs.entry(by).or_default().push([*first, *second]);
+            }
+        }
+        let all = pairs.into_iter().map(|(by, pairs)| {
+            let met = |r: &usize| pairs.iter().any(|[first, _]| self.meets(*first, &self.regions[*r]));
+            let regions = (0..self.regions.len()).filter(met).collect();
+            Distance { by, pairs, regions }
+        });
+        all.collect()
+    }
+
+    fn channels(&self) -> usize {
+        self.read.view.c as usize
+    }
+
+    /// The position of a tap and a channel among those that are wanted.
+    fn position(&self, [ky, kx]: Tap, channel: usize) -> Option<usize> {
+        self.depth.index(ky, kx, channel).checked_sub(self.positions.start).filter(|&p| p < self.positions.len())
+    }
+
+    fn is_wanted(&self, tap: Tap) -> bool {
+        (0..self.channels()).any(|c| self.position(tap, c).is_some())
+    }
+
+    fn meets(&self, [ky, kx]: Tap, region: &Region) -> bool {
+        self.axes[0].meets(ky, &region.rows) && self.axes[1].meets(kx, &region.columns)
+    }
+
+    /// How many products the moments take.
+    pub fn products(&self) -> usize {
+        let sums = |d: &Distance| d.regions.iter().map(|&r| self.regions[r].pixels() + SUM).sum::<usize>();
+        self.channels().pow(2) * self.distances.iter().map(sums).sum::<usize>()
+    }
+
+    pub fn moments(self, kernels: Kernels, threads: usize) -> Moments {
+        let channels = self.channels();
+        let planes = self.planes(threads);
+        let mut blocks: Vec<Vec<u8>> = self.regions.iter().map(|_| Vec::new()).collect();
+        chunks(&mut blocks, 1, threads, |r, block| block[0] = self.block(&planes, 0..channels, r, [0, 0]));
+        let field = Field::new(self.totals(&blocks), self.read.pictures.len() * self.axes[0].size * self.axes[1].size);
+        blocks.iter_mut().for_each(|block| kernels.flip_tensor(DataType::U8, block));
+        let mut work: Vec<(&Distance, usize)> = self.distances.iter().flat_map(|d| (0..channels).step_by(BAND).rev().map(move |from| (d, from))).collect();
+        chunks(&mut work, 1, threads, |_, work| {
+            let (distance, from) = work[0];
+            self.fill(distance, from..channels.min(from + BAND), &planes, &blocks, &field, kernels);
+        });
+        field.moments(self.positions.start)
+    }
+
+    /// Fills in the pairs of taps of one distance, for some channels of the second taps.
+    fn fill(&self, distance: &Distance, band: Range<usize>, planes: &[u8], blocks: &[Vec<u8>], field: &Field, kernels: Kernels) {
+        // Of a tap and itself one half says all.
+        let firsts = if distance.by == [0, 0] { band.end } else { self.channels() };
+        let made = distance.regions.iter().map(|&r| {
+            let samples = self.samples(r);
+            halves(&blocks[r][..firsts * samples], &self.block(planes, band.clone(), r, distance.by), samples, kernels)
+        });
+        let made: Vec<Vec<i32>> = made.collect();
+        let mut sums: Vec<i64> = std::vec![0; firsts * band.len()];
+        for &[first, second] in &distance.pairs {
+            sums.fill(0);
+            for (_, halves) in distance.regions.iter().zip(&made).filter(|(r, _)| self.meets(first, &self.regions[**r])) {
+                sums.iter_mut().zip(halves).for_each(|(sum, half)| *sum += i64::from(*half));
+            }
+            let pairs = (0..firsts).flat_map(|a| band.clone().map(move |b| (a, b))).zip(&sums);
+            field.fill(pairs.filter_map(|((a, b), sum)| {
+                let (i, j) = (self.position(first, a)?, self.position(second, b)?);
+                (i <= j).then(|| (i, j, real(*sum)))
+            }));
+        }
+    }
+
+    /// The padded pictures, channel by channel.
+    fn planes(&self, threads: usize) -> Vec<u8> {
+        let (read, view) = (self.read, &self.read.view);
+        let [top, left] = [0, 1].map(|a| read.window.pads[a] as usize);
+        let [height, width] = self.axes.each_ref().map(|a| a.length);
+        let (h, w) = ((view.h as usize).min(height.saturating_sub(top)), (view.w as usize).min(width.saturating_sub(left)));
+        let plane = read.pictures.len() * height * width;
+        let mut planes = std::vec![0; self.channels() * plane];
+        // As many channels as lie in a line of the pictures.
+        chunks(&mut planes, LINE * plane, threads, |chunk, planes| {
+            let first = chunk * LINE;
+            for (c, plane) in planes.chunks_exact_mut(plane).enumerate() {
+                plane.fill(read.turned(read.padding.get(first + c).copied().unwrap_or(0)));
+            }
+            let channels = planes.len() / plane;
+            for (p, y, x) in (0..read.pictures.len()).flat_map(|p| (0..h).flat_map(move |y| (0..w).map(move |x| (p, y, x)))) {
+                let bytes = &read.pictures[p][view.offset + y * view.row + x * view.pixel + first..][..channels];
+                let at = (p * height + top + y) * width + left + x;
+                planes.iter_mut().skip(at).step_by(plane).zip(bytes).for_each(|(to, &from)| *to = read.turned(from));
+            }
+        });
+        planes
+    }
+
+    /// Bytes of a row of samples of a region.
+    fn samples(&self, region: usize) -> usize {
+        self.regions[region].pixels().next_multiple_of(4)
+    }
+
+    /// What lies `by` from the pixels of a region, a row for each of some channels.
+    fn block(&self, planes: &[u8], channels: Range<usize>, region: usize, by: [isize; 2]) -> Vec<u8> {
+        let [height, width] = self.axes.each_ref().map(|a| a.length);
+        let (all, samples, region) = (self.read.pictures.len(), self.samples(region), &self.regions[region]);
+        let mut block = std::vec![MIDDLE; channels.len() * samples];
+        for (row, plane) in block.chunks_exact_mut(samples).zip(planes.chunks_exact(all * height * width).skip(channels.start)) {
+            let pictures = plane.chunks_exact(height * width).skip(region.pictures.start);
+            let runs = pictures.flat_map(|picture| {
+                region.rows.clone().map(move |y| {
+                    let (y, x) = (y.wrapping_add_signed(by[0]), region.columns.start.wrapping_add_signed(by[1]));
+                    &picture[y * width + x..][..region.columns.len()]
+                })
+            });
+            row.chunks_exact_mut(region.columns.len()).take(region.pictures.len() * region.rows.len()).zip(runs).for_each(|(to, run)| to.copy_from_slice(run));
+        }
+        block
+    }
+
+    /// Sum and sum of squares of each position.
+    fn totals(&self, blocks: &[Vec<u8>]) -> Vec<[f64; 2]> {
+        let mut totals = std::vec![[0.0; 2]; self.positions.len()];
+        for (r, (region, block)) in self.regions.iter().zip(blocks).enumerate() {
+            let rows = block.chunks_exact(self.samples(r)).map(|row| sums(&row[..region.pixels()]));
+            for (c, [sum, squares]) in rows.enumerate() {
+                let [rows, columns] = self.axes.each_ref().map(|a| 0..a.taps.len());
+                for tap in rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| self.meets(*t, region)) {
+                    if let Some(p) = self.position(tap, c) {
+                        totals[p][0] += sum;
+                        totals[p][1] += squares;
+                    }
+                }
+            }
+        }
+        totals
+    }
+}
