@@ -43,6 +43,9 @@ pub fn halves(stored: &[u8], rows: &[u8], samples: usize, kernels: Kernels) -> V
     };
     let mut products = std::vec![0; output.bytes()];
     conv.run(kernels, stored, &[], &mut products, 0..conv.units().count, &mut []);
-    let rows = products.chunks_exact(output.pixel);
-    rows.flat_map(|row| row.as_chunks::<4>().0.iter().take(outputs).map(|word| i32::from_le_bytes(*word))).collect()
+    let mut halves = Vec::with_capacity(inputs * outputs);
+    for row in products.chunks_exact(output.pixel) {
+        halves.extend(row.as_chunks::<4>().0[..outputs].iter().map(|word| i32::from_le_bytes(*word)));
+    }
+    halves
 }

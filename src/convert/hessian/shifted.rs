@@ -47,17 +47,22 @@ impl Axis {
     }
 }
 
-/// A rectangle of the padded picture, in some of the pictures.
+/// A rectangle of the padded picture.
 struct Region {
     rows: Range<usize>,
     columns: Range<usize>,
-    pictures: Range<usize>,
 }
 
 impl Region {
     fn pixels(&self) -> usize {
-        self.pictures.len() * self.rows.len() * self.columns.len()
+        self.rows.len() * self.columns.len()
     }
+}
+
+/// Parts of a range of at most `most`.
+fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.clone().step_by(most).map(move |from| from..end.min(from + most))
 }
 
 /// Row and column of a tap.
@@ -88,18 +93,18 @@ impl<'a> Shifted<'a> {
         let window = &read.window;
         let axes = [0, 1].map(|a| Axis::new(window.kernel[a], window.dilation[a], size[a]));
         let (pictures, channels) = (read.pictures.len(), read.view.c as usize);
-        if window.stride != [1, 1] || channels * pictures * axes[0].length * axes[1].length > BYTES {
+        let wanted = 1..=SAMPLES;
+        if window.stride != [1, 1] || !wanted.contains(&pictures) || channels * pictures * axes[0].length * axes[1].length > BYTES {
             return None;
         }
         let mut regions = Vec::new();
-        for (rows, columns) in axes[0].segments.iter().flat_map(|rows| axes[1].segments.iter().map(move |columns| (rows, columns))) {
-            let together = (SAMPLES / (rows.len() * columns.len())).max(1);
-            let parts = (0..pictures).step_by(together).map(|p| p..pictures.min(p + together));
-            regions.extend(parts.map(|pictures| Region { rows: rows.clone(), columns: columns.clone(), pictures }));
+        for columns in axes[1].segments.iter().flat_map(|columns| parts(columns, SAMPLES / pictures)) {
+            let rows = axes[0].segments.iter().flat_map(|rows| parts(rows, SAMPLES / pictures / columns.len()));
+            regions.extend(rows.map(|rows| Region { rows, columns: columns.clone() }));
         }
         let mut shifted = Self { read, depth: read.depth(), positions, axes, regions, distances: Vec::new() };
         shifted.distances = shifted.distances();
-        shifted.regions.iter().all(|r| r.pixels() <= SAMPLES).then_some(shifted)
+        Some(shifted)
     }
 
     fn distances(&self) -> Vec<Distance> {
@@ -139,8 +144,9 @@ impl<'a> Shifted<'a> {
 
     /// How many products the moments take.
     pub fn products(&self) -> usize {
-        let sums = |d: &Distance| d.regions.iter().map(|&r| self.regions[r].pixels() + SUM).sum::<usize>();
-        self.channels().pow(2) * self.distances.iter().map(sums).sum::<usize>()
+        let each = |d: &Distance| if d.by == [0, 0] { self.channels().pow(2) / 2 } else { self.channels().pow(2) };
+        let sums = |d: &Distance| d.regions.iter().map(|&r| each(d) * (self.samples(r) + SUM)).sum::<usize>();
+        self.distances.iter().map(sums).sum()
     }
 
     pub fn moments(self, kernels: Kernels, threads: usize) -> Moments {
@@ -181,13 +187,14 @@ impl<'a> Shifted<'a> {
         }
     }
 
-    /// The padded pictures, channel by channel.
+    /// The padded pictures, channel by channel, with each pixel's bytes in all pictures side by side.
     fn planes(&self, threads: usize) -> Vec<u8> {
         let (read, view) = (self.read, &self.read.view);
         let [top, left] = [0, 1].map(|a| read.window.pads[a] as usize);
         let [height, width] = self.axes.each_ref().map(|a| a.length);
         let (h, w) = ((view.h as usize).min(height.saturating_sub(top)), (view.w as usize).min(width.saturating_sub(left)));
-        let plane = read.pictures.len() * height * width;
+        let pictures = read.pictures.len();
+        let plane = height * width * pictures;
         let mut planes = std::vec![0; self.channels() * plane];
         // As many channels as lie in a line of the pictures.
         chunks(&mut planes, LINE * plane, threads, |chunk, planes| {
@@ -196,10 +203,12 @@ impl<'a> Shifted<'a> {
                 plane.fill(read.turned(read.padding.get(first + c).copied().unwrap_or(0)));
             }
             let channels = planes.len() / plane;
-            for (p, y, x) in (0..read.pictures.len()).flat_map(|p| (0..h).flat_map(move |y| (0..w).map(move |x| (p, y, x)))) {
-                let bytes = &read.pictures[p][view.offset + y * view.row + x * view.pixel + first..][..channels];
-                let at = (p * height + top + y) * width + left + x;
-                planes.iter_mut().skip(at).step_by(plane).zip(bytes).for_each(|(to, &from)| *to = read.turned(from));
+            for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+                let (from, to) = (view.offset + y * view.row + x * view.pixel + first, ((top + y) * width + left + x) * pictures);
+                for (p, picture) in read.pictures.iter().enumerate() {
+                    let places = planes[to + p..].iter_mut().step_by(plane);
+                    places.zip(&picture[from..][..channels]).for_each(|(to, &from)| *to = read.turned(from));
+                }
             }
         });
         planes
@@ -207,23 +216,20 @@ impl<'a> Shifted<'a> {
 
     /// Bytes of a row of samples of a region.
     fn samples(&self, region: usize) -> usize {
-        self.regions[region].pixels().next_multiple_of(4)
+        (self.regions[region].pixels() * self.read.pictures.len()).next_multiple_of(4)
     }
 
     /// What lies `by` from the pixels of a region, a row for each of some channels.
     fn block(&self, planes: &[u8], channels: Range<usize>, region: usize, by: [isize; 2]) -> Vec<u8> {
         let [height, width] = self.axes.each_ref().map(|a| a.length);
-        let (all, samples, region) = (self.read.pictures.len(), self.samples(region), &self.regions[region]);
+        let (pictures, samples, region) = (self.read.pictures.len(), self.samples(region), &self.regions[region]);
+        let run = region.columns.len() * pictures;
         let mut block = std::vec![MIDDLE; channels.len() * samples];
-        for (row, plane) in block.chunks_exact_mut(samples).zip(planes.chunks_exact(all * height * width).skip(channels.start)) {
-            let pictures = plane.chunks_exact(height * width).skip(region.pictures.start);
-            let runs = pictures.flat_map(|picture| {
-                region.rows.clone().map(move |y| {
-                    let (y, x) = (y.wrapping_add_signed(by[0]), region.columns.start.wrapping_add_signed(by[1]));
-                    &picture[y * width + x..][..region.columns.len()]
-                })
-            });
-            row.chunks_exact_mut(region.columns.len()).take(region.pictures.len() * region.rows.len()).zip(runs).for_each(|(to, run)| to.copy_from_slice(run));
+        for (row, plane) in block.chunks_exact_mut(samples).zip(planes.chunks_exact(height * width * pictures).skip(channels.start)) {
+            for (y, to) in region.rows.clone().zip(row.chunks_exact_mut(run)) {
+                let (y, x) = (y.wrapping_add_signed(by[0]), region.columns.start.wrapping_add_signed(by[1]));
+                to.copy_from_slice(&plane[(y * width + x) * pictures..][..run]);
+            }
         }
         block
     }
@@ -232,7 +238,7 @@ impl<'a> Shifted<'a> {
     fn totals(&self, blocks: &[Vec<u8>]) -> Vec<[f64; 2]> {
         let mut totals = std::vec![[0.0; 2]; self.positions.len()];
         for (r, (region, block)) in self.regions.iter().zip(blocks).enumerate() {
-            let rows = block.chunks_exact(self.samples(r)).map(|row| sums(&row[..region.pixels()]));
+            let rows = block.chunks_exact(self.samples(r)).map(|row| sums(&row[..region.pixels() * self.read.pictures.len()]));
             for (c, [sum, squares]) in rows.enumerate() {
                 let [rows, columns] = self.axes.each_ref().map(|a| 0..a.taps.len());
                 for tap in rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| self.meets(*t, region)) {
