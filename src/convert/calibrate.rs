@@ -24,12 +24,9 @@ pub struct TensorStatistics {
 impl TensorStatistics {
     /// Counts the value of a step, `[h][w][c]` before its ReLU, for picture `i`.
     fn add(&mut self, i: usize, values: &[f32], channels: usize, nonnegative: bool) {
-        for &v in values {
-            let v = if nonnegative { v.max(0.0) } else { v };
-            self.histogram.add(v);
-            self.max = self.max.max(v.abs());
-        }
+        values.iter().for_each(|&v| self.histogram.add(if nonnegative { v.max(0.0) } else { v }));
         self.channels.add(i, values, channels, nonnegative);
+        self.max = self.channels.greatest();
     }
 }
 
@@ -60,24 +57,38 @@ struct Followed {
 }
 
 impl Followed {
+    /// Nothing yet.
     fn new(network: &Network) -> Self {
         Self { sums: network.steps.iter().map(|s| Sums::new(channels(network, s))).collect(), scores: Vec::new() }
+    }
+
+    /// Picture `i` alone. Each step with its value and their sums is shown to `count` while they are at hand.
+    fn one(
+        network: &Network,
+        float: &RunFloat<'_>,
+        i: usize,
+        picture: &[u8],
+        mut count: impl FnMut(usize, &[f32], &Sums) -> Result<(), ConvertError>,
+    ) -> Result<Self, ConvertError> {
+        let mut one = Self::new(network);
+        let mut values = float(i, picture)?;
+        for (s, (step, value)) in network.steps.iter().zip(&mut values).enumerate() {
+            shown(&network.tensors[step.output], value);
+            if value.iter().any(|x| !x.is_finite()) {
+                let what = std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name);
+                return Err(ConvertError::Float { what });
+            }
+            one.sums[s].add(value).map_err(|_| too_large(&step.name))?;
+            count(s, value, &one.sums[s])?;
+        }
+        one.scores.extend(values.pop());
+        Ok(one)
     }
 
     fn add(&mut self, network: &Network, picture: Self) -> Result<(), ConvertError> {
         self.scores.extend(picture.scores);
         let mut sums = self.sums.iter_mut().zip(&picture.sums).zip(&network.steps);
         sums.try_for_each(|((sums, terms), step)| sums.merge(terms).map_err(|_| too_large(&step.name)))
-    }
-
-    /// One picture.
-    fn one(network: &Network, values: &[Vec<f32>]) -> Result<Self, ConvertError> {
-        let mut one = Self::new(network);
-        for ((sums, value), step) in one.sums.iter_mut().zip(values).zip(&network.steps) {
-            sums.add(value).map_err(|_| too_large(&step.name))?;
-        }
-        one.scores.extend(values.last().cloned());
-        Ok(one)
     }
 
     fn into(self, statistics: &mut Statistics) {
@@ -137,7 +148,7 @@ pub fn follow(
     progress: &dyn Fn(usize),
 ) -> Result<(), ConvertError> {
     let mut followed = Followed::new(network);
-    let work = |k: usize| Followed::one(network, &values(network, float, walked[k], &pictures.load(walked[k], &network.input)?)?);
+    let work = |k: usize| Followed::one(network, float, walked[k], &pictures.load(walked[k], &network.input)?, |_, _, _| Ok(()));
     in_order(walked.len(), threads, work, |k, picture| {
         followed.add(network, picture)?;
         progress(k + 1);
@@ -159,34 +170,21 @@ fn each(
     let (input, steps) = (Mutex::new(input), steps.into_iter().map(Mutex::new).collect::<Vec<_>>());
     let work = |i: usize| {
         let picture = pictures.load(i, &network.input)?;
-        let values = values(network, float, i, &picture)?;
         let bytes: Vec<f32> = picture.iter().map(|&b| if network.input.tensor.is_some() { b.cast_signed().into() } else { b.into() }).collect();
         input.lock().unwrap_or_else(PoisonError::into_inner).add(&bytes).map_err(|_| too_large("input"))?;
-        let one = Followed::one(network, &values)?;
-        for (((step, value), counts), sums) in network.steps.iter().zip(&values).zip(&steps).zip(&one.sums) {
-            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        Followed::one(network, float, i, &picture, |s, value, sums| {
+            let step = &network.steps[s];
+            let mut counts = steps[s].lock().unwrap_or_else(PoisonError::into_inner);
             counts.sums.merge(sums).map_err(|_| too_large(&step.name))?;
             if !arranges(&step.op) {
                 counts.tensor.add(pictures.number(i), value, channels(network, step), network.tensors[step.output].nonnegative);
             }
-        }
-        Ok(one)
+            Ok(())
+        })
     };
     in_order(pictures.len(), threads, work, &mut sink)?;
     let steps = steps.into_iter().map(|s| s.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
     Ok(Counts { pictures: pictures.len() as u64, input: input.into_inner().unwrap_or_else(PoisonError::into_inner), steps })
-}
-
-/// The values of all steps for picture `i`, every one of them finite.
-fn values(network: &Network, float: &RunFloat<'_>, i: usize, picture: &[u8]) -> Result<Vec<Vec<f32>>, ConvertError> {
-    let mut values = float(i, picture)?;
-    for (step, value) in network.steps.iter().zip(&mut values) {
-        shown(&network.tensors[step.output], value);
-        if value.iter().any(|x| !x.is_finite()) {
-            return Err(ConvertError::Float { what: std::format!("the float network gives a value that is not finite at `{}` for picture {i}", step.name) });
-        }
-    }
-    Ok(values)
 }
 
 fn channels(network: &Network, step: &Step) -> usize {

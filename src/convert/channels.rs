@@ -9,6 +9,8 @@ const PLACES: u32 = 5;
 /// Powers of two below the largest magnitude that have bins; smaller values are only counted.
 const OCTAVES: u32 = 6;
 const BINS: usize = (OCTAVES << PLACES) as usize;
+/// What a channel has: one count of small values, and those of the bins.
+const SLOTS: usize = 1 + BINS;
 /// Pixels of a picture that are counted, at most; maxima see all.
 const PIXELS: usize = 4096;
 /// Channels whose counts stay in the first cache together.
@@ -26,8 +28,8 @@ pub struct Channels {
     tops: [Vec<f32>; GROUPS],
     /// The bin above the last one of each channel, counted from magnitude 0.
     ends: Vec<u32>,
+    /// [`SLOTS`] a channel.
     counts: [Vec<u32>; GROUPS],
-    small: [Vec<u64>; GROUPS],
     seen: [u64; GROUPS],
 }
 
@@ -59,18 +61,15 @@ impl Channels {
         }
         let pixels = values.len() / channels.max(1);
         let every = pixels.div_ceil(PIXELS) | 1;
-        let (counts, small) = (&mut self.counts[group], &mut self.small[group]);
         self.seen[group] += values.chunks_exact(channels).step_by(every).len() as u64;
-        for first in (0..channels).step_by(TOGETHER) {
+        let (counts, ends) = (self.counts[group].chunks_mut(TOGETHER * SLOTS), self.ends.chunks(TOGETHER));
+        for ((first, counts), ends) in (0..).step_by(TOGETHER).zip(counts).zip(ends) {
             for pixel in values.chunks_exact(channels).step_by(every) {
-                for (c, &value) in (first..).zip(&pixel[first..channels.min(first + TOGETHER)]) {
+                for ((&value, counts), end) in pixel[first..].iter().zip(counts.chunks_exact_mut(SLOTS)).zip(ends) {
+                    // Zeros are as frequent as chance has it, so none of this may branch.
                     let bits = magnitude(value).to_bits();
-                    if bits != 0 {
-                        match (bits >> (23 - PLACES)).checked_sub(self.ends[c].saturating_sub(OCTAVES << PLACES)) {
-                            Some(bin) => counts[c * BINS + bin as usize] += 1,
-                            None => small[c] += 1,
-                        }
-                    }
+                    let slot = (bits >> (23 - PLACES)).saturating_sub(end - (OCTAVES << PLACES) - 1);
+                    counts[slot as usize] += u32::from(bits != 0);
                 }
             }
         }
@@ -80,8 +79,7 @@ impl Channels {
         Self {
             tops: core::array::from_fn(|_| std::vec![0.0; channels]),
             ends: std::vec![OCTAVES << PLACES; channels],
-            counts: core::array::from_fn(|_| std::vec![0; BINS * channels]),
-            small: core::array::from_fn(|_| std::vec![0; channels]),
+            counts: core::array::from_fn(|_| std::vec![0; SLOTS * channels]),
             seen: [0; GROUPS],
         }
     }
@@ -103,7 +101,6 @@ impl Channels {
         for group in 0..GROUPS {
             self.tops[group].iter_mut().zip(&other.tops[group]).for_each(|(a, b)| *a = a.max(*b));
             self.counts[group].iter_mut().zip(&other.counts[group]).for_each(|(a, b)| *a = a.saturating_add(*b));
-            self.small[group].iter_mut().zip(&other.small[group]).for_each(|(a, b)| *a = a.saturating_add(*b));
             self.seen[group] = self.seen[group].saturating_add(other.seen[group]);
         }
     }
@@ -114,8 +111,8 @@ impl Channels {
         self.ends.iter().for_each(|end| out.number((end >> PLACES).into()));
         for group in ALL.into_iter().take_while(|_| !self.is_empty()) {
             self.tops[group].iter().for_each(|&top| out.real(top));
-            out.counts(self.counts[group].iter().map(|&n| n.into()));
-            out.counts(self.small[group].iter().copied());
+            out.counts(self.counts[group].chunks_exact(SLOTS).flat_map(|slots| &slots[1..]).map(|&n| n.into()));
+            out.counts(self.counts[group].iter().step_by(SLOTS).map(|&n| n.into()));
             out.number(self.seen[group].into());
         }
     }
@@ -144,8 +141,9 @@ impl Channels {
             for top in &mut all.tops[group] {
                 *top = bytes.magnitude()?;
             }
-            bytes.counts(BINS * channels, |i, count| all.counts[group][i] = u32::try_from(count).unwrap_or(u32::MAX))?;
-            bytes.counts(channels, |c, count| all.small[group][c] = count)?;
+            let mut put = |slot: usize, count| all.counts[group][slot] = u32::try_from(count).unwrap_or(u32::MAX);
+            bytes.counts(BINS * channels, |i, count| put(i / BINS * SLOTS + 1 + i % BINS, count))?;
+            bytes.counts(channels, |c, count| put(c * SLOTS, count))?;
             all.seen[group] = bytes.number::<u32>()?.into();
         }
         Ok(all)
@@ -155,10 +153,10 @@ impl Channels {
     fn raise(&mut self, c: usize, end: u32) {
         let by = ((end - self.ends[c]) as usize).min(BINS);
         for group in 0..GROUPS {
-            let bins = &mut self.counts[group][c * BINS..][..BINS];
-            self.small[group][c] += bins[..by].iter().map(|&n| u64::from(n)).sum::<u64>();
-            bins.copy_within(by.., 0);
-            bins[BINS - by..].fill(0);
+            let slots = &mut self.counts[group][c * SLOTS..][..SLOTS];
+            slots[0] = slots[..=by].iter().fold(0, |sum, &n| sum.saturating_add(n));
+            slots.copy_within(1 + by.., 1);
+            slots[SLOTS - by..].fill(0);
         }
         self.ends[c] = end;
     }
@@ -186,21 +184,27 @@ impl Channels {
     pub fn bins(&self, groups: &[usize], c: usize) -> Vec<(f64, f64)> {
         let first = self.ends[c] - (OCTAVES << PLACES);
         let edge = |bin: u32| f64::from(f32::from_bits(bin << (23 - PLACES)));
-        let count = |i: usize| groups.iter().map(|&g| f64::from(self.counts[g][c * BINS + i])).sum::<f64>();
-        let all = (first..self.ends[c]).zip(0..BINS).map(|(bin, i)| (f64::midpoint(edge(bin), edge(bin + 1)), count(i)));
+        let count = |i: usize| groups.iter().map(|&g| f64::from(self.counts[g][c * SLOTS + i])).sum::<f64>();
+        let all = (first..self.ends[c]).zip(1..SLOTS).map(|(bin, i)| (f64::midpoint(edge(bin), edge(bin + 1)), count(i)));
         all.filter(|(_, n)| *n > 0.0).collect()
     }
 
     /// How many values of channel `c` are too small for a bin.
     #[must_use]
     pub fn small(&self, groups: &[usize], c: usize) -> f64 {
-        groups.iter().map(|&g| count_of(self.small[g][c])).sum()
+        groups.iter().map(|&g| f64::from(self.counts[g][c * SLOTS])).sum()
     }
 
     /// The largest magnitude of channel `c`.
     #[must_use]
     pub fn largest(&self, c: usize) -> f64 {
         ALL.iter().map(|&group| self.top(group, c)).fold(0.0, f64::max)
+    }
+
+    /// The largest magnitude of all channels.
+    #[must_use]
+    pub fn greatest(&self) -> f32 {
+        self.tops.iter().flatten().fold(0.0, |max, &top| top.max(max))
     }
 
     /// Mean and mean square of the magnitudes of channel `c`, zeros included.

@@ -25,11 +25,10 @@ impl Histogram {
     /// Counts `|value|`.
     #[inline]
     pub fn add(&mut self, value: f32) {
+        // Zeros are as frequent as chance has it, so this must not branch.
         let bits = value.abs().to_bits();
-        if bits != 0 {
-            let bin = (bits >> (23 - PLACES)).clamp(FIRST, LAST - 1) - FIRST;
-            self.counts[bin as usize] += 1;
-        }
+        let bin = (bits >> (23 - PLACES)).clamp(FIRST, LAST - 1) - FIRST;
+        self.counts[bin as usize] += u64::from(bits != 0);
     }
 
     /// Adds what another histogram has counted.
