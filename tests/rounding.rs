@@ -64,7 +64,7 @@ fn met(picture: &[u8], view: &View, window: &Window, padding: &[u8], [oy, ox]: [
     let inside =
         |o: u32, k: u32, axis: usize, limit: u32| (o * window.stride[axis] + k * window.dilation[axis]).checked_sub(window.pads[axis]).filter(|&v| v < limit);
     let byte = match (inside(oy, ky, 0, view.h), inside(ox, kx, 1, view.w)) {
-        (Some(y), Some(x)) => picture[y as usize * view.row + x as usize * view.pixel + c as usize],
+        (Some(y), Some(x)) => picture[view.offset + y as usize * view.row + x as usize * view.pixel + c as usize],
         _ => padding.get(c as usize).copied().unwrap_or(0),
     };
     if view.kind == DataType::S8 { f64::from(byte.cast_signed()) } else { f64::from(byte) }
@@ -75,7 +75,7 @@ fn textures(view: &View, n: usize, random: &mut Random) -> Vec<Vec<u8>> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 255")]
     let mut byte = |last: u8| ((random.unit() * 254.9 + f64::from(last)) / 2.0) as u8;
     let one = |_| {
-        let bytes = (0..view.bytes()).scan(0, |last, _| {
+        let bytes = (0..view.offset + view.bytes()).scan(0, |last, _| {
             *last = byte(*last);
             Some(*last)
         });
@@ -84,8 +84,8 @@ fn textures(view: &View, n: usize, random: &mut Random) -> Vec<Vec<u8>> {
     (0..n).map(one).collect()
 }
 
-/// Holds the moments of a window against their definition, for every pair of positions of which neither is left out by `every`.
-fn holds(view: View, window: Window, padding: &[u8], pictures: &[Vec<u8>], every: usize) -> Vec<Moments> {
+/// The moments of a window, held against their definition for each pair of every `every`-th position.
+fn moments_as_defined(view: View, window: Window, padding: &[u8], pictures: &[Vec<u8>], every: usize) -> Vec<Moments> {
     let size = window.output(view.h, view.w).unwrap();
     let depth = Depth::new(&window, view.stored_channels());
     let taps: Vec<[u32; 3]> = (0..window.kernel[0]).flat_map(|ky| (0..window.kernel[1]).flat_map(move |kx| (0..view.c).map(move |c| [ky, kx, c]))).collect();
@@ -113,8 +113,9 @@ fn holds(view: View, window: Window, padding: &[u8], pictures: &[Vec<u8>], every
         assert!((1..n_positions).all(|a| matrix[a * n_positions + a] >= matrix[(a - 1) * (n_positions + 1)] - 0.05), "the order goes up");
     }
     for (kernels, threads) in Kernels::all().map(|k| (k, 1)).chain([(Kernels::detect(), 3)]) {
-        let same = |(p, q): (&Moments, Moments)| p.order == q.order && p.matrix == q.matrix && p.samples == q.samples;
-        assert!(parts.iter().zip(moments(&reads, size, kernels, threads)).all(same), "{kernels:?}, {threads} threads");
+        let others: Vec<_> = moments(&reads, size, kernels, threads).collect();
+        let same = |(p, q): (&Moments, &Moments)| p.order == q.order && p.matrix == q.matrix && p.samples == q.samples;
+        assert!(others.len() == parts.len() && parts.iter().zip(&others).all(same), "{kernels:?}, {threads} threads");
     }
     parts
 }
@@ -127,7 +128,7 @@ fn moments_are_those_of_the_inputs() {
     let picture = View::picture(7, 6, 3, 0);
     let window = Window { kernel: [3, 3], stride: [2, 1], dilation: [1, 1], pads: [1, 1, 1, 1] };
     for (view, padding) in [(signed, &[][..]), (unsigned, &[]), (picture, &[9, 200, 77])] {
-        assert_eq!(holds(view, window, padding, &textures(&view, 5, &mut random), 1).len(), 1);
+        assert_eq!(moments_as_defined(view, window, padding, &textures(&view, 5, &mut random), 1).len(), 1);
     }
 }
 
@@ -138,27 +139,48 @@ fn moments_are_those_of_all_pixels_where_taps_share_their_products() {
     let window = |kernel, dilation, pads| Window { kernel, stride: [1, 1], dilation, pads };
     let byte = DataType::U8;
     for (view, window, padding) in [
-        (View::packed(24, 24, 4, DataType::S8, 0), window([3, 3], [1, 1], [1, 1, 1, 1]), &[][..]),
-        (View::packed(25, 23, 6, byte, 0), window([3, 3], [2, 3], [2, 3, 2, 3]), &[3, 250, 0, 9, 17, 127]),
-        (View::packed(22, 26, 4, byte, 0), window([1, 3], [1, 1], [0, 2, 0, 0]), &[]),
-        (View::packed(25, 26, 5, byte, 0), window([3, 2], [1, 1], [0, 1, 1, 0]), &[]),
-        (View::packed(1, 300, 4, byte, 0), window([1, 5], [1, 2], [0, 4, 0, 4]), &[200; 4]),
-        (View::packed(2, 200, 4, byte, 0), window([3, 3], [1, 1], [1, 1, 1, 1]), &[]),
+        (View::packed(24, 24, 8, DataType::S8, 0), window([3, 3], [1, 1], [1, 1, 1, 1]), &[][..]),
+        (View::packed(25, 23, 10, byte, 0), window([3, 3], [2, 3], [2, 3, 2, 3]), &[3, 250, 0, 9, 17, 127, 2, 3, 100, 0]),
+        (View::packed(22, 26, 16, byte, 0), window([1, 3], [1, 1], [0, 2, 0, 0]), &[]),
+        (View::packed(25, 26, 13, byte, 0), window([3, 2], [1, 1], [0, 1, 1, 0]), &[]),
+        (View::packed(1, 300, 8, byte, 0), window([1, 5], [1, 2], [0, 4, 0, 4]), &[200; 8]),
+        (View::picture(32, 32, 3, 0), window([7, 7], [1, 1], [3, 3, 3, 3]), &[9, 200, 77]),
+        (View { offset: 8, pixel: 20, row: 500, ..View::packed(24, 24, 8, byte, 0) }, window([3, 3], [1, 1], [1, 1, 1, 1]), &[]),
     ] {
         let [h, w] = window.output(view.h, view.w).unwrap().map(|v| v as usize);
-        let some = 66_000 / (h * w) + 1;
-        let parts = holds(view, window, padding, &textures(&view, some, &mut random), 1);
+        // More than would be sampled, and more than a sum of products may have where the window meets them all.
+        let some = 81_000 / (h * w) + 1;
+        let parts = moments_as_defined(view, window, padding, &textures(&view, some, &mut random), 1);
         assert_eq!(parts.iter().map(|p| p.samples).collect::<Vec<_>>(), [some * h * w], "{view:?}");
-        assert!(some * h * w > 65_536, "more than would be sampled: {view:?}");
     }
+}
+
+/// The largest bytes in the most samples that are added up at a time.
+#[test]
+fn sums_of_the_largest_products_do_not_overflow() {
+    let view = View::packed(32, 32, 16, DataType::U8, 0);
+    let window = Window { kernel: [3, 3], stride: [1, 1], dilation: [1, 1], pads: [1; 4] };
+    let textures = textures(&view, 100, &mut Random::new(11));
+    let pictures: Vec<Vec<u8>> = textures.into_iter().map(|p| p.into_iter().map(|b| 254 - b % 2).collect()).collect();
+    let parts = moments_as_defined(view, window, &[254; 16], &pictures, 1);
+    assert_eq!(parts.iter().map(|p| p.samples).collect::<Vec<_>>(), [102_400]);
 }
 
 #[test]
 fn taps_share_their_products_in_each_part_of_a_deep_layer() {
-    let view = View::packed(12, 12, 200, DataType::U8, 0);
-    let window = Window { kernel: [5, 5], stride: [1, 1], dilation: [1, 1], pads: [2; 4] };
-    let parts = holds(view, window, &[], &textures(&view, 8, &mut Random::new(10)), 97);
+    let view = View::packed(1, 150, 200, DataType::U8, 0);
+    let window = Window { kernel: [1, 25], stride: [1, 1], dilation: [1, 1], pads: [0, 12, 0, 12] };
+    let parts = moments_as_defined(view, window, &[], &textures(&view, 12, &mut Random::new(10)), 97);
     assert_eq!(parts.iter().map(|p| p.order.len()).collect::<Vec<_>>(), [2500, 2500]);
+}
+
+/// A dense layer over a large map is a window of one output pixel, with a tap for each pixel of the map.
+#[test]
+fn moments_of_a_dense_layer_over_a_map() {
+    let view = View::packed(40, 40, 4, DataType::U8, 0);
+    let window = Window { kernel: [40, 40], stride: [1, 1], dilation: [1, 1], pads: [0; 4] };
+    let parts = moments_as_defined(view, window, &[], &textures(&view, 100, &mut Random::new(12)), 97);
+    assert_eq!(parts.iter().map(|p| p.order.len()).collect::<Vec<_>>(), [3200, 3200]);
 }
 
 /// Places between the taps, and channels that a tensor does not have, move nothing, however few samples there are.
@@ -267,6 +289,23 @@ fn pictures(n: usize, values: usize, seed: u64) -> Vec<Vec<f32>> {
     #[expect(clippy::cast_possible_truncation, reason = "test values")]
     let mut value = || (random.signed() * 2f64.powf(12.0 * random.unit() - 9.0)) as f32;
     (0..n).map(|_| (0..values).map(|_| value()).collect()).collect()
+}
+
+/// Of values so small that no bin has been moved to them, and of none at all, in every order.
+#[test]
+fn channels_of_zeros_and_tiny_values_are_counted_in_any_order() {
+    let tiny = |exponent: i32| 2.0f32.powi(exponent);
+    let pictures = [vec![0.0; 4], vec![tiny(-122); 4], vec![tiny(-118), 0.0, tiny(-123), tiny(-130)]];
+    let counted = |order: [usize; 3]| {
+        let mut all = Channels::default();
+        order.iter().for_each(|&p| all.add(0, &pictures[p], 1, true));
+        all
+    };
+    let first = counted([0, 1, 2]);
+    assert_eq!(first.bins(&[0], 0).iter().map(|b| b.1).sum::<f64>() + first.small(&[0], 0), 7.0);
+    for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        assert_eq!(counted(order), first, "{order:?}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl TensorStatistics {
     fn add(&mut self, i: usize, values: &[f32], channels: usize, nonnegative: bool) {
         values.iter().for_each(|&v| self.histogram.add(if nonnegative { v.max(0.0) } else { v }));
         self.channels.add(i, values, channels, nonnegative);
-        self.max = self.channels.greatest();
+        self.max = self.channels.max();
     }
 }
 
@@ -62,7 +62,10 @@ impl Followed {
         Self { sums: network.steps.iter().map(|s| Sums::new(channels(network, s))).collect(), scores: Vec::new() }
     }
 
-    /// Picture `i` alone. Each step with its value and their sums is shown to `count` while they are at hand.
+    /// Picture `i` alone. `count` is called for each step in turn, with its value and the sums of that.
+    ///
+    /// # Errors
+    /// If the float network fails, at the first step whose value is not finite or too large to add up, or if `count` fails.
     fn one(
         network: &Network,
         float: &RunFloat<'_>,

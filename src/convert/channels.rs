@@ -66,10 +66,10 @@ impl Channels {
         for ((first, counts), ends) in (0..).step_by(TOGETHER).zip(counts).zip(ends) {
             for pixel in values.chunks_exact(channels).step_by(every) {
                 for ((&value, counts), end) in pixel[first..].iter().zip(counts.chunks_exact_mut(SLOTS)).zip(ends) {
-                    // Zeros are as frequent as chance has it, so none of this may branch.
+                    // Nothing here branches: which values are zero cannot be predicted.
                     let bits = magnitude(value).to_bits();
-                    let slot = (bits >> (23 - PLACES)).saturating_sub(end - (OCTAVES << PLACES) - 1);
-                    counts[slot as usize] += u32::from(bits != 0);
+                    let slot = ((bits >> (23 - PLACES)) + 1).saturating_sub(end - (OCTAVES << PLACES)) as usize;
+                    counts[slot] = counts[slot].saturating_add(u32::from(bits != 0));
                 }
             }
         }
@@ -203,7 +203,7 @@ impl Channels {
 
     /// The largest magnitude of all channels.
     #[must_use]
-    pub fn greatest(&self) -> f32 {
+    pub fn max(&self) -> f32 {
         self.tops.iter().flatten().fold(0.0, |max, &top| top.max(max))
     }
 

@@ -1,6 +1,6 @@
 //! How the inputs of a layer go together: the centred second moments of what its weights meet, in the order of depth.
 //!
-//! The sums of products are a matrix product of bytes, so the device's own convolution kernels make them: exact integers, the same on every kernel set.
+//! The sums of products are a matrix product of bytes, so the device's own convolution kernels make them: integers, the same on every kernel set.
 
 mod products;
 mod sampled;

@@ -25,7 +25,7 @@ impl Histogram {
     /// Counts `|value|`.
     #[inline]
     pub fn add(&mut self, value: f32) {
-        // Zeros are as frequent as chance has it, so this must not branch.
+        // No branch: which values are zero cannot be predicted.
         let bits = value.abs().to_bits();
         let bin = (bits >> (23 - PLACES)).clamp(FIRST, LAST - 1) - FIRST;
         self.counts[bin as usize] += u64::from(bits != 0);

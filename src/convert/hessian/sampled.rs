@@ -22,6 +22,7 @@ pub struct Sampled<'a> {
 }
 
 impl<'a> Sampled<'a> {
+    /// What windows read side by side, at as many pixels as fit.
     pub fn new(reads: &'a [Reads<'a>], positions: Range<usize>, [height, width]: [u32; 2]) -> Self {
         let pictures = reads[0].pictures.len();
         let mut pixels: Vec<(usize, usize)> =
@@ -31,11 +32,12 @@ impl<'a> Sampled<'a> {
         Self { reads, positions, pixels, width }
     }
 
-    /// How many products the moments take.
-    pub fn products(&self) -> usize {
-        self.positions.len().pow(2) / 2 * self.pixels.len()
+    /// About how many products the moments take.
+    pub fn products(&self) -> u64 {
+        (self.positions.len() as u64).pow(2) / 2 * self.pixels.len() as u64
     }
 
+    /// The moments.
     pub fn moments(self, kernels: Kernels, threads: usize) -> Moments {
         let (n, samples) = (self.positions.len(), self.pixels.len().next_multiple_of(4));
         // One row of samples for each position.

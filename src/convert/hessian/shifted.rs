@@ -1,22 +1,22 @@
 //! Moments of a window that moves by single pixels, at all of them.
 //!
 //! Taps that lie equally far apart meet the same pairs of pixels, but for those at the edges of the picture: their sums of products are made once, region by
-//! region, and each pair of taps adds up the regions that it meets. A 3x3 window has 13 distances for its 45 pairs of taps.
+//! region, and each pair of taps adds up the regions that it meets. A 3x3 window has 13 lags for its 45 pairs of taps.
 
 use super::products::halves;
 use super::{BAND, BYTES, Field, MIDDLE, Moments, Reads, SAMPLES, sums};
 use crate::convert::parallel::chunks;
 use crate::convert::sums::real;
 use crate::kernels::Kernels;
-use crate::pack::Depth;
+use crate::pack::{Depth, LANES};
 use crate::quant::DataType;
 use crate::shape::LINE;
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-/// What a sum costs beside its products, as so many of them.
-const SUM: usize = 64;
+/// What the sum over a region costs beside its products, as so many of them.
+const OVERHEAD: u64 = 64;
 
 /// One axis of the padded picture.
 struct Axis {
@@ -59,8 +59,8 @@ impl Region {
     }
 }
 
-/// Parts of a range of at most `most`.
-fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+/// A range in pieces of at most `most`.
+fn pieces(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.clone().step_by(most).map(move |from| from..end.min(from + most))
 }
@@ -69,7 +69,7 @@ fn parts(range: &Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>
 type Tap = [usize; 2];
 
 /// Pairs of taps that lie equally far apart.
-struct Distance {
+struct Lag {
     /// Rows and columns of pixels from the first tap to the second.
     by: [isize; 2],
     pairs: Vec<[Tap; 2]>,
@@ -84,32 +84,44 @@ pub struct Shifted<'a> {
     positions: Range<usize>,
     axes: [Axis; 2],
     regions: Vec<Region>,
-    distances: Vec<Distance>,
+    lags: Vec<Lag>,
 }
 
 impl<'a> Shifted<'a> {
-    /// `None` if the window moves by more, or if it would take too much memory.
+    /// `None` if the window moves by more, if it has more taps than the output has pixels on an axis, so that edges are the most of it, or if the pictures are
+    /// none, too many or too large.
     pub fn new(read: &'a Reads<'a>, positions: Range<usize>, size: [u32; 2]) -> Option<Self> {
         let window = &read.window;
         let axes = [0, 1].map(|a| Axis::new(window.kernel[a], window.dilation[a], size[a]));
-        let (pictures, channels) = (read.pictures.len(), read.view.c as usize);
-        let wanted = 1..=SAMPLES;
-        if window.stride != [1, 1] || !wanted.contains(&pictures) || channels * pictures * axes[0].length * axes[1].length > BYTES {
+        let pictures = read.pictures.len();
+        let bytes = axes.iter().map(|a| a.length as u64).product::<u64>() * pictures as u64 * u64::from(read.view.c);
+        let edges = axes.iter().any(|a| a.taps.len() > a.size);
+        // The pictures stand in memory twice: channel by channel, and region by region.
+        if window.stride != [1, 1] || edges || !(1..=SAMPLES).contains(&pictures) || 2 * bytes > BYTES as u64 {
             return None;
         }
-        let mut regions = Vec::new();
-        for columns in axes[1].segments.iter().flat_map(|columns| parts(columns, SAMPLES / pictures)) {
-            let rows = axes[0].segments.iter().flat_map(|rows| parts(rows, SAMPLES / pictures / columns.len()));
-            regions.extend(rows.map(|rows| Region { rows, columns: columns.clone() }));
-        }
-        let mut shifted = Self { read, depth: read.depth(), positions, axes, regions, distances: Vec::new() };
-        shifted.distances = shifted.distances();
+        let mut shifted = Self { read, depth: read.depth(), positions, axes, regions: Vec::new(), lags: Vec::new() };
+        let [rows, columns] = shifted.axes.each_ref().map(|a| 0..a.taps.len());
+        let taps: Vec<Tap> = rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| shifted.is_wanted(*t)).collect();
+        shifted.regions = shifted.regions(&taps);
+        shifted.lags = shifted.lags(&taps);
         Some(shifted)
     }
 
-    fn distances(&self) -> Vec<Distance> {
+    /// What lies between the places where taps begin and end to meet pixels, as far as any of `taps` meets it, in pieces of at most [`SAMPLES`].
+    fn regions(&self, taps: &[Tap]) -> Vec<Region> {
+        let most = SAMPLES / self.read.pictures.len();
+        let [rows, columns] = self.axes.each_ref().map(|a| &a.segments);
+        let regions = columns.iter().flat_map(|columns| pieces(columns, most)).flat_map(|columns| {
+            let most = most / columns.len();
+            let rows = rows.iter().flat_map(move |rows| pieces(rows, most));
+            rows.map(move |rows| Region { rows, columns: columns.clone() })
+        });
+        regions.filter(|r| taps.iter().any(|t| self.meets(*t, r))).collect()
+    }
+
+    fn lags(&self, taps: &[Tap]) -> Vec<Lag> {
         let [rows, columns] = self.axes.each_ref().map(|a| &a.taps);
-        let taps: Vec<Tap> = (0..rows.len()).flat_map(|ky| (0..columns.len()).map(move |kx| [ky, kx])).filter(|t| self.is_wanted(*t)).collect();
         let mut pairs: BTreeMap<[isize; 2], Vec<[Tap; 2]>> = BTreeMap::new();
         for (i, first) in taps.iter().enumerate() {
             for second in &taps[i..] {
@@ -120,7 +132,7 @@ impl<'a> Shifted<'a> {
         let all = pairs.into_iter().map(|(by, pairs)| {
             let met = |r: &usize| pairs.iter().any(|[first, _]| self.meets(*first, &self.regions[*r]));
             let regions = (0..self.regions.len()).filter(met).collect();
-            Distance { by, pairs, regions }
+            Lag { by, pairs, regions }
         });
         all.collect()
     }
@@ -142,13 +154,15 @@ impl<'a> Shifted<'a> {
         self.axes[0].meets(ky, &region.rows) && self.axes[1].meets(kx, &region.columns)
     }
 
-    /// How many products the moments take.
-    pub fn products(&self) -> usize {
-        let each = |d: &Distance| if d.by == [0, 0] { self.channels().pow(2) / 2 } else { self.channels().pow(2) };
-        let sums = |d: &Distance| d.regions.iter().map(|&r| each(d) * (self.samples(r) + SUM)).sum::<usize>();
-        self.distances.iter().map(sums).sum()
+    /// About how many products the moments take.
+    pub fn products(&self) -> u64 {
+        let c = self.channels();
+        let pairs = (c * c.next_multiple_of(LANES)) as u64;
+        let sums = |lag: &Lag| lag.regions.iter().map(|&r| self.samples(r) as u64 + OVERHEAD).sum::<u64>();
+        self.lags.iter().map(|lag| if lag.by == [0, 0] { pairs / 2 * sums(lag) } else { pairs * sums(lag) }).sum()
     }
 
+    /// The moments.
     pub fn moments(self, kernels: Kernels, threads: usize) -> Moments {
         let channels = self.channels();
         let planes = self.planes(threads);
@@ -156,27 +170,27 @@ impl<'a> Shifted<'a> {
         chunks(&mut blocks, 1, threads, |r, block| block[0] = self.block(&planes, 0..channels, r, [0, 0]));
         let field = Field::new(self.totals(&blocks), self.read.pictures.len() * self.axes[0].size * self.axes[1].size);
         blocks.iter_mut().for_each(|block| kernels.flip_tensor(DataType::U8, block));
-        let mut work: Vec<(&Distance, usize)> = self.distances.iter().flat_map(|d| (0..channels).step_by(BAND).rev().map(move |from| (d, from))).collect();
+        let mut work: Vec<(&Lag, usize)> = self.lags.iter().flat_map(|lag| (0..channels).step_by(BAND).rev().map(move |from| (lag, from))).collect();
         chunks(&mut work, 1, threads, |_, work| {
-            let (distance, from) = work[0];
-            self.fill(distance, from..channels.min(from + BAND), &planes, &blocks, &field, kernels);
+            let (lag, from) = work[0];
+            self.fill(lag, from..channels.min(from + BAND), &planes, &blocks, &field, kernels);
         });
         field.moments(self.positions.start)
     }
 
-    /// Fills in the pairs of taps of one distance, for some channels of the second taps.
-    fn fill(&self, distance: &Distance, band: Range<usize>, planes: &[u8], blocks: &[Vec<u8>], field: &Field, kernels: Kernels) {
+    /// Fills in the pairs of taps of one lag, for some channels of the second taps.
+    fn fill(&self, lag: &Lag, band: Range<usize>, planes: &[u8], blocks: &[Vec<u8>], field: &Field, kernels: Kernels) {
         // Of a tap and itself one half says all.
-        let firsts = if distance.by == [0, 0] { band.end } else { self.channels() };
-        let made = distance.regions.iter().map(|&r| {
+        let firsts = if lag.by == [0, 0] { band.end } else { self.channels() };
+        let made = lag.regions.iter().map(|&r| {
             let samples = self.samples(r);
-            halves(&blocks[r][..firsts * samples], &self.block(planes, band.clone(), r, distance.by), samples, kernels)
+            halves(&blocks[r][..firsts * samples], &self.block(planes, band.clone(), r, lag.by), samples, kernels)
         });
         let made: Vec<Vec<i32>> = made.collect();
         let mut sums: Vec<i64> = std::vec![0; firsts * band.len()];
-        for &[first, second] in &distance.pairs {
+        for &[first, second] in &lag.pairs {
             sums.fill(0);
-            for (_, halves) in distance.regions.iter().zip(&made).filter(|(r, _)| self.meets(first, &self.regions[**r])) {
+            for (_, halves) in lag.regions.iter().zip(&made).filter(|(r, _)| self.meets(first, &self.regions[**r])) {
                 sums.iter_mut().zip(halves).for_each(|(sum, half)| *sum += i64::from(*half));
             }
             let pairs = (0..firsts).flat_map(|a| band.clone().map(move |b| (a, b))).zip(&sums);
