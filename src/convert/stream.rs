@@ -105,7 +105,7 @@ pub(super) fn wide(network: &Network, statistics: &Statistics, scales: &[Vec<f64
             }
             Op::Function(function) => {
                 let Some(Wide { for_: Use::Function, bounds }) = &mut found[step.input] else { continue };
-                let largest = |of: &TensorStatistics| (0..of.channels.len()).map(|c| of.channels.largest(c)).fold(0.0, f64::max);
+                let largest = |of: &TensorStatistics| f64::from(of.channels.max());
                 let maker = network.steps.iter().position(|s| s.output == step.input).map_or(0.0, |i| largest(&statistics.outputs[i]));
                 bounds.fill(reach(*function, HEADROOM * maker, HEADROOM * largest(made)) / 32768.0);
             }

@@ -83,6 +83,8 @@ pub struct Shifted<'a> {
     depth: Depth,
     positions: Range<usize>,
     axes: [Axis; 2],
+    /// Those that have a position among the wanted ones.
+    taps: Vec<Tap>,
     regions: Vec<Region>,
     lags: Vec<Lag>,
 }
@@ -100,16 +102,16 @@ impl<'a> Shifted<'a> {
         if window.stride != [1, 1] || edges || !(1..=SAMPLES).contains(&pictures) || 2 * bytes > BYTES as u64 {
             return None;
         }
-        let mut shifted = Self { read, depth: read.depth(), positions, axes, regions: Vec::new(), lags: Vec::new() };
+        let mut shifted = Self { read, depth: read.depth(), positions, axes, taps: Vec::new(), regions: Vec::new(), lags: Vec::new() };
         let [rows, columns] = shifted.axes.each_ref().map(|a| 0..a.taps.len());
-        let taps: Vec<Tap> = rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| shifted.is_wanted(*t)).collect();
-        shifted.regions = shifted.regions(&taps);
-        shifted.lags = shifted.lags(&taps);
+        shifted.taps = rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| shifted.is_wanted(*t)).collect();
+        shifted.regions = shifted.regions();
+        shifted.lags = shifted.lags();
         Some(shifted)
     }
 
-    /// What lies between the places where taps begin and end to meet pixels, as far as any of `taps` meets it, in pieces of at most [`SAMPLES`].
-    fn regions(&self, taps: &[Tap]) -> Vec<Region> {
+    /// What lies between the places where taps begin and end to meet pixels, as far as any tap meets it, in pieces of at most [`SAMPLES`].
+    fn regions(&self) -> Vec<Region> {
         let most = SAMPLES / self.read.pictures.len();
         let [rows, columns] = self.axes.each_ref().map(|a| &a.segments);
         let regions = columns.iter().flat_map(|columns| pieces(columns, most)).flat_map(|columns| {
@@ -117,14 +119,14 @@ impl<'a> Shifted<'a> {
             let rows = rows.iter().flat_map(move |rows| pieces(rows, most));
             rows.map(move |rows| Region { rows, columns: columns.clone() })
         });
-        regions.filter(|r| taps.iter().any(|t| self.meets(*t, r))).collect()
+        regions.filter(|r| self.taps.iter().any(|t| self.meets(*t, r))).collect()
     }
 
-    fn lags(&self, taps: &[Tap]) -> Vec<Lag> {
+    fn lags(&self) -> Vec<Lag> {
         let [rows, columns] = self.axes.each_ref().map(|a| &a.taps);
         let mut pairs: BTreeMap<[isize; 2], Vec<[Tap; 2]>> = BTreeMap::new();
-        for (i, first) in taps.iter().enumerate() {
-            for second in &taps[i..] {
+        for (i, first) in self.taps.iter().enumerate() {
+            for second in &self.taps[i..] {
                 let by = [rows[second[0]].cast_signed() - rows[first[0]].cast_signed(), columns[second[1]].cast_signed() - columns[first[1]].cast_signed()];
                 pairs.entry(by).or_default().push([*first, *second]);
             }
@@ -184,13 +186,13 @@ impl<'a> Shifted<'a> {
         let firsts = if lag.by == [0, 0] { band.end } else { self.channels() };
         let made = lag.regions.iter().map(|&r| {
             let samples = self.samples(r);
-            halves(&blocks[r][..firsts * samples], &self.block(planes, band.clone(), r, lag.by), samples, kernels)
+            (&self.regions[r], halves(&blocks[r][..firsts * samples], &self.block(planes, band.clone(), r, lag.by), samples, kernels))
         });
-        let made: Vec<Vec<i32>> = made.collect();
+        let made: Vec<(&Region, Vec<i32>)> = made.collect();
         let mut sums: Vec<i64> = std::vec![0; firsts * band.len()];
         for &[first, second] in &lag.pairs {
             sums.fill(0);
-            for (_, halves) in lag.regions.iter().zip(&made).filter(|(r, _)| self.meets(first, &self.regions[**r])) {
+            for (_, halves) in made.iter().filter(|(region, _)| self.meets(first, region)) {
                 sums.iter_mut().zip(halves).for_each(|(sum, half)| *sum += i64::from(*half));
             }
             let pairs = (0..firsts).flat_map(|a| band.clone().map(move |b| (a, b))).zip(&sums);
@@ -254,9 +256,8 @@ impl<'a> Shifted<'a> {
         for (r, (region, block)) in self.regions.iter().zip(blocks).enumerate() {
             let rows = block.chunks_exact(self.samples(r)).map(|row| sums(&row[..region.pixels() * self.read.pictures.len()]));
             for (c, [sum, squares]) in rows.enumerate() {
-                let [rows, columns] = self.axes.each_ref().map(|a| 0..a.taps.len());
-                for tap in rows.flat_map(|ky| columns.clone().map(move |kx| [ky, kx])).filter(|t| self.meets(*t, region)) {
-                    if let Some(p) = self.position(tap, c) {
+                for tap in self.taps.iter().filter(|t| self.meets(**t, region)) {
+                    if let Some(p) = self.position(*tap, c) {
                         totals[p][0] += sum;
                         totals[p][1] += squares;
                     }
